@@ -1,0 +1,47 @@
+# Two environments, each made once: base (figures, no torch) and full (everything).
+# Versions are those the project was tested with; `make CONSTRAINTS= test` takes the newest.
+PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
+PIP_FLAGS := --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+
+BASE := .venv/base
+FULL := .venv/full
+
+.DEFAULT_GOAL := help
+.PHONY: help figures data test lint types benchmarks clean
+
+help: ## Say what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+figures: $(BASE)/.ready ## All figures and figures/index.html (simulated data where there are no real ones)
+	$(BASE)/bin/python -m figure_reproduction --simulate-missing
+
+test: $(FULL)/.ready lint types ## Checks and the whole test suite
+	$(FULL)/bin/python -m pytest
+
+lint: $(FULL)/.ready ## ruff
+	$(FULL)/bin/ruff check .
+
+types: $(FULL)/.ready ## mypy
+	$(FULL)/bin/mypy
+
+clean: ## Remove environments and caches; data and figures stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+
+$(BASE)/.ready: pyproject.toml $(CONSTRAINTS)
+	$(call new_environment,$(BASE))
+	$(BASE)/bin/pip install $(PIP_FLAGS) --editable .
+	@touch $@
+
+$(FULL)/.ready: pyproject.toml requirements.txt $(CONSTRAINTS)
+	$(call new_environment,$(FULL))
+	$(FULL)/bin/pip install $(PIP_FLAGS) --requirement requirements.txt
+	$(FULL)/bin/pip install $(PIP_FLAGS) --no-deps --editable .
+	@touch $@
+
+define new_environment
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than Python 3.11; give another: make PYTHON=python3.12 …" >&2; exit 2; }
+	@echo "making the environment $(1) (a few minutes the first time) …"
+	$(PYTHON) -m venv $(1)
+endef

@@ -1,0 +1,1 @@
+"""What figures, recordings and in-silico experiments share: tables, published values, errors."""

@@ -1,0 +1,92 @@
+"""Errors that a user can mend, and how a command line reports them.
+
+Every message is one sentence or two: what was found and where, what is allowed, what to do next.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Something given by the user cannot be used; the message says what to do.
+
+    Attributes
+    ----------
+    exit_code : int
+        What a command line returns for this error: 1 failed, 2 usage, 3 missing data.
+    """
+
+    exit_code = 1
+
+
+class UsageError(UserError):
+    """An argument is unknown or out of range."""
+
+    exit_code = 2
+
+
+class MissingDataError(UserError):
+    """A folder, file, experiment or table that was asked for does not exist."""
+
+    exit_code = 3
+
+
+class MalformedDataError(UserError):
+    """A file exists but does not hold what its place promises."""
+
+
+class CannotWriteError(UserError):
+    """A file cannot be written where it was asked for; what was there before is intact."""
+
+
+def choose_from(given: object, allowed: Iterable[object], what: str) -> str:
+    """Word the refusal of a name: what was given, its nearest neighbours, what is allowed.
+
+    Parameters
+    ----------
+    given : object
+        The name that was not found.
+    allowed : iterable
+        The names that exist.
+    what : str
+        What is being named, such as ``"layer"``.
+
+    Returns
+    -------
+    str
+        A sentence for an error message.
+    """
+    names = [str(name) for name in allowed]
+    nearest = get_close_matches(str(given), names, n=3)
+    hint = f" Did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
+    listed = ", ".join(names[:20]) + (f", … ({len(names)} in all)" if len(names) > 20 else "")
+    return f"unknown {what} {str(given)!r}.{hint} Known: {listed or 'none'}."
+
+
+def exit_code_of(command: Callable[[], int | None]) -> int:
+    """Run a command line; turn a `UserError` into one sentence on stderr and its exit code.
+
+    Parameters
+    ----------
+    command : callable
+        The body of a command line; returns an exit code, or None for success.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    try:
+        return command() or 0
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; finished files are intact, run again to continue\n")
+        return 130
+    except BrokenPipeError:  # the reader of our output (head, less) has gone
+        sys.stderr.close()
+        return 0

@@ -1,0 +1,75 @@
+"""Writing files so that a reader never sees half of one, and naming them by content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.errors import CannotWriteError
+
+#: Files under this suffix are unfinished; no reader of this project ever opens one.
+UNFINISHED_SUFFIX = ".unfinished"
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends well.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write. Its folder is made when it does not exist.
+
+    Yields
+    ------
+    pathlib.Path
+        Where to write. It exists, is empty, and is removed if the block raises, so that an
+        earlier file at `path` stays as it was.
+
+    Raises
+    ------
+    CannotWriteError
+        If the folder or the file cannot be written (permission, full disk, a folder in the way).
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED_SUFFIX
+        )
+        os.close(handle)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    unfinished = Path(name)
+    try:
+        yield unfinished
+        unfinished.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are shared
+        unfinished.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _cannot_write(path: Path, error: OSError) -> CannotWriteError:
+    reason = error.strerror or type(error).__name__
+    return CannotWriteError(
+        f"cannot write {path}: {reason}. Nothing there was changed; "
+        "free the space or give another folder that you may write to."
+    )
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

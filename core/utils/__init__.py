@@ -1,0 +1,66 @@
+"""Generators, scorers, hooks, optimisers and their tools, imported when first used.
+
+``from core.utils import upconvGAN, TorchScorer, CholeskyCMAES`` works as in the paper's notebooks;
+``import core.utils`` alone loads no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "GAN_utils": (
+        "upconvGAN", "Caffenet", "multiZupconvGAN", "loadBigGAN", "BigGAN_wrapper",
+    ),
+    "CNN_scorers": (
+        "TorchScorer", "load_featnet", "resize_and_pad", "resize_and_pad_tsr", "subsample_mask",
+        "visualize_trajectory",
+    ),
+    "Optimizers": (
+        "CholeskyCMAES", "HessCMAES", "ZOHA_Sphere_lr_euclid", "concat_wrapper",
+        "fix_param_wrapper", "label2optimizer", "rankweight",
+    ),
+    "layer_hook_utils": (
+        "get_module_names", "get_module_name_shapes", "get_layer_names",
+        "register_hook_by_module_name", "register_hook_by_module_names", "featureFetcher",
+        "featureFetcher_module", "featureFetcher_recurrent", "named_apply",
+    ),
+    "grad_RF_estim": (
+        "grad_RF_estimate", "GAN_grad_RF_estimate", "grad_population_RF_estimate",
+        "gradmap2RF_square", "fit_2dgauss", "twoD_Gaussian", "show_gradmap",
+    ),
+    "montage_utils": (
+        "build_montages", "make_grid_np", "make_grid_T", "color_frame", "color_framed_montages",
+        "crop_from_montage", "crop_all_from_montage", "PIL_array_to_montage",
+        "PIL_array_to_montage_score_frame", "get_first_non_none_image_size",
+    ),
+    "plot_utils": (
+        "to_imgrid", "show_imgrid", "save_imgrid", "save_imgrid_by_row", "saveallforms", "showimg",
+        "off_axes",
+    ),
+    "stats_utils": (
+        "summary_by_block", "ttest_rel_df", "ttest_ind_df", "ttest_1samp_print", "ttest_rel_print",
+        "ttest_ind_print", "ttest_rel_print_df", "ttest_ind_print_df", "latexify_tststs",
+        "paired_strip_plot", "shaded_errorbar", "shaded_errorbar_arr", "scatter_corr",
+        "trivariate_corr", "correlation_difference",
+    ),
+    "geometry_utils": (
+        "ang_dist", "SLERP", "LERP", "LExpMap", "SExpMap", "ExpMap", "VecTransport", "radial_proj",
+        "orthogonalize", "renormalize", "slerp",
+    ),
+    "torch_device": ("resolve_device",),
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,44 @@
+"""What every test shares: no window, no network, a seeded generator."""
+
+from __future__ import annotations
+
+import socket
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+mpl.use("Agg")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Return a generator that starts alike in every test."""
+    return np.random.default_rng(20260101)
+
+
+@pytest.fixture(autouse=True)
+def _closed_figures():
+    yield
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(request, monkeypatch):
+    """Refuse every connection but to this machine, unless a test is marked ``network``."""
+    if request.node.get_closest_marker("network"):
+        return
+    connect = socket.socket.connect
+
+    def refuse(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in (
+            "127.0.0.1",
+            "::1",
+            "localhost",
+        ):
+            raise OSError(f"this test tried to reach {address}; mark it 'network'")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)

@@ -1,0 +1,63 @@
+"""The house: errors, atomic files, lazy imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from core.errors import MissingDataError, UserError, choose_from, exit_code_of
+from core.files import UNFINISHED_SUFFIX, atomic_write, sha256_of
+
+
+def test_atomic_write_keeps_the_earlier_file_when_the_block_raises(tmp_path):
+    """A failure in the middle leaves what was there, and nothing beside it."""
+    path = tmp_path / "table.csv"
+    path.write_text("earlier")
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as unfinished:
+        unfinished.write_text("half of it")
+        raise ZeroDivisionError
+    assert path.read_text() == "earlier"
+    assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_atomic_write_makes_folders_and_readable_files(tmp_path):
+    """The folder is made, the file replaces the earlier one and is not private."""
+    path = tmp_path / "a" / "b.txt"
+    for text in ("one", "two"):
+        with atomic_write(path) as unfinished:
+            assert unfinished.name.endswith(UNFINISHED_SUFFIX)
+            unfinished.write_text(text)
+    assert path.read_text() == "two"
+    assert path.stat().st_mode & 0o444
+    assert sha256_of(path) == "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3"
+
+
+def test_atomic_write_says_where_it_could_not_write(tmp_path):
+    """A file in the way of a folder is a sentence, not a traceback."""
+    (tmp_path / "taken").write_text("a file")
+    with (
+        pytest.raises(UserError, match=r"cannot write .*taken"),
+        atomic_write(tmp_path / "taken" / "table.csv"),
+    ):
+        pass
+
+
+def test_user_error_becomes_one_sentence_and_an_exit_code(capsys):
+    def fail():
+        raise MissingDataError("no such folder: /nowhere")
+
+    assert exit_code_of(fail) == 3
+    assert capsys.readouterr().err == "error: no such folder: /nowhere\n"
+
+
+def test_refused_names_list_their_neighbours():
+    message = choose_from(".layer2.Botleneck3", [".layer2.Bottleneck3", ".Linearfc"], "layer")
+    assert "Did you mean '.layer2.Bottleneck3'?" in message
+    assert ".Linearfc" in message
+
+
+def test_core_utils_alone_loads_no_torch():
+    code = "import sys, core.utils; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
