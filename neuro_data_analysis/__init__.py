@@ -1,0 +1,1 @@
+"""From recordings to tables: reading, areas, masks, evolution statistics, simulation."""

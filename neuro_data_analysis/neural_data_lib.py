@@ -1,0 +1,404 @@
+"""Recordings of paired evolutions, one experiment at a time.
+
+`load_neural_data` opens what lies in MATROOT: the MATLAB v7.3 file, or one of the two pickles that
+the authors made of it. All three give the same `Recordings`, addressed by the 1-based ``Expi``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import MalformedDataError, MissingDataError, UserError
+from core.safe_pickle import load_pickle
+from neuro_data_analysis import matlab_v73
+from neuro_data_analysis.neural_data_utils import Session, area_of_channel, parse_session
+from neuro_data_analysis.recorded_values import (
+    N_THREADS,
+    PSTH_MS,
+    as_image_index,
+    as_psth,
+    as_text,
+    as_vector,
+    flat,
+    per_thread,
+)
+
+logger = logging.getLogger(__name__)
+
+#: The environment variable that names the folder of the recordings.
+MATROOT_VARIABLE = "MATROOT"
+
+MAT_FILE = "Both_BigGAN_FC6_Evol_Stats.mat"
+EXPSEP_PICKLE = "Both_BigGAN_FC6_Evol_Stats_expsep.pkl"
+MERGE_PICKLE = "Both_BigGAN_FC6_Evol_Stats.pkl"
+VARIABLE = "BFEStats"
+
+#: Attribute of the root of a recording file that a simulator made.
+SIMULATED_ATTRIBUTE = "simulated"
+
+
+@dataclass(frozen=True)
+class Block:
+    """The presentations of one thread in one block (generation).
+
+    Attributes
+    ----------
+    psth : numpy.ndarray
+        (200 ms, n_images) spike density in events/s, 1-ms bins from image onset.
+    image_index : numpy.ndarray of int
+        (n_images,) 0-based positions in the image names of the experiment.
+    """
+
+    psth: NDArray[np.float64]
+    image_index: NDArray[np.intp]
+
+    def __post_init__(self) -> None:
+        if self.psth.shape != (PSTH_MS, len(self.image_index)):
+            raise MalformedDataError(
+                f"a PSTH of shape {self.psth.shape} for {len(self.image_index)} images; expected "
+                f"({PSTH_MS}, {len(self.image_index)})"
+            )
+        if not np.isfinite(self.psth).all():
+            raise MalformedDataError("a PSTH holds NaN or infinity")
+        if (self.image_index < 0).any():
+            raise MalformedDataError("an image index is below 1")
+
+    @property
+    def n_images(self) -> int:
+        """Number of presentations."""
+        return len(self.image_index)
+
+
+@dataclass(frozen=True)
+class Thread:
+    """One of the two evolutions that ran side by side.
+
+    Attributes
+    ----------
+    space : str
+        Generative space: ``"fc6"`` (DeePSim), ``"BigGAN"`` or ``"BigGAN_class"``.
+    optimizer : str or None
+        Name of the optimiser, where the recording tells it.
+    blocks : tuple of Block
+        Evolved images, block by block.
+    references : tuple of Block
+        Natural reference images shown in the same blocks.
+    """
+
+    space: str
+    optimizer: str | None
+    blocks: tuple[Block, ...]
+    references: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class ExperimentInfo:
+    """What an experiment was, without its spikes.
+
+    Attributes
+    ----------
+    expi : int
+        1-based number of the experiment.
+    ephys_name, control_name : str
+        Names of the recording and of the experiment control; the latter may be empty.
+    session : Session
+        Animal and date.
+    pref_channel, pref_unit : int
+        The site whose firing rate was the fitness.
+    area : {"V1", "V4", "IT"}
+        Where the channel recorded from.
+    image_size_deg : numpy.ndarray
+        (2,) image width per thread, degrees of visual angle.
+    position_deg : numpy.ndarray
+        (2,) image centre (x, y) of thread 0, degrees.
+    stimuli : str
+        Folder of the pictures and latent codes, as recorded (a Windows path).
+    spaces, optimizers : tuple
+        Per thread, see `Thread`.
+    """
+
+    expi: int
+    ephys_name: str
+    control_name: str
+    session: Session
+    pref_channel: int
+    pref_unit: int
+    area: str
+    image_size_deg: NDArray[np.float64]
+    position_deg: NDArray[np.float64]
+    stimuli: str
+    spaces: tuple[str, str]
+    optimizers: tuple[str | None, str | None]
+
+    @property
+    def title(self) -> str:
+        """Three lines that head the figures of this experiment, as published."""
+        return (
+            f"Exp {self.expi:03d} {self.ephys_name} "
+            f"Pref chan{self.pref_channel} U{self.pref_unit}\n"
+            f"image size {self.image_size_deg} deg  pos {self.position_deg}\n"
+            f"Evol thr0: {self.spaces[0]}   thr1: {self.spaces[1]}"
+        )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One paired evolution: thread 0 in DeePSim, thread 1 in BigGAN."""
+
+    info: ExperimentInfo
+    threads: tuple[Thread, Thread]
+
+    def __post_init__(self) -> None:
+        lengths = {len(thread.blocks) for thread in self.threads}
+        if len(lengths) > 1:
+            raise MalformedDataError(f"the threads have different numbers of blocks: {lengths}")
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of recorded blocks, before any is dropped."""
+        return len(self.threads[0].blocks)
+
+
+class Recordings(Mapping[int, Experiment]):
+    """The experiments of one recording file, by ``Expi``, read when asked for.
+
+    Iterating gives the numbers of the experiments that are present, ascending. The elements of the
+    file that were never filled are absent, not errors.
+
+    Parameters
+    ----------
+    elements : sequence of mappings
+        Element i is experiment i + 1: field name → value, as MATLAB or a pickle holds it.
+    path : pathlib.Path
+        Where they come from; named in errors.
+    simulated : bool
+        Whether a simulator made the file.
+    close : callable, optional
+        Called once when the recordings are closed.
+    """
+
+    def __init__(
+        self,
+        elements: Sequence[Mapping[str, Any]],
+        path: Path,
+        simulated: bool = False,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._elements = elements
+        self.path = path
+        self.simulated = simulated
+        self.close = close
+
+    def __enter__(self) -> Recordings:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def n_elements(self) -> int:
+        """Number of elements of the file, absent ones included."""
+        return len(self._elements)
+
+    @cached_property
+    def _present(self) -> tuple[int, ...]:
+        return tuple(expi for expi in range(1, self.n_elements + 1) if not self._is_absent(expi))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._present)
+
+    def __len__(self) -> int:
+        return len(self._present)
+
+    def __contains__(self, expi: object) -> bool:
+        return expi in self._present
+
+    def __getitem__(self, expi: int) -> Experiment:
+        """Read one experiment; `MissingDataError` if there is none of that number."""
+        element = self.raw(expi)
+        with self._naming(expi):
+            info = _info(expi, element)
+            parts = zip(
+                info.spaces,
+                info.optimizers,
+                _blocks(element["evol"]),
+                _blocks(element.get("ref")),
+                strict=True,
+            )
+            first, second = (Thread(*part) for part in parts)
+            return Experiment(info, (first, second))
+
+    def info(self, expi: int) -> ExperimentInfo:
+        """Read what an experiment was, leaving its spikes on disk."""
+        element = self.raw(expi)
+        with self._naming(expi):
+            return _info(expi, element)
+
+    def n_blocks(self, expi: int) -> int:
+        """Count the recorded blocks of an experiment without reading them."""
+        element = self.raw(expi)
+        with self._naming(expi):
+            evolved = element["evol"]
+            if isinstance(evolved, matlab_v73.Struct) and evolved.shape("psth")[0] == N_THREADS:
+                return evolved.shape("psth")[1]
+            return len(per_thread(evolved["psth"])[0])
+
+    def image_names(self, expi: int) -> list[str]:
+        """Read the name of every presentation of an experiment, in order of presentation."""
+        element = self.raw(expi)
+        with self._naming(expi):
+            return [as_text(name) for name in flat(element["imageName"])]
+
+    def raw(self, expi: int) -> Mapping[str, Any]:
+        """Return an experiment as its file holds it, field by field.
+
+        Raises
+        ------
+        MissingDataError
+            If there is no experiment of that number.
+        """
+        if not 1 <= expi <= self.n_elements or self._is_absent(expi):
+            raise MissingDataError(
+                f"{self.path} holds no experiment {expi}; it has {len(self)} experiments of "
+                f"numbers 1 to {self.n_elements}."
+            )
+        return self._elements[expi - 1]
+
+    def _is_absent(self, expi: int) -> bool:
+        return not isinstance(self._elements[expi - 1].get("evol"), Mapping)
+
+    @contextmanager
+    def _naming(self, expi: int) -> Iterator[None]:
+        """Say in every error which experiment of which file it is about."""
+        try:
+            yield
+        except KeyError as field:
+            raise MalformedDataError(
+                f"{self.path}, experiment {expi}: there is no field {field}."
+            ) from field
+        except UserError as error:
+            raise type(error)(f"{self.path}, experiment {expi}: {error}") from error
+
+
+def load_neural_data(matroot: str | os.PathLike[str] | None = None) -> Recordings:
+    """Open the recordings of the paired evolutions.
+
+    Parameters
+    ----------
+    matroot : path-like, optional
+        Folder of the recordings, or one of its files. Default: the environment variable MATROOT,
+        read now. In a folder, the MATLAB file is preferred to the pickles, which have to be read
+        whole.
+
+    Returns
+    -------
+    Recordings
+        Use as a context manager, or close it.
+
+    Raises
+    ------
+    MissingDataError
+        If MATROOT is not set, or holds no recording file.
+    MalformedDataError
+        If the file cannot be read or holds no ``BFEStats``.
+    """
+    path = _recording_file(matroot)
+    logger.info("reading %s", path)
+    if path.suffix == ".pkl":
+        return Recordings(_pickled_elements(path), path)
+    file = matlab_v73.open_v73(path)
+    if VARIABLE not in file:
+        names = ", ".join(name for name in file if not name.startswith("#")) or "none"
+        file.close()
+        raise MalformedDataError(f"{path} holds no variable {VARIABLE}; its variables: {names}.")
+    elements = matlab_v73.StructArray(file[VARIABLE])
+    simulated = bool(file.attrs.get(SIMULATED_ATTRIBUTE, False))
+    return Recordings(elements, path, simulated, close=file.close)
+
+
+def _recording_file(matroot: str | os.PathLike[str] | None) -> Path:
+    given = matroot if matroot is not None else os.environ.get(MATROOT_VARIABLE)
+    if not given:
+        raise MissingDataError(
+            f"no folder of recordings was given: set {MATROOT_VARIABLE}, or name the folder that "
+            f"holds {MAT_FILE}."
+        )
+    folder = Path(given)
+    if folder.is_file():
+        return folder
+    names = (MAT_FILE, EXPSEP_PICKLE, MERGE_PICKLE)
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    state = "holds none of" if folder.is_dir() else "does not exist; it should hold one of"
+    raise MissingDataError(f"{folder} {state} {', '.join(names)}.")
+
+
+def _pickled_elements(path: Path) -> Sequence[Mapping[str, Any]]:
+    """Read either pickle of the authors: a list of experiments, or a dictionary of columns."""
+    content = load_pickle(path)
+    if isinstance(content, Mapping):
+        columns = content.get(VARIABLE, content)
+        if isinstance(columns, Mapping) and "evol" in columns:
+            rows = zip(*columns.values(), strict=True)
+            content = [dict(zip(columns, row, strict=True)) for row in rows]
+    if not isinstance(content, list) or not all(isinstance(e, Mapping) for e in content):
+        raise MalformedDataError(
+            f"{path} holds neither a list of experiments nor a dictionary {VARIABLE!r} of columns."
+        )
+    return content
+
+
+def _info(expi: int, element: Mapping[str, Any]) -> ExperimentInfo:
+    meta, evolved = element["meta"], element["evol"]
+    ephys_name, control_name = as_text(meta["ephysFN"]), as_text(meta["expControlFN"])
+    session = parse_session(ephys_name, control_name)
+    channel = int(as_vector(evolved["pref_chan"], "pref_chan")[0])
+    spaces = [as_text(name) for name in flat(evolved["space_names"])]
+    optimizers = [as_text(name) for name in flat(evolved.get("optim_names"))]
+    if len(spaces) != N_THREADS:
+        raise MalformedDataError(f"space_names {spaces} do not name {N_THREADS} spaces")
+    return ExperimentInfo(
+        expi=expi,
+        ephys_name=ephys_name,
+        control_name=control_name,
+        session=session,
+        pref_channel=channel,
+        pref_unit=int(as_vector(evolved["unit_in_pref_chan"], "unit_in_pref_chan")[0]),
+        area=area_of_channel(session, channel),
+        image_size_deg=as_vector(evolved["imgsize"], "imgsize"),
+        position_deg=np.reshape(np.asarray(evolved["imgpos"], dtype=np.float64), (-1, 2))[0],
+        stimuli=as_text(meta["stimuli"]),
+        spaces=(spaces[0], spaces[1]),
+        optimizers=(optimizers[0], optimizers[1]) if len(optimizers) == N_THREADS else (None, None),
+    )
+
+
+def _blocks(presented: Mapping[str, Any] | None) -> tuple[tuple[Block, ...], ...]:
+    """Return the blocks of both threads; none where nothing was presented."""
+    if not isinstance(presented, Mapping):
+        return ((),) * N_THREADS
+    densities, indices = per_thread(presented["psth"]), per_thread(presented["idx_seq"])
+    return tuple(
+        tuple(
+            Block(as_psth(psth), as_image_index(index))
+            for psth, index in zip(densities[thread], indices[thread], strict=True)
+        )
+        for thread in range(N_THREADS)
+    )
