@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from core.errors import MalformedDataError, UsageError
+from core.table_registry import EXTENDED_4C_WINDOWS
 from neuro_data_analysis.neural_data_lib import Block, Experiment, ExperimentInfo
 from neuro_data_analysis.recorded_values import PSTH_MS
 
@@ -27,14 +28,6 @@ BASELINE_MS: Window = (0, 45)
 
 #: A last block with fewer images than this in either thread is dropped from both.
 MIN_IMAGES_LAST_BLOCK = 10
-
-#: Widths of the windows of Extended Figure 4C; those of 10 ms are also Figure 5C.
-WINDOW_WIDTHS_MS = (10, 20, 25, 50)
-
-#: All windows of Figures 5C and Extended 4C.
-TIME_WINDOWS: tuple[Window, ...] = tuple(
-    (start, start + width) for width in WINDOW_WIDTHS_MS for start in range(0, PSTH_MS, width)
-)
 
 #: Fraction of the maximal rise at which an evolution counts as having climbed (Figure 4D).
 RISE_FRACTION = 0.8
@@ -138,7 +131,7 @@ class EvolutionSummary:
     trajectory : numpy.ndarray
         (n_blocks, 6) events/s: FC mean, BG mean, FC SEM, BG SEM, FC baseline, BG baseline.
     windows : numpy.ndarray
-        (42 windows of `TIME_WINDOWS`, n_blocks, 4 slices) events/s.
+        (42 windows of Extended Figure 4C, n_blocks, 4 slices) events/s.
     first_psth, late_psth : numpy.ndarray
         (2 threads, 200 ms) mean PSTH of the first and of the late shown block (index 55, padded).
     psth_rise : numpy.ndarray
@@ -185,13 +178,15 @@ def summarize(experiment: Experiment, late_block: int) -> EvolutionSummary:
     Raises
     ------
     MalformedDataError
-        If it has no blocks, or a block other than the last one holds no image.
+        If it has no blocks, no spikes, or a block other than the last one without images.
     """
     n_blocks = count_kept_blocks(experiment)
     if n_blocks == 0:
         raise MalformedDataError(f"experiment {experiment.info.expi} holds no block")
     trials = [Trials.of(thread.blocks[:n_blocks]) for thread in experiment.threads]
     trajectory = block_trajectory(trials)
+    if trajectory[:, :2].max() == 0:
+        raise MalformedDataError("no spike was recorded after any image")
     psths = np.stack([t.block_means(t.psth).T for t in trials])  # (thread, block, ms)
     best = psths[:, :, slice(*EVOKED_MS)].mean(axis=2).argmax(axis=1)
     return EvolutionSummary(
@@ -231,7 +226,7 @@ def block_trajectory(trials: Sequence[Trials]) -> NDArray[np.float64]:
 
 
 def block_windows(
-    trials: Sequence[Trials], windows: Sequence[Window] = TIME_WINDOWS
+    trials: Sequence[Trials], windows: Sequence[Window] = EXTENDED_4C_WINDOWS
 ) -> NDArray[np.float64]:
     """Response of both threads in many windows from one pass over the trials.
 
@@ -278,7 +273,7 @@ def block_tests(trials: Sequence[Trials]) -> dict[str, float]:
         for thread, blocks in enumerate(responses)
         for name, chosen in _compared_blocks(blocks).items()
     }
-    results = {}
+    results: dict[str, float] = {}
     for name, (first, second) in _COMPARISONS.items():
         t, p = pooled_t_test(groups.get(first, ()), groups.get(second, ()))
         results |= {f"t_{name}": t, f"p_{name}": p}

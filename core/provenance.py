@@ -1,0 +1,82 @@
+"""Where a folder of tables comes from, and how that is said on a figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from core.errors import MalformedDataError
+from core.files import atomic_write
+
+#: Written beside the tables of a figure by whatever made them.
+PROVENANCE_FILE = "provenance.json"
+
+#: Kind → (mark on the face of a figure, explanation for reports and the README).
+KINDS: dict[str, tuple[str, str]] = {
+    "published": ("", "the authors' source data, fetched from OSF"),
+    "recordings": ("", "exported by this software from recordings"),
+    "simulated": ("SIMULATED", "exported from simulated recordings; not data of the paper"),
+    "computed": ("", "computed by this software, no recordings involved"),
+    "untrained": ("UNTRAINED", "computed by this software with untrained networks; not a result"),
+    "found": ("", "files without a note of origin, such as a download made by hand"),
+}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The origin of the tables in one folder.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    details : mapping of str to str
+        What made them: command, seed, name of the recording file.
+    """
+
+    kind: str
+    details: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise MalformedDataError(
+                f"unknown kind of provenance {self.kind!r}; known: {', '.join(KINDS)}."
+            )
+
+    @property
+    def mark(self) -> str:
+        """Word to print across a figure, empty for real data."""
+        return KINDS[self.kind][0]
+
+    @property
+    def explanation(self) -> str:
+        """One phrase that says what the kind means."""
+        return KINDS[self.kind][1]
+
+
+def read_provenance(folder: Path) -> Provenance:
+    """Read the note of origin in a folder of tables; kind ``"found"`` where there is none.
+
+    Raises
+    ------
+    MalformedDataError
+        If the note is not one that this software writes.
+    """
+    path = folder / PROVENANCE_FILE
+    if not path.is_file():
+        return Provenance("found")
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+        return Provenance(note["kind"], note["details"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise MalformedDataError(
+            f"{path} is not a note of origin ({error}); remove it or export the folder again."
+        ) from error
+
+
+def write_provenance(folder: Path, provenance: Provenance) -> None:
+    """Write the note of origin into a folder of tables."""
+    with atomic_write(folder / PROVENANCE_FILE) as unfinished:
+        unfinished.write_text(json.dumps(asdict(provenance), indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,298 @@
+"""The contract between what writes source data and what reads it.
+
+Every table of every figure has one `TableSpec` in the registry: its file name, what it holds, its
+units and its layout. `SourceData` reads and `write_table` writes by these specs, and nothing else
+touches a file, so that a download of the published files and an export of our own are
+interchangeable.
+
+``python -m core.source_data check [FOLDER]`` says which tables are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import CannotWriteError, MalformedDataError, MissingDataError, exit_code_of
+from core.files import sha256_of
+from core.provenance import Provenance, read_provenance, write_provenance
+from core.table_registry import FIGURES, SLICES, TABLES, TableSpec, spec_of
+
+#: Where a user's source data lie: one folder per figure.
+DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / "source_data"
+
+#: Where the simulated source data are built; never among the user's.
+SIMULATED_FOLDER = DEFAULT_FOLDER / "simulated"
+
+
+class SourceData:
+    """A folder of source data, read table by table.
+
+    Tables that share a length (the experiments of a figure, the blocks of a session) are compared
+    as they are read, and every file read is remembered for the figure's list of inputs.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds ``Fig2``, ``Fig4``, ….
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise MissingDataError(
+                f"there is no source-data folder {self.folder}. Download the source data into it "
+                "(OSF project pre96), or run `make figures` for simulated data."
+            )
+        self.inputs: dict[Path, str] = {}
+        self._lengths: dict[tuple[str, str], tuple[int, Path]] = {}
+
+    def read(self, key: str, **member: Any) -> Any:
+        """Read one table.
+
+        Parameters
+        ----------
+        key : str
+            Key of the table, such as ``"Fig4/masks"``.
+        **member
+            Which member of a family, such as ``slice="BigGAN_mean"``.
+
+        Returns
+        -------
+        numpy.ndarray, pandas.DataFrame or dict
+            As the layout of the table says.
+
+        Raises
+        ------
+        MissingDataError
+            If the file does not exist.
+        MalformedDataError
+            If it does not hold what the spec promises, or disagrees in length with a table read
+            before.
+        """
+        spec = spec_of(key)
+        path = spec.path(self.folder, member)
+        if not path.is_file():
+            raise MissingDataError(
+                f"{path} is missing ({spec.meaning}). Put the source data of {spec.figure} there, "
+                "or see `python -m core.source_data check`."
+            )
+        try:
+            value = spec.layout.read(path)
+            spec.layout.check(value, partial(self._bind, spec.figure, path))
+        except MalformedDataError as error:
+            raise MalformedDataError(f"{path}: {error}.") from error
+        self.inputs[path] = sha256_of(path)
+        return value
+
+    def read_slices(self, key: str, **member: Any) -> NDArray[np.float64]:
+        """Read the four slices of a response or PSTH, stacked along a last axis (`SLICES`)."""
+        return np.stack([self.read(key, slice=name, **member) for name in SLICES], axis=-1)
+
+    def provenance(self, figure: str) -> Provenance:
+        """Return where the tables of a figure come from."""
+        return read_provenance(self.folder / figure)
+
+    def _bind(self, figure: str, path: Path, name: str, length: int) -> None:
+        known, where = self._lengths.setdefault((figure, name), (length, path))
+        if length != known:
+            raise MalformedDataError(
+                f"it has {length} {name}, but {where.name} has {known}; both must come from one "
+                "export"
+            )
+
+
+def write_table(folder: str | Path, key: str, value: Any, **member: Any) -> Path:
+    """Write one table of a source-data folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds ``Fig2``, ``Fig4``, …; made if need be.
+    key, **member
+        Which table, see `SourceData.read`.
+    value : array, table or dictionary
+        What the spec promises; checked before anything is written.
+
+    Returns
+    -------
+    pathlib.Path
+        The file, complete; an earlier one is replaced only at the end.
+
+    Raises
+    ------
+    MalformedDataError
+        If the value does not fit the spec.
+    CannotWriteError
+        If the file cannot be written.
+    """
+    spec = spec_of(key)
+    path = spec.path(Path(folder), member)
+    try:
+        spec.layout.check(value, lambda name, length: None)
+    except MalformedDataError as error:
+        raise MalformedDataError(f"{path} is not written: {error}.") from error
+    spec.layout.write(path, value)
+    return path
+
+
+def claim_folder(folder: str | Path, figure: str, provenance: Provenance, force: bool) -> None:
+    """Make a figure's folder ready for tables of a given origin, and note the origin.
+
+    Simulated tables never mix with others, and tables of another origin are replaced only when
+    `force` says so.
+
+    Raises
+    ------
+    CannotWriteError
+        If the folder holds tables of another origin.
+    """
+    target = Path(folder) / figure
+    holds_tables = target.is_dir() and any(not p.name.startswith(".") for p in target.iterdir())
+    if holds_tables:
+        there = read_provenance(target)
+        simulated = "simulated" in (there.kind, provenance.kind)
+        if there.kind != provenance.kind and (simulated or not force):
+            advice = "give another folder" if simulated else "give another folder, or --force"
+            raise CannotWriteError(
+                f"{target} holds tables of another origin ({there.explanation}); {advice}."
+            )
+    write_provenance(target, provenance)
+
+
+@dataclass(frozen=True)
+class ExamplePsth:
+    """The PSTHs of the example evolution (Figure 2D).
+
+    Attributes
+    ----------
+    psth : numpy.ndarray
+        (n_blocks, 4 slices, 200 ms) events/s, slices as in `SLICES`.
+    offset : float
+        Distance between blocks in the figure, events/s.
+    title : str
+        Three lines that say what the experiment was.
+    labels : {"truthful", "legacy"}
+        Whether the files held what their names say, or had two labels swapped.
+    """
+
+    psth: NDArray[np.float64]
+    offset: float
+    title: str
+    labels: Literal["truthful", "legacy"]
+
+
+def read_example_psth(source: SourceData) -> ExamplePsth:
+    """Read Figure 2D from its four CSVs, whichever of the two label layouts they have.
+
+    In the published files ``DeePSim_sem`` holds the BigGAN mean and ``BigGAN_mean`` the DeePSim
+    SEM. A standard error is far smaller than a mean, which tells the layouts apart.
+    """
+    meta = source.read("Fig2/example_psth_meta")
+    stored = source.read_slices("Fig2/example_psth")  # (blocks, ms, files in the order of SLICES)
+    biggan_mean, deepsim_sem = stored[..., 1], stored[..., 2]
+    legacy = deepsim_sem.mean() > biggan_mean.mean()
+    if legacy:
+        stored = stored[..., [0, 2, 1, 3]]
+    return ExamplePsth(
+        psth=stored.transpose(0, 2, 1),
+        offset=float(meta["offset"]),
+        title=meta["expstr"],
+        labels="legacy" if legacy else "truthful",
+    )
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """What `check_folder` found of one file."""
+
+    spec: TableSpec
+    path: Path
+    state: Literal["present", "missing", "malformed"]
+    problem: str = ""
+
+
+def check_folder(folder: str | Path, figures: Iterable[str] | None = None) -> Iterator[TableStatus]:
+    """Look at every file of every table below a folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds ``Fig2``, ``Fig4``, ….
+    figures : iterable of str, optional
+        Only these.
+
+    Yields
+    ------
+    TableStatus
+        One per file, in the order of the registry.
+    """
+    source = SourceData(folder)
+    wanted = set(FIGURES if figures is None else figures)
+    for spec in (spec for spec in TABLES.values() if spec.figure in wanted):
+        for member in spec.members:
+            path = spec.path(source.folder, member)
+            try:
+                source.read(spec.key, **member)
+                yield TableStatus(spec, path, "present")
+            except MissingDataError:
+                yield TableStatus(spec, path, "missing")
+            except MalformedDataError as error:
+                yield TableStatus(spec, path, "malformed", str(error))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 all there, 1 something malformed, 2 usage, 3 something missing."""
+    parser = argparse.ArgumentParser(
+        prog="python -m core.source_data",
+        description="Look after the source data that the figures read.",
+        epilog="example: python -m core.source_data check source_data --figure Fig4",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    check = commands.add_parser("check", help="say which tables are present, missing or malformed")
+    check.add_argument("folder", nargs="?", default=DEFAULT_FOLDER, help="default: %(default)s")
+    check.add_argument(
+        "--figure", action="append", choices=sorted({s.figure for s in TABLES.values()})
+    )
+    check.set_defaults(run=lambda given: _print_check(given.folder, given.figure))
+    given = parser.parse_args(arguments)
+    return exit_code_of(lambda: given.run(given))
+
+
+def _print_check(folder: str | Path, figures: list[str] | None) -> int:
+    out = sys.stdout
+    statuses = list(check_folder(folder, figures))
+    for spec, group in itertools.groupby(statuses, key=lambda status: status.spec):
+        files = list(group)
+        present = sum(status.state == "present" for status in files)
+        state = "present" if present == len(files) else "missing"
+        state = "malformed" if any(status.state == "malformed" for status in files) else state
+        note = " (optional)" if spec.optional else ""
+        out.write(f"{state:9}  {present:3}/{len(files):<3}  {spec.key}: {spec.meaning}{note}\n")
+        out.writelines(f"{'':11}{status.problem}\n" for status in files if status.problem)
+        absent = [status.path.name for status in files if status.state == "missing"]
+        if 0 < len(absent) < len(files):
+            more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+            out.write(f"{'':11}missing: {', '.join(absent[:3])}{more}\n")
+    if any(status.state == "malformed" for status in statuses):
+        return 1
+    needed = [status for status in statuses if not status.spec.optional]
+    return MissingDataError.exit_code if any(s.state == "missing" for s in needed) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,314 @@
+"""Every table of the source data: file name, content, units and layout.
+
+File names, columns and index conventions are those of the authors' published files.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.errors import UsageError, choose_from
+from core.table_layouts import Columns, Grid, JsonObject, Layout, PickledDict
+
+#: Order of the four slices of a response or PSTH, in file names and in arrays.
+SLICES = ("DeePSim_mean", "BigGAN_mean", "DeePSim_sem", "BigGAN_sem")
+
+#: The two generative spaces as file names call them.
+SPACES = ("DeePSim", "BigGAN")
+
+#: Example experiment of Figure 2.
+EXAMPLE_EXPI = 155
+
+#: Blocks whose PSTH Figure 5A shows: the first, and the last of 56 (padded) blocks.
+SHOWN_BLOCKS = (0, 55)
+
+#: Widths of the time bins of Extended Figure 4B, ms.
+ATTRIBUTION_BINS_MS = (5, 10, 20, 25, 50)
+
+#: Time windows (start, stop), ms, of Figure 5C and of Extended Figure 4C.
+FIGURE_5C_WINDOWS = tuple((start, start + 10) for start in range(0, 200, 10))
+EXTENDED_4C_WINDOWS = tuple(
+    (start, start + width) for width in (10, 20, 25, 50) for start in range(0, 200, width)
+)
+
+_MASKS_4 = (
+    "valid", "FCsucc005", "BGsucc005", "bothsucc005", "nonesucc005", "anysucc005",
+    "V1msk", "V4msk", "ITmsk",
+    "FCsucc001", "BGsucc001", "bothsucc001", "nonesucc001", "anysucc001",
+)  # fmt: skip
+_MASKS_5 = (
+    "valid", "V1msk", "V4msk", "ITmsk",
+    "FCsucc005", "BGsucc005", "bothsucc005", "nonesucc005", "anysucc005",
+    "FCsucc001", "BGsucc001", "bothsucc001", "nonesucc001", "anysucc001",
+)  # fmt: skip
+
+#: What an experiment was, and its Student tests: columns of ``meta_stats.csv``.
+META_COLUMNS = (
+    "Animal", "expdate", "ephysFN", "prefchan", "prefunit", "visual_area", "space1", "space2",
+    "optim_names1", "optim_names2", "blockN",
+    *(f"{kind}_{test}" for test in ("endinit_0", "endinit_1", "maxinit_0", "maxinit_1",
+                                    "maxend_0", "maxend_1", "FCBG_end_01", "FCBG_max_01")
+      for kind in ("t", "p")),
+)  # fmt: skip
+
+#: Responses of single blocks, added to them in ``meta_activation_stats.csv``.
+ACTIVATION_COLUMNS = tuple(
+    f"{block}rsp_{thread}_{statistic}"
+    for block in ("max", "end", "init")
+    for thread in (0, 1)
+    for statistic in ("mean", "std", "sem")
+)
+
+#: Time constants of the optimisation trajectory.
+TIME_CONSTANT_COLUMNS = tuple(
+    f"{space}_{count}{baseline}"
+    for baseline in ("", "_bsl0", "_bslinit")
+    for space in ("FC", "BG")
+    for count in ("tc0", "tc_cnt")
+)
+
+_META_TEXT = frozenset(
+    {"Animal", "expdate", "ephysFN", "visual_area", "space1", "space2",
+     "optim_names1", "optim_names2"}
+)  # fmt: skip
+_TESTS = frozenset(name for name in META_COLUMNS if name.startswith(("t_", "p_")))
+_META_MISSING = _TESTS | {"optim_names1", "optim_names2"}
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """One table of the source data, or a family of tables that differ by the `members`.
+
+    Attributes
+    ----------
+    figure : str
+        Folder of the table, such as ``"Fig4"``.
+    name : str
+        Name within the figure.
+    file : str
+        File name; ``{…}`` is filled in from a member.
+    meaning, units : str
+        One line on what it holds, and in what units.
+    layout : Layout
+        How the file is laid out.
+    members : tuple of mappings
+        The members of a family; a single table has one, without keys.
+    optional : bool
+        Whether every figure can be drawn without it.
+    """
+
+    figure: str
+    name: str
+    file: str
+    meaning: str
+    units: str
+    layout: Layout
+    members: tuple[Mapping[str, Any], ...] = field(default=({},))
+    optional: bool = False
+
+    @property
+    def key(self) -> str:
+        """``figure/name``, by which readers and writers ask for the table."""
+        return f"{self.figure}/{self.name}"
+
+    def path(self, folder: Path, member: Mapping[str, Any]) -> Path:
+        """Return where a member lies below a source-data folder; `UsageError` if there is none."""
+        if member not in self.members:
+            raise UsageError(
+                choose_from(dict(member), map(dict, self.members), f"{self.key} table")
+            )
+        return folder / self.figure / self.file.format(**member)
+
+
+def _members(**axes: Iterable[Any]) -> tuple[dict[str, Any], ...]:
+    return tuple(dict(zip(axes, v, strict=True)) for v in itertools.product(*axes.values()))
+
+
+def _mean_and_sem(
+    figure: str,
+    name: str,
+    file: str,
+    meaning: str,
+    members: tuple[dict[str, Any], ...],
+    sem_is_drawn: bool = False,
+) -> tuple[TableSpec, TableSpec]:
+    """Return the specs of mean responses and of their standard errors, experiments × blocks."""
+    units = "1, experiments × blocks"
+    return (
+        TableSpec(
+            figure, f"{name}_mean", file.replace("{statistic}", "mean"), meaning, units,
+            Grid("experiments", "blocks"), members,
+        ),
+        TableSpec(
+            figure, f"{name}_sem", file.replace("{statistic}", "sem"),
+            f"standard error of {name}_mean over images; empty for a block of one image", units,
+            Grid("experiments", "blocks", may_be_missing=True), members,
+            optional=not sem_is_drawn,
+        ),
+    )  # fmt: skip
+
+
+_TRIALS = Columns(("resp", "bsl", "gen"))
+_SUCCESS_RATE = Columns(
+    ("label", "FC_suc", "BG_suc", "total", "FC_rate", "BG_rate",
+     "FC_CI_1", "FC_CI_2", "BG_CI_1", "BG_CI_2"),
+    rows=3, text=frozenset({"label"}),
+)  # fmt: skip
+
+TABLES: dict[str, TableSpec] = {
+    spec.key: spec
+    for spec in (
+        TableSpec(
+            "Fig2", "example_psth", f"Figure2D_src_psth_Exp{EXAMPLE_EXPI}_{{slice}}.csv",
+            "PSTH of each block of the example evolution", "events/s, blocks × ms",
+            Grid("blocks of the example", 200), _members(slice=SLICES),
+        ),
+        TableSpec(
+            "Fig2", "example_psth_meta", f"Figure2D_src_psth_Exp{EXAMPLE_EXPI}_meta.txt",
+            "number, title and distance between blocks of the example", "events/s",
+            JsonObject({"Expi": int, "offset": (int, float), "expstr": str}),
+        ),
+        TableSpec(
+            "Fig2", "example_psth_pickle", f"Figure2D_src_psth_Exp{EXAMPLE_EXPI}.pkl",
+            "the same as one pickled dictionary", "events/s",
+            PickledDict({"Expi": None, "expstr": None, "psth_arr": None, "offset": None}),
+            optional=True,
+        ),
+        TableSpec(
+            "Fig2", "example_trials", f"Figure2B_src_resp_Exp{EXAMPLE_EXPI}_{{trials}}.csv",
+            "evoked and baseline response of every presentation", "events/s; generation from 1",
+            _TRIALS,
+            _members(trials=("DeePSim_thread_evol", "BigGAN_thread_evol",
+                             "DeePSim_thread_natref", "BigGAN_thread_natref")),
+        ),
+        TableSpec(
+            "Fig2", "example_trials_pickle", f"Figure2B_src_resp_Exp{EXAMPLE_EXPI}.pkl",
+            "the same as one pickled dictionary", "events/s; generation from 1",
+            PickledDict({"thread0_resp_df": _TRIALS, "thread1_resp_df": _TRIALS,
+                         "thread0_natref_resp_df": _TRIALS, "thread1_natref_resp_df": _TRIALS}),
+            optional=True,
+        ),
+        TableSpec(
+            "Fig4", "success_rate", "Fig4A_SuccessRate_maxinit.csv",
+            "evolutions that climbed, per area and space", "counts, rates, 90 % intervals",
+            _SUCCESS_RATE,
+        ),
+        TableSpec(
+            "Fig4", "success_labels", "Fig4A_sucs_labels.txt",
+            "the criterion of success in words", "",
+            JsonObject({"sucs_criterion_label": str, "sucs_label": str}),
+        ),
+        *_mean_and_sem(
+            "Fig4", "response",
+            "Figure4_src_maxnorm_resp_stats_all_exps_{space}_{statistic}_data.csv",
+            "response of each block over the largest of both threads",
+            _members(space=SPACES), sem_is_drawn=True,
+        ),
+        TableSpec(
+            "Fig4", "masks", "Figure4_src_exp_masks_and_succ_labels.csv",
+            "inclusion, success and area of each experiment", "0/1",
+            Columns(_MASKS_4, "experiments", flags=frozenset(_MASKS_4)),
+        ),
+        TableSpec(
+            "Fig4", "recorded_blocks", "Figure4_src_extrapolation_mask_arr.csv",
+            "1 where a block was recorded, 0 where it is padding", "0/1, experiments × blocks",
+            Grid("experiments", "blocks", header=False, binary=True),
+        ),
+        TableSpec(
+            "Fig4", "time_constants", "Figure4_src_evol_traj_time_constant_w_meta.csv",
+            "blocks that each thread takes to climb", "blocks",
+            Columns(("Expi", *META_COLUMNS, *TIME_CONSTANT_COLUMNS), "experiments",
+                    text=_META_TEXT, may_be_missing=_META_MISSING),
+        ),
+        TableSpec(
+            "Fig5", "psth",
+            "Figure5A_src_all_exps_maxnorm_mean_psth_per_block{block:02d}_{space}_mean.csv",
+            "mean PSTH of one block over the largest response of both threads",
+            "1, experiments × ms",
+            Grid("experiments", 200), _members(block=SHOWN_BLOCKS, space=SPACES),
+        ),
+        TableSpec(
+            "Fig5", "masks", "Figure5_src_exp_masks_and_succ_labels.csv",
+            "inclusion, success and area of each experiment", "0/1",
+            Columns(_MASKS_5, "experiments", flags=frozenset(_MASKS_5)),
+        ),
+        *_mean_and_sem(
+            "Fig5", "window_response",
+            "Figure5C_src_normresp_wdw_{window[0]}-{window[1]}_{space}_{statistic}.csv",
+            "response in a time window over the largest 50–200 ms response of both threads",
+            _members(window=FIGURE_5C_WINDOWS, space=SPACES),
+        ),
+        TableSpec(
+            "ExtendedFig4", "meta", "FigureExt4_meta_df.csv",
+            "what each experiment was, its tests and the responses of single blocks", "events/s",
+            Columns((*META_COLUMNS, *ACTIVATION_COLUMNS, "valid"), "experiments",
+                    text=_META_TEXT, flags=frozenset({"valid"}),
+                    may_be_missing=_META_MISSING | frozenset(ACTIVATION_COLUMNS), index="Expi"),
+        ),
+        *(
+            TableSpec(
+                "ExtendedFig4", f"attribution_{bin_ms}ms",
+                f"FigureExt4B_{{space}}_diff_attrib_norm_bin_tsr_{bin_ms}ms.csv",
+                "share of the rise in rate, best minus first block, in each time bin",
+                "1, experiments × bins",
+                Grid("experiments", 200 // bin_ms, row_numbers=True, may_be_missing=True),
+                _members(space=SPACES),
+            )
+            for bin_ms in ATTRIBUTION_BINS_MS
+        ),
+        *_mean_and_sem(
+            "ExtendedFig4", "window_response",
+            "FigureExtended4C_src_normresp_wdw_{window[0]}-{window[1]}_{space}_{statistic}.csv",
+            "response in a time window over the largest 50–200 ms response of both threads",
+            _members(window=EXTENDED_4C_WINDOWS, space=SPACES),
+        ),
+        TableSpec(
+            "Tables", "meta_stats", "meta_stats.csv",
+            "what each experiment was, and its tests", "",
+            Columns(META_COLUMNS, "experiments", text=_META_TEXT, may_be_missing=_META_MISSING,
+                    index="row"),
+            optional=True,
+        ),
+        TableSpec(
+            "Tables", "meta_activation_stats", "meta_activation_stats.csv",
+            "the same with the responses of single blocks", "events/s",
+            Columns(("Expi", *META_COLUMNS, *ACTIVATION_COLUMNS), "experiments", text=_META_TEXT,
+                    may_be_missing=_META_MISSING | frozenset(ACTIVATION_COLUMNS)),
+            optional=True,
+        ),
+        TableSpec(
+            "Tables", "success_rate", "SuccessRate_{criterion}.csv",
+            "evolutions that meet a criterion, per area and space", "counts, rates, 90 % intervals",
+            _SUCCESS_RATE, _members(criterion=("maxinit", "endinit", "endinitdecrs")),
+            optional=True,
+        ),
+        TableSpec(
+            "Tables", "time_constants", "Evol_traj_time_constant.csv",
+            "blocks that each thread takes to climb", "blocks",
+            Columns(TIME_CONSTANT_COLUMNS, "experiments", index="row"), optional=True,
+        ),
+        TableSpec(
+            "Tables", "time_constant_synopsis",
+            "Evol_traj_time_constant_stats_synopsis_export.csv",
+            "time constants per area and space, and their comparisons", "blocks",
+            Columns(("column", "group", "mean", "sem", "n", "t", "p"),
+                    text=frozenset({"column", "group"}),
+                    may_be_missing=frozenset({"mean", "sem", "t", "p"})),
+            optional=True,
+        ),
+    )
+}  # fmt: skip
+
+#: Folders of the source data, in order.
+FIGURES = tuple(dict.fromkeys(spec.figure for spec in TABLES.values()))
+
+
+def spec_of(key: str) -> TableSpec:
+    """Return the spec of a table by its key; `UsageError` if there is none."""
+    if key not in TABLES:
+        raise UsageError(choose_from(key, TABLES, "source-data table"))
+    return TABLES[key]
