@@ -34,7 +34,9 @@ ALLOWED: dict[str, frozenset[str]] = {
     "numpy": frozenset({"dtype", "ndarray"}),
     "numpy._core.multiarray": frozenset({"_reconstruct", "scalar"}),
     "numpy._core.numeric": frozenset({"_frombuffer"}),
-    "pandas": frozenset({"Index", "RangeIndex", "MultiIndex", "StringDtype", "NA"}),
+    "pandas": frozenset(
+        {"DataFrame", "Index", "MultiIndex", "NA", "RangeIndex", "Series", "StringDtype"}
+    ),
     "pandas.core.frame": frozenset({"DataFrame"}),
     "pandas.core.series": frozenset({"Series"}),
     "pandas.core.indexes.base": frozenset({"Index", "_new_Index"}),

@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,15 @@ DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / "source_data"
 
 #: Where the simulated source data are built; never among the user's.
 SIMULATED_FOLDER = DEFAULT_FOLDER / "simulated"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table to write: its key in the registry, its content, and which member it is."""
+
+    key: str
+    value: Any
+    member: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SourceData:
@@ -95,7 +104,8 @@ class SourceData:
             value = spec.layout.read(path)
             spec.layout.check(value, partial(self._bind, spec.figure, path))
         except MalformedDataError as error:
-            raise MalformedDataError(f"{path}: {error}.") from error
+            told = str(error)
+            raise MalformedDataError(told if str(path) in told else f"{path}: {told}.") from error
         self.inputs[path] = sha256_of(path)
         return value
 

@@ -97,7 +97,7 @@ class Population:
     def padded(
         self, take: Callable[[EvolutionSummary], NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        """Stack a block-by-block array of every experiment, padded to (n_experiments, n_blocks, …)."""
+        """Stack a block-by-block array of all experiments, padded: (n_experiments, n_blocks, …)."""
         return np.stack([pad_blocks(take(summary), self.n_blocks) for summary in self.summaries])
 
     def recorded(self) -> NDArray[np.bool_]:

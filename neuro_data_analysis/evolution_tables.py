@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from core.source_data import Table
 from core.table_registry import (
     ATTRIBUTION_BINS_MS,
     EXTENDED_4C_WINDOWS,
@@ -36,15 +35,6 @@ from neuro_data_analysis.neural_data_utils import AREAS
 
 #: The largest mean PSTH of the example takes this many distances between blocks (Figure 2D).
 _PEAK_IN_OFFSETS = 2.2
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table to write: its key in the registry, its content, and which member it is."""
-
-    key: str
-    value: Any
-    member: Mapping[str, Any] = field(default_factory=dict)
 
 
 def figure2_tables(experiment: Experiment) -> Iterator[Table]:
