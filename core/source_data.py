@@ -53,6 +53,8 @@ class SourceData:
     ----------
     folder : path-like
         Holds ``Fig2``, ``Fig4``, ….
+    form : {"csv", "pkl"}, default "csv"
+        Which twin to read where the published set has a table in both forms; figures ask.
 
     Raises
     ------
@@ -60,8 +62,9 @@ class SourceData:
         If there is no such folder.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, form: str = "csv") -> None:
         self.folder = Path(folder)
+        self.form = form
         if not self.folder.is_dir():
             raise MissingDataError(
                 f"there is no source-data folder {self.folder}. Download the source data into it "
