@@ -210,11 +210,15 @@ class ExamplePsth:
 
 
 def read_example_psth(source: SourceData) -> ExamplePsth:
-    """Read Figure 2D from its four CSVs, whichever of the two label layouts they have.
+    """Read Figure 2D from its pickle, or from its four CSVs in either of two label layouts.
 
     In the published files ``DeePSim_sem`` holds the BigGAN mean and ``BigGAN_mean`` the DeePSim
     SEM. A standard error is far smaller than a mean, which tells the layouts apart.
     """
+    if source.form == "pkl":
+        pickled = source.read("Fig2/example_psth_pickle")
+        psth, offset = np.asarray(pickled["psth_arr"]), float(pickled["offset"])
+        return ExamplePsth(psth, offset, pickled["expstr"], "truthful")
     meta = source.read("Fig2/example_psth_meta")
     stored = source.read_slices("Fig2/example_psth")  # (blocks, ms, files in the order of SLICES)
     biggan_mean, deepsim_sem = stored[..., 1], stored[..., 2]
