@@ -59,13 +59,13 @@ class Trajectory:
 class StackedPsths:
     """PSTHs with block b moved up by b offsets; (n_blocks, 4 slices, 200 ms) events/s."""
 
-    values: NDArray[np.float64]
+    psths: NDArray[np.float64]
     offset: float
 
     @property
     def base(self) -> NDArray[np.float64]:
         """(n_blocks + 2,) zero line of each block, and of two more above them."""
-        return self.offset * np.arange(len(self.values) + 2)
+        return self.offset * np.arange(len(self.psths) + 2, dtype=float)
 
 
 def load_2b(source: SourceData) -> ExampleTrials:
@@ -99,9 +99,7 @@ def tell_2b(computed: dict[tuple[str, str], Trajectory]) -> Iterator[Statistic]:
         yield Statistic(f"{response}, mean of last", trajectory.curve.mean[-1], space=space)
 
 
-def draw_2b(
-    data: ExampleTrials, computed: dict[tuple[str, str], Trajectory]
-) -> dict[str, Figure]:
+def draw_2b(data: ExampleTrials, computed: dict[tuple[str, str], Trajectory]) -> dict[str, Figure]:
     """Draw six curves: three kinds of response in each space."""
     figure, axes = plt.subplots(figsize=(7, 4.6))
     for (space, response), trajectory in computed.items():
@@ -134,26 +132,28 @@ def compute_2d(data: ExamplePsth) -> StackedPsths:
 
 def tell_2d(computed: StackedPsths) -> Iterator[Statistic]:
     """List the shape of the data and the distance between blocks."""
-    yield Statistic("n_blocks", len(computed.values))
+    yield Statistic("n_blocks", len(computed.psths))
     yield Statistic("offset_events_per_s", computed.offset)
-    yield Statistic("psth_shape", "x".join(map(str, computed.values.shape)))
+    yield Statistic("psth_shape", "x".join(map(str, computed.psths.shape)))
 
 
 def draw_2d(data: ExamplePsth, computed: StackedPsths) -> dict[str, Figure]:
     """Draw the PSTH of both threads of every block, the first at the bottom."""
-    n_blocks, _, n_ms = computed.values.shape
+    n_blocks, _, n_ms = computed.psths.shape
     base = computed.base
     figure, axes = plt.subplots(figsize=(4, 0.5 * n_blocks + 1))
     axes.hlines(base[:n_blocks], 0, n_ms, colors="k", linestyles="--", linewidth=0.8, alpha=0.6)
     axes.hlines(base[n_blocks:], 0, n_ms, colors="k", linestyles=":", linewidth=0.8, alpha=0.3)
     time_ms = np.arange(n_ms)
     for thread, space in enumerate(SPACES):
-        for block in computed.values:
+        for block in computed.psths:
             curve = Curve(block[thread], block[2 + thread], 1)
             draw_curve(axes, time_ms, curve, space, band_alpha=0.3, linewidth=1.2)
         axes.plot([], [], color=SPACE_COLOURS[space], label=space)
-    axes.set_yticks(base[:n_blocks] + data.offset / 2, labels=range(1, n_blocks + 1))
-    axes.set_ylim(0, computed.values[-1, :2].max())
+    axes.set_yticks(
+        base[:n_blocks] + data.offset / 2, labels=[str(block + 1) for block in range(n_blocks)]
+    )
+    axes.set_ylim(0, computed.psths[-1, :2].max())
     axes.set(
         xlabel="Time after image onset (ms)",
         ylabel=f"Firing rate in each block ({data.offset:g} events/s between dashed lines)",
@@ -166,7 +166,8 @@ def draw_2d(data: ExamplePsth, computed: StackedPsths) -> dict[str, Figure]:
 
 def _trajectory(trials: pd.DataFrame, column: str) -> Trajectory:
     groups = trials.groupby("gen")[column]
-    curve = Curve(groups.mean().to_numpy(), groups.sem().to_numpy(), len(trials))
+    mean, sem = (s.to_numpy(dtype=np.float64) for s in (groups.mean(), groups.sem()))
+    curve = Curve(mean, sem, len(trials))
     return Trajectory(np.asarray(groups.mean().index, dtype=np.int64), curve)
 
 

@@ -22,7 +22,7 @@ from core.source_data import SourceData
 from core.table_registry import SPACES
 from figure_reproduction.drawing import SPACE_COLOURS, draw_curve, draw_experiments
 from figure_reproduction.figure_page import FigureScript, Panel, main
-from figure_reproduction.groups import Curve, Test, members, paired_test
+from figure_reproduction.groups import Curve, StudentTest, members, paired_test
 from neuro_data_analysis.neural_data_utils import AREAS
 
 #: Column prefix of each space in the tables of success and of time constants.
@@ -106,7 +106,7 @@ class PairedBlock:
 
     mean: dict[str, NDArray[np.float64]]
     sem: dict[str, NDArray[np.float64]]
-    test: Test
+    test: StudentTest
     jitter: NDArray[np.float64]
 
 
@@ -148,9 +148,7 @@ def tell_4b(computed: dict[tuple[str, str], PairedBlock]) -> Iterator[Statistic]
         yield Statistic(f"{block}_n", pair.test.n, area=area)
 
 
-def draw_4b(
-    data: Responses, computed: dict[tuple[str, str], PairedBlock]
-) -> dict[str, Figure]:
+def draw_4b(data: Responses, computed: dict[tuple[str, str], PairedBlock]) -> dict[str, Figure]:
     """Draw a pair of columns per area for the first and for the last block."""
     limits = {"initial": (-0.03, 1.04), "last": (0.05, 1.16)}
     figures = {}

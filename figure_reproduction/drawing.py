@@ -44,7 +44,7 @@ def draw_experiments(
 
     They are pixels in vector files: thousands of thin lines make a page that no viewer can turn.
     """
-    style = {"color": SPACE_COLOURS[space], "linewidth": 0.7, "alpha": 0.2} | line
+    style: dict[str, Any] = {"color": SPACE_COLOURS[space], "linewidth": 0.7, "alpha": 0.2} | line
     axes.set_rasterization_zorder(RASTERIZED_BELOW)
     axes.plot(x, values.T, zorder=RASTERIZED_BELOW - 1, **style)
 

@@ -44,7 +44,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Test:
+class StudentTest:
     """A Student test of DeePSim against BigGAN; t > 0 where DeePSim is larger.
 
     Attributes
@@ -64,13 +64,13 @@ class Test:
         return f"t={self.t:.3f}, P={self.p:.1e}\nN={self.n}"
 
 
-def paired_test(deepsim: NDArray[np.float64], biggan: NDArray[np.float64]) -> Test:
+def paired_test(deepsim: NDArray[np.float64], biggan: NDArray[np.float64]) -> StudentTest:
     """Two-sided paired Student test."""
     n = len(deepsim)
     if n < 2 or np.ptp(deepsim - biggan) == 0:
-        return Test(np.nan, np.nan, n)
+        return StudentTest(np.nan, np.nan, n)
     result = stats.ttest_rel(deepsim, biggan)
-    return Test(float(result.statistic), float(result.pvalue), n)
+    return StudentTest(float(result.statistic), float(result.pvalue), n)
 
 
 def unpaired_tests(
