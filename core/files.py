@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,6 +53,22 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise _cannot_write(path, error) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def move_into(folder: str | os.PathLike[str], paths: Iterable[Path]) -> list[Path]:
+    """Move finished files of the same file system into a folder, replacing those of their name.
+
+    Raises
+    ------
+    CannotWriteError
+        If the folder cannot be made or written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [path.replace(folder / path.name) for path in paths]
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError, exit_code_of
-from core.files import sha256_of
-from core.provenance import Provenance, read_provenance, write_provenance
+from core.files import UNFINISHED_SUFFIX, move_into, sha256_of
+from core.provenance import PROVENANCE_FILE, Provenance, read_provenance, write_provenance
 from core.table_registry import FIGURES, SLICES, TABLES, TableSpec, spec_of
 
 #: Where a user's source data lie: one folder per figure.
@@ -163,28 +164,65 @@ def write_table(folder: str | Path, key: str, value: Any, **member: Any) -> Path
     return path
 
 
-def claim_folder(folder: str | Path, figure: str, provenance: Provenance, force: bool) -> None:
-    """Make a figure's folder ready for tables of a given origin, and note the origin.
+def write_tables(
+    folder: str | Path,
+    figure: str,
+    tables: Iterable[Table],
+    provenance: Provenance,
+    force: bool = False,
+) -> list[Path]:
+    """Write all tables of a figure; what was there before is replaced when the last one is done.
 
     Simulated tables never mix with others, and tables of another origin are replaced only when
     `force` says so.
 
+    Parameters
+    ----------
+    folder : path-like
+        Holds ``Fig2``, ``Fig4``, …; made if need be.
+    figure : str
+        ``"Fig4"``.
+    tables : iterable of Table
+        Tables of that figure.
+    provenance : Provenance
+        Their origin.
+    force : bool, default False
+        Whether tables of another origin may be replaced.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files, in the order of the tables.
+
     Raises
     ------
     CannotWriteError
-        If the folder holds tables of another origin.
+        If the folder holds tables of another origin, or cannot be written.
+    MalformedDataError
+        If a table does not fit its spec; then nothing has changed.
     """
-    target = Path(folder) / figure
-    holds_tables = target.is_dir() and any(not p.name.startswith(".") for p in target.iterdir())
-    if holds_tables:
-        there = read_provenance(target)
-        simulated = "simulated" in (there.kind, provenance.kind)
-        if there.kind != provenance.kind and (simulated or not force):
-            advice = "give another folder" if simulated else "give another folder, or --force"
-            raise CannotWriteError(
-                f"{target} holds tables of another origin ({there.explanation}); {advice}."
-            )
-    write_provenance(target, provenance)
+    folder = Path(folder)
+    _refuse_other_origin(folder / figure, provenance, force)
+    staging = folder / f".{figure}{UNFINISHED_SUFFIX}"
+    shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
+    try:
+        written = [write_table(staging, table.key, table.value, **table.member) for table in tables]
+        write_provenance(staging / figure, provenance)
+        return move_into(folder / figure, [*written, staging / figure / PROVENANCE_FILE])[:-1]
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _refuse_other_origin(target: Path, provenance: Provenance, force: bool) -> None:
+    if not target.is_dir() or all(path.name.startswith(".") for path in target.iterdir()):
+        return
+    there = read_provenance(target)
+    simulated = "simulated" in (there.kind, provenance.kind)
+    if there.kind != provenance.kind and (simulated or not force):
+        advice = "give another folder" if simulated else "give another folder, or --force"
+        raise CannotWriteError(
+            f"{target} holds tables of another origin ({there.explanation}); {advice}."
+        )
 
 
 @dataclass(frozen=True)

@@ -165,10 +165,9 @@ def draw_2d(data: ExamplePsth, computed: StackedPsths) -> dict[str, Figure]:
 
 
 def _trajectory(trials: pd.DataFrame, column: str) -> Trajectory:
-    groups = trials.groupby("gen")[column]
-    mean, sem = (s.to_numpy(dtype=np.float64) for s in (groups.mean(), groups.sem()))
-    curve = Curve(mean, sem, len(trials))
-    return Trajectory(np.asarray(groups.mean().index, dtype=np.int64), curve)
+    by_generation = trials.groupby("gen")[column].agg(["mean", "sem"])
+    mean, sem = by_generation.to_numpy(dtype=np.float64).T
+    return Trajectory(by_generation.index.to_numpy(dtype=np.int64), Curve(mean, sem, len(trials)))
 
 
 FIGURE = FigureScript(
