@@ -1,0 +1,245 @@
+"""Write MATLAB v7.3 files (HDF5), the counterpart of `matlab_v73`.
+
+Values go to disk as they come, so a struct array of any length needs the memory of one element. The
+file carries no time of day: the same values give the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+from h5py import h5a, h5d, h5p, h5r, h5s, h5t
+from numpy.typing import NDArray
+
+from core.files import atomic_write
+
+#: MATLAB's own text in front of the HDF5 data: 116 characters, then version and byte order.
+_HEADER_BYTES = 512
+_HEADER_TEXT_BYTES = 116
+_HEADER_TAIL = bytes(8) + b"\x00\x02IM"
+
+#: MATLAB compresses arrays of this size and more, at this deflate level, one chunk here.
+_COMPRESS_FROM_BYTES = 10_000
+_DEFLATE_LEVEL = 3
+
+_CLASS_NAMES = {"float64": "double", "float32": "single", "bool": "logical"}
+#: Stored integers that are another class: attribute ``MATLAB_int_decode``, the width in bytes.
+_DECODED_WIDTHS = {"char": 2, "logical": 1}
+
+
+class MatlabV73Writer:
+    """An open v7.3 file; made by `write_v73`.
+
+    Python values become MATLAB values as follows: a mapping a struct, a str a char row, a list a
+    1 × n cell, an object array a cell of its shape, a numeric or boolean array a matrix of its
+    class, a number a 1 × 1 matrix, None an empty 0 × 0 double. Vectors become columns. Arrays and
+    cells without elements keep their shape.
+
+    Parameters
+    ----------
+    file : h5py.File
+        A new file, open for writing.
+    """
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file = file
+        self._referenced = file.create_group("#refs#").id
+        self._n_referenced = 0
+        self._layout = h5p.create(h5p.DATASET_CREATE)
+        self._layout.set_obj_track_times(False)
+
+    def __enter__(self) -> MatlabV73Writer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def mark(self, attribute: str, value: str | bool | int) -> None:
+        """Set an attribute of the root of the file, which MATLAB ignores."""
+        self._file.attrs[attribute] = value
+
+    def save(self, name: str, value: Any) -> None:
+        """Write one variable."""
+        self._write(self._file.id, name, value)
+
+    def save_struct_array(
+        self, name: str, fields: Sequence[str], elements: Iterable[Mapping[str, Any] | None]
+    ) -> None:
+        """Write a 1 × n struct array, taking its elements one by one.
+
+        Parameters
+        ----------
+        name : str
+            Name of the variable.
+        fields : sequence of str
+            Fields of every element.
+        elements : iterable of mapping or None
+            Field → value. A field that is missing, and every field of an element that is None, is
+            stored as MATLAB stores fields that were never assigned.
+        """
+        never_assigned = self._reference_to_never_assigned()
+        rows = [
+            [
+                self._reference_to(element[field])
+                if element is not None and field in element
+                else never_assigned
+                for field in fields
+            ]
+            for element in elements
+        ]
+        group = self._file.create_group(name)
+        _set_class(group.id, "struct")
+        _set_field_order(group.id, fields)
+        columns = np.array(rows, dtype=object).reshape(len(rows), len(fields)).T
+        for field, column in zip(fields, columns, strict=True):
+            self._store(group.id, field, column[:, np.newaxis].astype(h5py.ref_dtype))
+
+    def _write(self, parent: Any, name: str, value: Any) -> Any:
+        """Write a value as a named child; return the id of what was made."""
+        if isinstance(value, Mapping):
+            return self._write_struct(parent, name, value)
+        if isinstance(value, str):
+            codes = np.frombuffer(value.encode("utf-16-le"), dtype=np.uint16)
+            return self._write_matrix(parent, name, codes[np.newaxis, :], "char")
+        if isinstance(value, list | tuple):
+            return self._write_cell(parent, name, _row_of_cells(value))
+        matrix: NDArray[Any] = np.zeros((0, 0)) if value is None else np.asarray(value)
+        if matrix.ndim < 2:  # MATLAB knows no vectors
+            matrix = matrix.reshape(-1, 1)
+        if matrix.dtype == object:
+            return self._write_cell(parent, name, matrix)
+        return self._write_matrix(parent, name, matrix, _class_of(matrix.dtype))
+
+    def _write_struct(self, parent: Any, name: str, fields: Mapping[str, Any]) -> Any:
+        group = h5py.h5g.create(parent, name.encode())
+        _set_class(group, "struct")
+        _set_field_order(group, list(fields))
+        for field, value in fields.items():
+            self._write(group, field, value)
+        return group
+
+    def _write_cell(self, parent: Any, name: str, cells: NDArray[np.object_]) -> Any:
+        if cells.size == 0:
+            return self._write_empty(parent, name, cells.shape, "cell")
+        references = np.empty(cells.shape, dtype=h5py.ref_dtype)
+        for position, value in np.ndenumerate(cells):
+            references[position] = self._reference_to(value)
+        item = self._store(parent, name, references.T)
+        _set_class(item, "cell")
+        return item
+
+    def _write_matrix(self, parent: Any, name: str, matrix: NDArray[Any], matlab_class: str) -> Any:
+        if matrix.size == 0:
+            return self._write_empty(parent, name, matrix.shape, matlab_class)
+        stored = matrix.astype(np.uint8) if matlab_class == "logical" else matrix
+        item = self._store(parent, name, stored.T)
+        _set_class(item, matlab_class)
+        return item
+
+    def _write_empty(
+        self, parent: Any, name: str, shape: tuple[int, ...], matlab_class: str
+    ) -> Any:
+        item = self._store(parent, name, np.array(shape, dtype=np.uint64))
+        _set_class(item, matlab_class)
+        _set_attribute(item, b"MATLAB_empty", np.uint8(1))
+        return item
+
+    def _store(self, parent: Any, name: str, stored: NDArray[Any]) -> Any:
+        layout = self._layout
+        if stored.nbytes >= _COMPRESS_FROM_BYTES and stored.dtype != h5py.ref_dtype:
+            layout = self._layout.copy()
+            layout.set_chunk(stored.shape)
+            layout.set_deflate(_DEFLATE_LEVEL)
+        kind = h5t.py_create(stored.dtype, logical=True)
+        space = h5s.create_simple(stored.shape)
+        item = h5d.create(parent, name.encode(), kind, space, layout)
+        item.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(stored))
+        return item
+
+    def _reference_to(self, value: Any) -> h5py.Reference:
+        self._n_referenced += 1
+        return _reference(self._write(self._referenced, f"{self._n_referenced:x}", value))
+
+    def _reference_to_never_assigned(self) -> h5py.Reference:
+        self._n_referenced += 1
+        name = f"{self._n_referenced:x}"
+        return _reference(self._write_empty(self._referenced, name, (0, 0), "canonical empty"))
+
+
+@contextmanager
+def write_v73(path: str | os.PathLike[str], note: str) -> Iterator[MatlabV73Writer]:
+    """Open a v7.3 file for writing; it takes its name only when the block ends well.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; its folder is made when it does not exist.
+    note : str
+        Goes into the text at the head of the file, where MATLAB writes platform and date; cut to
+        what fits (97 characters).
+
+    Yields
+    ------
+    MatlabV73Writer
+
+    Raises
+    ------
+    CannotWriteError
+        If the file cannot be written; an earlier file stays as it was.
+    """
+    with atomic_write(path) as unfinished:
+        with MatlabV73Writer(h5py.File(unfinished, "w", userblock_size=_HEADER_BYTES)) as writer:
+            yield writer
+        with unfinished.open("r+b") as file:
+            file.write(_header(note))
+
+
+def _header(note: str) -> bytes:
+    text = f"MATLAB 7.3 MAT-file, {note}".encode("ascii", "replace")
+    return text[:_HEADER_TEXT_BYTES].ljust(_HEADER_TEXT_BYTES) + _HEADER_TAIL
+
+
+def _row_of_cells(values: Sequence[Any]) -> NDArray[np.object_]:
+    cells = np.empty((1, len(values)), dtype=object)
+    for column, value in enumerate(values):  # one by one: numpy would look inside lists
+        cells[0, column] = value
+    return cells
+
+
+def _class_of(dtype: np.dtype[Any]) -> str:
+    return _CLASS_NAMES.get(dtype.name, dtype.name)
+
+
+def _set_class(item: Any, matlab_class: str) -> None:
+    _set_attribute(item, b"MATLAB_class", np.array(matlab_class.encode()))
+    if matlab_class in _DECODED_WIDTHS:
+        _set_attribute(item, b"MATLAB_int_decode", np.int32(_DECODED_WIDTHS[matlab_class]))
+
+
+def _set_field_order(struct: Any, fields: Sequence[str]) -> None:
+    # HDF5 sorts the members of a group; MATLAB keeps its own order as arrays of single characters.
+    names = np.empty(len(fields), dtype=h5py.vlen_dtype(np.dtype("S1")))
+    for position, field in enumerate(fields):
+        names[position] = np.frombuffer(field.encode(), dtype="S1")
+    _set_attribute(struct, b"MATLAB_fields", names)
+
+
+def _set_attribute(item: Any, name: bytes, value: Any) -> None:
+    value = np.asarray(value)
+    space = h5s.create_simple(value.shape) if value.ndim else h5s.create(h5s.SCALAR)
+    h5a.create(item, name, h5t.py_create(value.dtype, logical=True), space).write(value)
+
+
+def _reference(item: Any) -> h5py.Reference:
+    return h5r.create(item, b".", h5r.OBJECT)
