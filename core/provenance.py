@@ -46,6 +46,11 @@ class Provenance:
             )
 
     @property
+    def is_real(self) -> bool:
+        """Whether what is computed from the tables may be held against the paper."""
+        return not self.mark
+
+    @property
     def mark(self) -> str:
         """Word to print across a figure, empty for real data."""
         return KINDS[self.kind][0]

@@ -1,9 +1,28 @@
-"""Numbers that a figure states, as records that can stand beside the published ones."""
+"""Numbers that a figure states, and the published numbers that they should be.
+
+Computed and published numbers meet only where the data are real; a simulation has nothing to say
+about what the paper printed.
+"""
 
 from __future__ import annotations
 
+import csv
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+_PUBLISHED_FILE = Path(__file__).parent / "data" / "published_values.csv"
+
+#: Slack for the rounding of a value that lies just at half a printed digit.
+_ROUNDING = 1e-9
+
+Verdict = Literal["equal", "differs", "not published", "not computed"]
+
+#: What a published number is about: panel, quantity, area, space.
+Key = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -24,3 +43,120 @@ class Statistic:
     value: Any
     area: str = ""
     space: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedValue:
+    """One number that the paper, or a printed output behind it, states.
+
+    Attributes
+    ----------
+    value : float or str
+        As printed.
+    tolerance : float
+        How far a recomputed number may lie from it and still be the same.
+    precision : str
+        How it is known: printed with so many digits, or read from a picture.
+    note : str
+        What else is to know.
+    """
+
+    value: float | str
+    tolerance: float
+    precision: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A computed number beside the published one.
+
+    Attributes
+    ----------
+    verdict : str
+        Equal within the printed digits, differs, not published, or (published but) not computed.
+    published : float, str or None
+        The published number.
+    difference : float or None
+        Computed minus published, where both are numbers and differ.
+    """
+
+    verdict: Verdict
+    published: float | str | None = None
+    difference: float | None = None
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        if self.verdict == "differs" and self.difference is not None:
+            return f"differs by {self.difference:+.3g}"
+        return self.verdict
+
+
+def compare(panel: str, statistic: Statistic) -> Comparison:
+    """Hold one statistic against the published value.
+
+    Parameters
+    ----------
+    panel : str
+        ``"4A"``; what follows an underscore (``"3G_avgpool_act"``) names a part of the panel.
+    statistic : Statistic
+        What came out.
+    """
+    key = (_whole(panel), statistic.quantity, statistic.area, statistic.space)
+    published = published_values().get(key)
+    if published is None:
+        return Comparison("not published")
+    if isinstance(published.value, str):
+        same = str(statistic.value) == published.value
+        return Comparison("equal" if same else "differs", published.value)
+    computed = _number(statistic.value)
+    if computed is None or math.isnan(computed):
+        return Comparison("differs", published.value)
+    difference = computed - published.value
+    slack = published.tolerance + _ROUNDING * abs(published.value)
+    if abs(difference) <= slack:
+        return Comparison("equal", published.value)
+    return Comparison("differs", published.value, difference)
+
+
+def not_computed(
+    panels: Iterable[str], statistics: Iterable[tuple[str, Statistic]]
+) -> Iterator[Key]:
+    """Yield the published numbers of some panels that no statistic answers.
+
+    Parameters
+    ----------
+    panels : iterable of str
+        Panels that were made.
+    statistics : iterable of (panel, Statistic)
+        All that they told.
+    """
+    made = {_whole(panel) for panel in panels}
+    told = {(_whole(panel), s.quantity, s.area, s.space) for panel, s in statistics}
+    yield from (key for key in published_values() if key[0] in made and key not in told)
+
+
+@cache
+def published_values() -> dict[Key, PublishedValue]:
+    """Return every published number that is known, by panel, quantity, area and space."""
+    with _PUBLISHED_FILE.open(encoding="utf-8", newline="") as file:
+        return {
+            (row["panel"], row["quantity"], row["area"], row["space"]): PublishedValue(
+                value=row["value"] if not row["tolerance"] else float(row["value"]),
+                tolerance=float(row["tolerance"] or 0),
+                precision=row["precision"],
+                note=row["note"],
+            )
+            for row in csv.DictReader(file)
+        }
+
+
+def _whole(panel: str) -> str:
+    return panel.partition("_")[0]
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

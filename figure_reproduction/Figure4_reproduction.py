@@ -23,7 +23,7 @@ from core.table_registry import SPACES
 from figure_reproduction.drawing import SPACE_COLOURS, draw_curve, draw_experiments
 from figure_reproduction.figure_page import FigureScript, Panel, main
 from figure_reproduction.groups import Curve, StudentTest, members, paired_test
-from neuro_data_analysis.neural_data_utils import AREAS
+from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks
 
 #: Column prefix of each space in the tables of success and of time constants.
 PREFIXES = dict(zip(SPACES, ("FC", "BG"), strict=True))
@@ -362,6 +362,45 @@ def draw_4d(
     return {"4D": figure}
 
 
+@dataclass(frozen=True)
+class Experiments:
+    """What each experiment was, which blocks were recorded, which experiments count."""
+
+    table: pd.DataFrame
+    masks: pd.DataFrame
+    n_blocks: int
+
+
+def load_recordings(source: SourceData) -> Experiments:
+    """Read what each experiment was."""
+    return Experiments(
+        source.read("Fig4/time_constants"),
+        source.read("Fig4/masks"),
+        source.read("Fig4/recorded_blocks").shape[1],
+    )
+
+
+def compute_recordings(data: Experiments) -> dict[str, int]:
+    """Count the experiments, and those that each rule excludes."""
+    rules = inclusion_masks(data.table)
+    return {
+        "n_elements": int(data.table["Expi"].max()),  # the last element of the file is filled
+        "n_experiments": len(data.table),
+        "n_valid": int(data.masks["valid"].sum()),
+        "n_valid_any_success_p05": int((data.masks["valid"] & data.masks["anysucc005"]).sum()),
+        "n_short": int((~rules["long_enough"]).sum()),
+        "n_unstable_baseline": int((~rules["stable"]).sum()),
+        "n_not_fc6_BigGAN": int((~rules["fc6_and_BigGAN"]).sum()),
+        "max_blocks": data.n_blocks,
+    }
+
+
+def tell_recordings(counts: dict[str, int]) -> Iterator[Statistic]:
+    """List the counts."""
+    for quantity, count in counts.items():
+        yield Statistic(quantity, count)
+
+
 FIGURE = FigureScript(
     name="Figure4",
     folder="Fig4",
@@ -404,6 +443,15 @@ FIGURE = FigureScript(
             compute=compute_4d,
             tell=tell_4d,
             draw=draw_4d,
+        ),
+        Panel(
+            name="recordings",
+            caption="Experiments that the figures rest on, and how many each rule excludes; "
+            "numbers only.",
+            load=load_recordings,
+            compute=compute_recordings,
+            tell=tell_recordings,
+            draw=lambda data, counts: {},
         ),
     ),
 )

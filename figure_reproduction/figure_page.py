@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from core.errors import MalformedDataError, MissingDataError, UserError, exit_code_of
 from core.files import atomic_write
 from core.provenance import Provenance
-from core.published import Statistic
+from core.published import Statistic, compare
 from core.source_data import DEFAULT_FOLDER, SourceData
 from core.versions import software_versions
 
@@ -285,8 +285,20 @@ def _print_panel(
             path.relative_to(source.folder).as_posix(): digest
             for path, digest in sorted(source.inputs.items())
         },
-        "statistics": [asdict(statistic) for statistic in panel.tell(computed)],
+        "statistics": [
+            _statistic_entry(panel.name, statistic, provenance.is_real)
+            for statistic in panel.tell(computed)
+        ],
     }
+
+
+def _statistic_entry(panel: str, statistic: Statistic, is_real: bool) -> dict[str, Any]:
+    """Return a statistic for the JSON file, beside the published value where the data are real."""
+    entry = asdict(statistic)
+    if is_real:
+        comparison = compare(panel, statistic)
+        entry |= {"published": comparison.published, "verdict": str(comparison)}
+    return entry
 
 
 def mark(figure: Figure, provenance: Provenance) -> None:

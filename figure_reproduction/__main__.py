@@ -1,0 +1,131 @@
+"""``python -m figure_reproduction``: all figures, and a page that shows them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+
+import matplotlib as mpl
+
+from core.errors import MissingDataError, UserError, exit_code_of
+from core.provenance import read_provenance
+from figure_reproduction.figure_page import (
+    FigureScript,
+    Printed,
+    PrintJob,
+    add_print_arguments,
+    print_figure,
+    print_job,
+)
+from figure_reproduction.report import write_report
+
+#: The figures of the paper, in its order.
+SCRIPTS = ("Figure2", "Figure3", "Figure4", "Figure5", "Figure6", "FigureExt4", "FigureExt5")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of the summary."""
+
+    script: FigureScript
+    origin: str
+    printed: Printed
+    seconds: float
+
+
+def figure_script(name: str) -> FigureScript:
+    """Return the figure of a script, such as ``"Figure4"``."""
+    return import_module(f"figure_reproduction.{name}_reproduction").FIGURE
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns
+    -------
+    int
+        0 all made, 1 something failed, 2 usage, 3 source data are missing.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m figure_reproduction",
+        description="Make all figures, their numbers and a page that shows them.",
+        epilog="example: python -m figure_reproduction --figure Figure4 --simulate-missing",
+    )
+    parser.add_argument(
+        "--figure", action="append", choices=SCRIPTS, help="only this figure; may be repeated"
+    )
+    parser.add_argument(
+        "--simulate-missing",
+        action="store_true",
+        help="use simulated source data, marked as such, for figures that have none",
+    )
+    add_print_arguments(parser)
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    mpl.use("Agg")
+    return exit_code_of(lambda: _run(given))
+
+
+def _run(given: argparse.Namespace) -> int:
+    job = print_job(given)
+    outcomes = [_make(name, job, given.simulate_missing) for name in given.figure or SCRIPTS]
+    write_report(job.output)
+    _print_summary(outcomes, job.output)
+    codes = [outcome.printed.exit_code for outcome in outcomes]
+    return min((code for code in codes if code), default=0)
+
+
+def _make(name: str, job: PrintJob, simulate_missing: bool) -> Outcome:
+    """Make one figure; what stops it becomes part of the outcome."""
+    start = time.monotonic()
+    script = figure_script(name)
+    origin = "none"
+    try:
+        job = _with_data(job, script, simulate_missing)
+        origin = read_provenance(job.source_data / script.folder).kind
+        printed = print_figure(script, job)
+    except UserError as error:
+        printed = Printed(problems={script.name: error})
+    except Exception as error:  # a defect in one figure must not take the others with it
+        logging.getLogger(__name__).exception("%s failed", script.name)
+        told = UserError(f"{type(error).__name__}: {error}; the log above has the details.")
+        printed = Printed(problems={script.name: told})
+    return Outcome(script, origin, printed, time.monotonic() - start)
+
+
+def _with_data(job: PrintJob, script: FigureScript, simulate_missing: bool) -> PrintJob:
+    folder = job.source_data / script.folder
+    if folder.is_dir():
+        return job
+    if not simulate_missing:
+        raise MissingDataError(
+            f"{folder} does not exist. Put the source data of {script.name} there, or run with "
+            "--simulate-missing (as `make figures` does)."
+        )
+    from source_data_export.demonstration import ensure_demonstration
+
+    return replace(job, source_data=ensure_demonstration())
+
+
+def _print_summary(outcomes: Iterable[Outcome], output: Path) -> None:
+    out = sys.stdout
+    out.write(f"\n{'figure':12} {'data':12} {'files':>5} {'seconds':>8}  problems\n")
+    for outcome in outcomes:
+        printed = outcome.printed
+        out.write(
+            f"{outcome.script.name:12} {outcome.origin:12} {len(printed.pictures):5} "
+            f"{outcome.seconds:8.1f}  {len(printed.problems) or 'none'}\n"
+        )
+        for panel, problem in printed.problems.items():
+            out.write(f"{'':12} {panel}: {problem}\n")
+    out.write(f"\n{output / 'index.html'} shows everything.\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
