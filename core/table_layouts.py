@@ -22,6 +22,13 @@ from core.errors import MalformedDataError
 from core.files import atomic_write
 from core.safe_pickle import load_pickle
 
+#: Numbers are read with all their digits: what pandas does by itself from 3.1 on.
+_EXACT_NUMBERS: dict[str, Any] = (
+    {"float_precision": "round_trip"}
+    if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1)
+    else {}
+)
+
 #: Length of an axis: a number, or the name of a length that all tables of a figure share.
 Length = int | str
 
@@ -146,6 +153,8 @@ class Columns(Layout):
         Columns of text, and of truth values (True/False or 1/0); all others hold numbers.
     may_be_missing : frozenset of str
         Columns in which a cell may be empty.
+    optional : frozenset of str
+        Columns that a file may lack; those it has are held to the rest.
     index : {"none", "Expi", "row"}
         Whether the file begins with an index column: none, one named Expi, or a row number
         without a name. Of the values read, only Expi becomes the index of the table.
@@ -156,17 +165,21 @@ class Columns(Layout):
     text: frozenset[str] = frozenset()
     flags: frozenset[str] = frozenset()
     may_be_missing: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
     index: Literal["none", "Expi", "row"] = "none"
 
     def _read(self, path: Path) -> pd.DataFrame:
         table = _read_csv(path, index_col="Expi" if self.index == "Expi" else None)
+        return self.converted(table)
+
+    def converted(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the columns of a table as numbers, truth values and text; others are left out."""
         self._require_columns(table)
-        return table[list(self.names)].assign(
-            **{name: self._converted(table[name]) for name in self.names}
-        )
+        names = self._present(table)
+        return table[names].assign(**{name: self._converted(table[name]) for name in names})
 
     def _write(self, path: Path, value: Any) -> None:
-        table = value[list(self.names)]
+        table = value[self._present(value)]
         label = "Expi" if self.index == "Expi" else None
         table.to_csv(path, index=self.index != "none", index_label=label)
 
@@ -176,13 +189,16 @@ class Columns(Layout):
             bind(self.rows, len(value))
         elif self.rows is not None and len(value) != self.rows:
             raise MalformedDataError(f"{len(value)} rows; expected {self.rows}")
-        for name in self.names:
+        for name in self._present(value):
             if name not in self.may_be_missing and value[name].isna().any():
                 row = int(np.flatnonzero(value[name].isna())[0])
                 raise MalformedDataError(f"column {name!r} is empty in row {row}; no cell may be")
 
+    def _present(self, table: pd.DataFrame) -> list[str]:
+        return [name for name in self.names if name in table or name not in self.optional]
+
     def _require_columns(self, table: pd.DataFrame) -> None:
-        missing = [name for name in self.names if name not in table]
+        missing = [name for name in self._present(table) if name not in table]
         if missing:
             raise MalformedDataError(
                 f"missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
@@ -259,6 +275,40 @@ class PickledDict(Layout):
                 layout.check(value[key], bind)
 
 
+@dataclass(frozen=True)
+class PickledTable(Layout):
+    """A pickled table, as the published set has beside a CSV.
+
+    Attributes
+    ----------
+    columns : Columns
+        What it must hold.
+    arrays : frozenset of str
+        Columns whose cells hold one array each, besides those of `columns`.
+    """
+
+    columns: Columns
+    arrays: frozenset[str] = frozenset()
+
+    def _read(self, path: Path) -> pd.DataFrame:
+        table = load_pickle(path)
+        self._check(table, lambda name, length: None)
+        return self.columns.converted(table).assign(**{name: table[name] for name in self.arrays})
+
+    def _write(self, path: Path, value: Any) -> None:
+        # Text as objects, which every pandas can unpickle; its own string type is of a version.
+        text = {name: value[name].astype(object) for name in self.columns.text if name in value}
+        path.write_bytes(pickle.dumps(value.assign(**text), protocol=4))
+
+    def _check(self, value: Any, bind: Bind) -> None:
+        if not isinstance(value, pd.DataFrame):
+            raise MalformedDataError(f"a {type(value).__name__}; expected a table")
+        missing = sorted(self.arrays - set(value.columns))
+        if missing:
+            raise MalformedDataError(f"missing columns of arrays {', '.join(missing)}")
+        self.columns.check(value, bind)
+
+
 def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
     with path.open("rb") as file:
         file.seek(0, os.SEEK_END)
@@ -266,7 +316,7 @@ def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
         if file.read() != b"\n":
             raise MalformedDataError("the last line does not end; the file is empty or cut off")
     try:
-        return pd.read_csv(path, float_precision="round_trip", **options)
+        return pd.read_csv(path, **_EXACT_NUMBERS, **options)
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
         raise MalformedDataError(f"not a readable CSV table ({error})") from error
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UsageError, choose_from
-from core.table_layouts import Columns, Grid, JsonObject, Layout, PickledDict
+from core.table_layouts import Columns, Grid, JsonObject, Layout, PickledDict, PickledTable
 
 #: Order of the four slices of a response or PSTH, in file names and in arrays.
 SLICES = ("DeePSim_mean", "BigGAN_mean", "DeePSim_sem", "BigGAN_sem")
@@ -156,7 +156,98 @@ _TRIALS = Columns(("resp", "bsl", "gen"))
 _SUCCESS_RATE = Columns(
     ("label", "FC_suc", "BG_suc", "total", "FC_rate", "BG_rate",
      "FC_CI_1", "FC_CI_2", "BG_CI_1", "BG_CI_2"),
-    rows=3, text=frozenset({"label"}),
+    rows=3, text=frozenset({"label"}), may_be_missing=frozenset({"FC_rate", "BG_rate"}),
+)  # fmt: skip
+
+_FIG6_TRIALS = Columns(
+    ("img_name", "pref_unit_resp", "space_name", "eig_id", "lin_dist", "hessian_img"),
+    text=frozenset({"img_name", "space_name"}), flags=frozenset({"hessian_img"}),
+    may_be_missing=frozenset({"space_name", "eig_id", "lin_dist"}),
+    optional=frozenset({"hessian_img"}), index="row",
+)  # fmt: skip
+_FIG6_RESPONSES = Columns(
+    ("ephysFN", "prefchan", "prefunit", "prefchan_str", "bsl_mean", "bsl_sem",
+     "eig_id", "space_name", "lin_dist", "pref_unit_resp", "n_repeats"),
+    text=frozenset({"ephysFN", "prefchan_str", "space_name"}),
+    may_be_missing=frozenset({"bsl_mean", "bsl_sem", "n_repeats"}), index="row",
+)  # fmt: skip
+_FIG6_FITTED = ("anova_F_value", "anova_p_value", "anova_R2", "ols_R2", "ols_slope",
+                "ols_intercept", "gauss_R2", "gauss_fit_amplitude", "gauss_fit_center",
+                "gauss_fit_sigma", "gauss_fit_offset", "gpr_R2")  # fmt: skip
+_FIG6_FLAGS = ("is_BigGAN_evol_success", "is_common_axis",
+               "gpr_y_is_unimodal", "gpr_y_is_monotonic", "gpr_y_is_bellshaped")  # fmt: skip
+_FIG6_SHAPES = Columns(
+    ("Animal", "Exp_id", "space", "eig_id", *_FIG6_FITTED, *_FIG6_FLAGS),
+    text=frozenset({"Animal", "Exp_id", "space"}), flags=frozenset(_FIG6_FLAGS),
+    may_be_missing=frozenset(_FIG6_FITTED), index="row",
+)  # fmt: skip
+
+#: Figure 6: tuning along Hessian axes of BigGAN.
+_FIG6 = (
+    TableSpec(
+        "Fig6", "trials", "Figure6C_src_B07092020_sgtr_resp_df.csv",
+        "response to every image of the example session, trial by trial", "events/s", _FIG6_TRIALS,
+    ),
+    TableSpec(
+        "Fig6", "trials_pickle", "Figure6C_src_B07092020_sgtr_resp_df.pkl",
+        "the same, pickled", "events/s", PickledTable(_FIG6_TRIALS), optional=True,
+    ),
+    *(
+        TableSpec(
+            "Fig6", f"responses_{evolution}{twin}",
+            f"Figure6D_src_prefchan_avgresp_df{suffix}.{'pkl' if twin else 'csv'}",
+            f"mean response along every axis of a session after a {evolution} evolution"
+            + (", pickled" if twin else ""),
+            "events/s", PickledTable(_FIG6_RESPONSES) if twin else _FIG6_RESPONSES,
+            optional=bool(twin),
+        )
+        for evolution, suffix in (("successful", ""), ("failed", "_failevol"))
+        for twin in ("", "_pickle")
+    ),
+    TableSpec(
+        "Fig6", "shapes", "Figure6E_src_tuning_shape_fitting_stats_synopsis_selcolumn.csv",
+        "fits and shape of the tuning along every axis of all sessions", "events/s", _FIG6_SHAPES,
+    ),
+    TableSpec(
+        "Fig6", "shapes_pickle", "Figure6E_src_tuning_shape_fitting_stats_synopsis_sel.pkl",
+        "the same with single trials and fitted curves, pickled", "events/s",
+        PickledTable(_FIG6_SHAPES, arrays=frozenset({"x_values", "y_values"})), optional=True,
+    ),
+    TableSpec(
+        "Fig6", "peaks", "Figure6E_src_tuning_stats_synopsis_selcolumn.csv",
+        "where the site responds most along every axis that ends at 0.4", "distance; events/s",
+        Columns(("Animal", "Exp_id", "ephysFN", "space_name", "eig_id", "F_value", "p_value",
+                 "max_resp_lin_dist", "max_resp_val", "max_resp_lin_dist_bin",
+                 "is_BigGAN_evol_success"),
+                text=frozenset({"Animal", "Exp_id", "ephysFN", "space_name"}),
+                flags=frozenset({"is_BigGAN_evol_success"}),
+                may_be_missing=frozenset({"F_value", "p_value"}),
+                optional=frozenset({"Animal", "Exp_id", "ephysFN", "space_name", "eig_id",
+                                    "F_value", "max_resp_lin_dist", "max_resp_val"}),
+                index="row"),
+    ),
+    TableSpec(
+        "Fig6", "synopsis", "ABCD_tuning_stats_synopsis_fill_missing.csv",
+        "analysis of variance and level means of every axis of all sessions", "events/s",
+        Columns(("space_name", "eig_id", "F_value", "p_value", "stats_str", "lin_dist_set",
+                 "lin_dist_num", "avg_resp_per_lin_dist", "repeat_per_lin_dist",
+                 "max_resp_lin_dist", "max_resp_val", "Animal", "Expi", "ephysFN", "stimuli",
+                 "prefchan", "prefunit", "prefchan_str", "prefchan_bsl_mean", "prefchan_bsl_sem",
+                 "Exp_id"),
+                text=frozenset({"space_name", "stats_str", "lin_dist_set", "avg_resp_per_lin_dist",
+                                "repeat_per_lin_dist", "Animal", "ephysFN", "stimuli",
+                                "prefchan_str", "Exp_id"}),
+                may_be_missing=frozenset({"F_value", "p_value", "stimuli"})),
+        optional=True,
+    ),
+    TableSpec(
+        "Fig6", "missing", "Figure6_missing_values.csv",
+        "what could not be computed, of which session and axis, and why", "",
+        Columns(("ephysFN", "space", "eig_id", "quantity", "reason"),
+                text=frozenset({"ephysFN", "space", "eig_id", "quantity", "reason"}),
+                may_be_missing=frozenset({"space", "eig_id"})),
+        optional=True,
+    ),
 )  # fmt: skip
 
 TABLES: dict[str, TableSpec] = {
@@ -242,6 +333,7 @@ TABLES: dict[str, TableSpec] = {
             "response in a time window over the largest 50–200 ms response of both threads",
             _members(window=FIGURE_5C_WINDOWS, space=SPACES),
         ),
+        *_FIG6,
         TableSpec(
             "ExtendedFig4", "meta", "FigureExt4_meta_df.csv",
             "what each experiment was, its tests and the responses of single blocks", "events/s",
