@@ -35,8 +35,10 @@ ALLOWED: dict[str, frozenset[str]] = {
     "numpy._core.multiarray": frozenset({"_reconstruct", "scalar"}),
     "numpy._core.numeric": frozenset({"_frombuffer"}),
     "pandas": frozenset(
-        {"DataFrame", "Index", "MultiIndex", "NA", "RangeIndex", "Series", "StringDtype"}
+        {"Categorical", "CategoricalDtype", "DataFrame", "Index", "MultiIndex", "NA", "RangeIndex",
+         "Series", "StringDtype"}
     ),
+    "pandas.arrays": frozenset({"ArrowStringArray", "BooleanArray", "StringArray"}),
     "pandas.core.frame": frozenset({"DataFrame"}),
     "pandas.core.series": frozenset({"Series"}),
     "pandas.core.indexes.base": frozenset({"Index", "_new_Index"}),

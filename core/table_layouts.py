@@ -211,6 +211,8 @@ class Columns(Layout):
             return column.astype(object).where(column.notna(), None)
         if name in self.flags:
             return _as_flags(column)
+        if column.empty:
+            return column.astype(float)
         if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
             raise MalformedDataError(
                 f"column {name!r} holds {_first_text(column)}; expected numbers"

@@ -65,7 +65,7 @@ def tell_4a(table: pd.DataFrame) -> Iterator[Statistic]:
 
 def draw_4a(data: pd.DataFrame, table: pd.DataFrame) -> dict[str, Figure]:
     """Draw the rate of success over the hierarchy, with counts and credible bands."""
-    figure, axes = plt.subplots(figsize=(3.5, 3.3))
+    figure, axes = plt.subplots(figsize=(3.6, 3.6))
     x = range(len(table))
     for (space, prefix), offset_points in zip(PREFIXES.items(), (7, -7), strict=True):
         colour, rate = SPACE_COLOURS[space], table[f"{prefix}_rate"]
@@ -86,7 +86,7 @@ def draw_4a(data: pd.DataFrame, table: pd.DataFrame) -> dict[str, Figure]:
             )
     axes.set_xticks(x, labels=table.index)
     axes.set(xlim=(-0.3, 2.3), ylim=(0, 1.05), xlabel="Visual area", ylabel="Success rate")
-    axes.set_title("Success of DeePSim and BigGAN evolutions\nmax > init, P<0.01, 90% CI", pad=16)
+    figure.suptitle("Success rate of the evolutions\nmax > init, P<0.01, 90 % CI")
     axes.legend(loc="lower right", bbox_to_anchor=(1.02, 0.1))
     return {"4A": figure}
 

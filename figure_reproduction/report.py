@@ -1,4 +1,4 @@
-"""``index.html``: one page, no network needed, that shows every panel with what stands behind it."""
+"""``index.html``: one page, no network needed, that shows every panel and what is behind it."""
 
 from __future__ import annotations
 

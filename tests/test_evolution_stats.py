@@ -1,0 +1,274 @@
+"""Statistics of one paired evolution against plain loops, scipy and printed numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from core.errors import MalformedDataError, UsageError
+from core.table_registry import EXTENDED_4C_WINDOWS
+from neuro_data_analysis.evolution_population import (
+    Population,
+    collect,
+    credible_interval,
+    success_rate_table,
+    success_rates,
+)
+from neuro_data_analysis.evolution_stats import (
+    Trials,
+    attributed_fractions,
+    block_activations,
+    block_psths,
+    block_tests,
+    block_trajectory,
+    block_windows,
+    count_kept_blocks,
+    pad_blocks,
+    summarize,
+    time_constants,
+)
+from neuro_data_analysis.neural_data_lib import Block
+from neuro_data_analysis.neural_data_utils import inclusion_masks, success_masks
+from tests.evolutions import make_experiment, make_info
+
+
+def _rates(block, window):
+    return np.array([trial[slice(*window)].mean() for trial in block.psth.T])
+
+
+def _trials(experiment, n_blocks=None):
+    return [Trials.of(thread.blocks[:n_blocks]) for thread in experiment.threads]
+
+
+def test_trajectory_is_mean_and_sem_of_trial_means(rng):
+    """Every column against a loop over blocks with scipy's standard error."""
+    experiment = make_experiment(rng, [[30, 28, 12], [25, 31, 15]])
+    trajectory = block_trajectory(_trials(experiment))
+    for thread in (0, 1):
+        for number, block in enumerate(experiment.threads[thread].blocks):
+            evoked, baseline = _rates(block, (50, 200)), _rates(block, (0, 45))
+            assert trajectory[number, thread] == pytest.approx(evoked.mean())
+            assert trajectory[number, 2 + thread] == pytest.approx(stats.sem(evoked))
+            assert trajectory[number, 4 + thread] == pytest.approx(baseline.mean())
+
+
+def test_all_windows_from_one_pass_equal_one_extraction_each(rng):
+    """The product with window weights is the mean of the slice, for each of the 42 windows."""
+    experiment = make_experiment(rng, [[10, 12], [11, 14]])
+    windows = block_windows(_trials(experiment))
+    assert windows.shape == (42, 2, 4)
+    for position, window in enumerate(EXTENDED_4C_WINDOWS):
+        for thread in (0, 1):
+            for number, block in enumerate(experiment.threads[thread].blocks):
+                rates = _rates(block, window)
+                assert windows[position, number, thread] == pytest.approx(rates.mean())
+                assert windows[position, number, 2 + thread] == pytest.approx(stats.sem(rates))
+
+
+def test_psth_means_give_back_the_trajectory(rng):
+    """The 50-200 ms mean of a mean PSTH is the mean of the trials' means (spec: to 1e-13)."""
+    experiment = make_experiment(rng, [[10, 12, 11]] * 2)
+    psth = block_psths(experiment)
+    assert psth.shape == (3, 4, 200)
+    trajectory = block_trajectory(_trials(experiment))
+    np.testing.assert_allclose(psth[:, :2, 50:].mean(axis=2), trajectory[:, :2], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kept"),
+    [
+        ([[30, 30, 9], [30, 30, 30]], 2),
+        ([[30, 30, 30], [30, 30, 9]], 2),
+        ([[30, 30, 10], [30, 30, 10]], 3),
+        ([[30, 9, 30], [30, 30, 30]], 3),
+        ([[], []], 0),
+    ],
+    ids=["short FC", "short BG", "ten is enough", "only the last counts", "nothing"],
+)
+def test_last_block_with_few_images_is_dropped_from_both_threads(rng, sizes, kept):
+    assert count_kept_blocks(make_experiment(rng, sizes)) == kept
+
+
+def test_padding_repeats_the_mean_of_the_last_two_blocks():
+    padded = pad_blocks(np.array([[1.0], [2.0], [4.0]]), 5)
+    np.testing.assert_array_equal(padded[:, 0], [1, 2, 4, 3, 3])
+    np.testing.assert_array_equal(pad_blocks(padded, 2), padded)
+
+
+def test_tests_pool_two_blocks_and_clamp_the_best(rng):
+    """Degrees of freedom and values of every comparison against scipy on hand-picked blocks."""
+    gains = [[1, 1.1, 1.6, 1.2, 1.3], [1, 1, 1, 1.1, 1.9]]
+    experiment = make_experiment(rng, [[20, 21, 22, 23, 24], [15, 16, 17, 18, 19]], gains)
+    tests = block_tests(_trials(experiment))
+    responses = [[_rates(b, (50, 200)) for b in t.blocks] for t in experiment.threads]
+    pool = [lambda i, j, r=r: np.concatenate([r[i], r[j]]) for r in responses]
+    fc_max, bg_max = pool[0](2, 3), pool[1](2, 3)  # BG peaks in the last block: m becomes n - 3
+    expected = {
+        "endinit_0": (pool[0](3, 4), pool[0](0, 1)),
+        "maxinit_0": (fc_max, pool[0](0, 1)),
+        "maxinit_1": (bg_max, pool[1](0, 1)),
+        "maxend_1": (bg_max, pool[1](3, 4)),
+        "FCBG_end_01": (pool[0](3, 4), pool[1](3, 4)),
+        "FCBG_max_01": (fc_max, bg_max),
+    }
+    for name, (first, second) in expected.items():
+        result = stats.ttest_ind(first, second)
+        assert tests[f"t_{name}"] == pytest.approx(result.statistic), name
+        assert tests[f"p_{name}"] == pytest.approx(result.pvalue), name
+
+
+def test_best_block_at_the_start_is_no_rise(rng):
+    """m = 0 compares the first two blocks with themselves: t = 0, p = 1."""
+    experiment = make_experiment(rng, [[20] * 5] * 2, [[2, 1, 1, 1, 1]] * 2)
+    tests = block_tests(_trials(experiment))
+    assert tests["t_maxinit_0"] == 0
+    assert tests["p_maxinit_0"] == 1
+
+
+def test_activation_moments_use_both_degrees_of_freedom(rng):
+    """Std has ddof 0 and sem ddof 1, so std/sem = sqrt(n - 1); the short block falls per thread."""
+    experiment = make_experiment(rng, [[30, 25, 9], [20, 21, 22]], [[1, 2, 9], [1, 1, 3]])
+    found = block_activations(experiment)
+    assert found["maxrsp_0_std"] / found["maxrsp_0_sem"] == pytest.approx(np.sqrt(24))
+    last = _rates(experiment.threads[1].blocks[2], (50, 200))
+    assert found["endrsp_1_mean"] == pytest.approx(last.mean())
+    assert found["maxrsp_1_mean"] == found["endrsp_1_mean"]
+
+
+def test_time_constants_count_blocks_above_and_below_the_threshold():
+    """A staircase whose answers can be read off, for each baseline."""
+    trajectory = np.zeros((6, 6))
+    trajectory[:, 0] = [10, 20, 60, 100, 110, 105]
+    trajectory[:, 1] = [50, 50, 50, 50, 50, 50]
+    trajectory[:, 4], trajectory[:, 5] = 10, 50
+    found = time_constants(trajectory)
+    assert found["FC_tc0"] == 3  # first above 10 + 0.8 * 100 = 90
+    assert found["FC_tc_cnt"] == 3
+    assert found["FC_tc0_bsl0"] == 3  # above 88
+    assert found["FC_tc0_bslinit"] == 3
+    assert found["BG_tc0"] == 0  # never above: the maximal rise is 0
+    assert found["BG_tc0_bsl0"] == 0
+    assert found["BG_tc_cnt_bsl0"] == 0
+    assert list(found) == [
+        "FC_tc0", "FC_tc_cnt", "BG_tc0", "BG_tc_cnt",
+        "FC_tc0_bsl0", "FC_tc_cnt_bsl0", "BG_tc0_bsl0", "BG_tc_cnt_bsl0",
+        "FC_tc0_bslinit", "FC_tc_cnt_bslinit", "BG_tc0_bslinit", "BG_tc_cnt_bslinit",
+    ]  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), bin_ms=st.sampled_from([5, 10, 20, 25, 50]))
+def test_fractions_sum_to_one_and_coarse_bins_add_up_fine_ones(seed, bin_ms):
+    rise = np.random.default_rng(seed).normal(1, 0.5, (3, 200))
+    fractions = attributed_fractions(rise, bin_ms)
+    assert fractions.shape == (3, 200 // bin_ms)
+    np.testing.assert_allclose(fractions.sum(axis=1), 1)
+    fine = attributed_fractions(rise, 1).reshape(3, -1, bin_ms).sum(axis=2)
+    np.testing.assert_allclose(fractions, fine, atol=1e-9)
+
+
+def test_no_rise_has_no_fractions():
+    assert np.isnan(attributed_fractions(np.zeros((1, 200)), 20)).all()
+
+
+@pytest.mark.parametrize("window", [(50, 50), (-1, 20), (150, 201), (90, 80)])
+def test_impossible_windows_are_refused(rng, window):
+    with pytest.raises(UsageError, match="does not lie within 0 to 200 ms"):
+        Trials.of([Block(np.ones((200, 2)), np.arange(2))]).responses(window)
+
+
+def test_an_empty_block_inside_a_session_is_named(rng):
+    experiment = make_experiment(rng, [[12, 0, 12], [12, 12, 12]])
+    with pytest.raises(MalformedDataError, match=r"no image was shown in block \[2\]"):
+        summarize(experiment, late_block=55)
+
+
+def test_credible_intervals_are_those_of_the_paper():
+    """Counts of Figure 4A give the published bands (published_values.csv)."""
+    table = success_rate_table([10, 37, 67], [0, 20, 65], [10, 38, 106])
+    np.testing.assert_allclose(table["FC_CI_1"], [0.7616, 0.8840, 0.5522], atol=5e-5)
+    np.testing.assert_allclose(table["FC_CI_2"], [0.9953, 0.9908, 0.7044], atol=5e-5)
+    np.testing.assert_allclose(table["BG_CI_1"], [0.0047, 0.3958, 0.5331], atol=5e-5)
+    np.testing.assert_allclose(table["BG_CI_2"], [0.2384, 0.6528, 0.6868], atol=5e-5)
+
+
+def test_credible_interval_covers_its_share_of_the_posterior(rng):
+    low, high = credible_interval(7, 20)
+    draws = rng.beta(8, 14, 200_000)
+    assert ((draws > low) & (draws < high)).mean() == pytest.approx(0.9, abs=0.005)
+
+
+def _meta(**columns):
+    row = {"ephysFN": "Alfa-25112020-003", "blockN": 20, "space1": "fc6", "space2": "BigGAN_class"}
+    return pd.DataFrame([row | columns])
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({}, ""),
+        ({"blockN": 14}, "14 blocks or fewer"),
+        ({"blockN": 15}, ""),
+        ({"space1": "BigGAN"}, "not an fc6 and BigGAN pair"),
+        ({"ephysFN": "Beto-18082020-002"}, "unstable baseline"),
+        (
+            {"ephysFN": "Beto-18082020-002", "blockN": 3},
+            "14 blocks or fewer; unstable baseline",
+        ),
+    ],
+)
+def test_masks_say_which_rule_excluded_what(columns, reason):
+    masks = inclusion_masks(_meta(**columns))
+    assert masks["excluded_because"].tolist() == [reason]
+    assert masks["valid"].tolist() == [reason == ""]
+
+
+def test_success_asks_for_p_only_and_a_missing_p_is_no_success():
+    meta = pd.DataFrame({"p_maxinit_0": [0.03, np.nan, 0.2], "p_maxinit_1": [0.2, 0.001, 0.9]})
+    masks = success_masks(meta, 0.05)
+    assert masks["FCsucc"].tolist() == [True, False, False]
+    assert masks["anysucc"].tolist() == [True, True, False]
+    assert masks["bothsucc"].tolist() == [False, False, False]
+    assert masks["nonesucc"].tolist() == [False, False, True]
+
+
+def test_success_rates_ask_for_the_sign(rng):
+    """A thread that falls significantly counts in the masks but not in Figure 4A."""
+    falling = make_experiment(rng, [[30] * 16] * 2, [[3, 3, *[1] * 14], [1, 1, *[2] * 14]])
+    summary = summarize(falling, late_block=55)
+    population = Population((summary,), {})
+    rates = success_rates(population).set_index("label")
+    assert population.masks["valid"].tolist() == [True]
+    assert rates.loc["IT", "BG_suc"] == 1
+    assert rates.loc["IT", "FC_suc"] == 0
+    decreases = success_rates(population, "endinitdecrs").set_index("label")
+    assert decreases.loc["IT", "FC_suc"] == 1
+
+
+class _Few(dict):
+    path = "memory"
+
+
+def test_collect_leaves_out_what_it_cannot_use_and_says_why(rng):
+    good = make_experiment(rng, [[12] * 3] * 2, expi=3)
+    recordings = _Few({3: good, 7: make_experiment(rng, [[12, 0, 12]] * 2, expi=7)})
+    population = collect(recordings)
+    assert population.meta.index.tolist() == [3]
+    assert "block [2]" in population.left_out[7]
+    assert population.recorded().sum() == 3
+    assert population.recorded().shape == (1, 56)
+
+
+def test_optimisers_come_from_a_side_table_where_recordings_do_not_tell(rng):
+    experiment = make_experiment(rng, [[12] * 3] * 2)
+    silent = type(experiment)(
+        type(experiment.info)(**vars(make_info()) | {"optimizers": (None, None)}),
+        experiment.threads,
+    )
+    table = pd.DataFrame({"optim_names1": ["CMAES"], "optim_names2": ["ZOHA"]}, index=[1])
+    population = Population((summarize(silent, 55),), {}, table)
+    assert population.meta.loc[1, "optim_names2"] == "ZOHA"
