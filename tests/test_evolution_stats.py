@@ -122,7 +122,7 @@ def test_tests_pool_two_blocks_and_clamp_the_best(rng):
 
 
 def test_best_block_at_the_start_is_no_rise(rng):
-    """m = 0 compares the first two blocks with themselves: t = 0, p = 1."""
+    """With the best block first, the first two blocks meet themselves: t = 0, p = 1."""
     experiment = make_experiment(rng, [[20] * 5] * 2, [[2, 1, 1, 1, 1]] * 2)
     tests = block_tests(_trials(experiment))
     assert tests["t_maxinit_0"] == 0

@@ -166,7 +166,7 @@ def test_tables_of_different_exports_are_not_mixed(tmp_path):
     write_table(tmp_path, "Fig4/response_mean", np.ones((4, 56)), space="DeePSim")
     source = SourceData(tmp_path)
     source.read("Fig4/response_mean", space="BigGAN")
-    with pytest.raises(MalformedDataError, match="4 experiments, but .* has 3"):
+    with pytest.raises(MalformedDataError, match=r"4 experiments, but .* has 3"):
         source.read("Fig4/response_mean", space="DeePSim")
 
 
