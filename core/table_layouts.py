@@ -298,9 +298,10 @@ class PickledTable(Layout):
         return self.columns.converted(table).assign(**{name: table[name] for name in self.arrays})
 
     def _write(self, path: Path, value: Any) -> None:
-        # Text as objects, which every pandas can unpickle; its own string type is of a version.
+        # Text as objects: the string type of one pandas is not known to the others.
         text = {name: value[name].astype(object) for name in self.columns.text if name in value}
-        path.write_bytes(pickle.dumps(value.assign(**text), protocol=4))
+        table = value.assign(**text).set_axis(pd.Index(value.columns, dtype=object), axis=1)
+        path.write_bytes(pickle.dumps(table, protocol=4))
 
     def _check(self, value: Any, bind: Bind) -> None:
         if not isinstance(value, pd.DataFrame):
