@@ -63,6 +63,42 @@ ACTIVATION_COLUMNS = tuple(
     for statistic in ("mean", "std", "sem")
 )
 
+#: Columns of the similarity table of Figure 3, group by group in the order of the published join.
+#: FC and BG are the prototypes of the DeePSim and of the BigGAN thread. The published file also
+#: holds 100 columns of covariance tensors (``layer1_…`` to ``layer4_…``), which are not read.
+SIMILARITY_COLUMNS: dict[str, tuple[str, ...]] = {
+    "cosines of whole maps": tuple(
+        f"cosine_{prototype}_{features}"
+        for prototype in ("reevol", "maxblk")
+        for features in ("resnet_L3_m", "resnet_L4_m", "resnet_avgpool", "alexnet_fc6",
+                         "alexnet_fc7", "vit_cls", "vit_token_m")
+    ),
+    "cosines within the border": (
+        "Expi_alt",
+        *(f"{prototype}_resnet_{layer}{exchanged}"
+          for prototype in ("reevol_G", "reevol_pix", "maxblk")
+          for layer in ("L3", "L4")
+          for exchanged in ("", "_BGalt", "_FCalt")),
+    ),
+    "differences of responses": (
+        *(f"psth_{measure}{smooth}"
+          for smooth in ("", "_smooth") for measure in ("MAE", "MSE", "corr")),
+        "act_MAE", "normalizer",
+    ),
+    "experiment": (*META_COLUMNS, *ACTIVATION_COLUMNS),
+    "cosines in focus": tuple(
+        f"{prototype}_{layer}{mask}"
+        for prototype in ("reevol_G", "reevol_pix", "maxblk")
+        for layer in ("RNrobust_L4", "RNrobust_L3", "alex_conv4", "alex_conv5", "vgg_conv5",
+                      "vgg_conv4")
+        for mask in ("focus", "cent", "all")
+    ),
+}  # fmt: skip
+
+#: What Figure 3 draws: similarities of prototypes, and differences of responses.
+DRAWN_SIMILARITIES = ("cosine_reevol_resnet_avgpool", "reevol_pix_RNrobust_L4focus")
+DRAWN_DIFFERENCES = ("psth_MAE", "act_MAE")
+
 #: Time constants of the optimisation trajectory.
 TIME_CONSTANT_COLUMNS = tuple(
     f"{space}_{count}{baseline}"
@@ -157,6 +193,29 @@ _SUCCESS_RATE = Columns(
     ("label", "FC_suc", "BG_suc", "total", "FC_rate", "BG_rate",
      "FC_CI_1", "FC_CI_2", "BG_CI_1", "BG_CI_2"),
     rows=3, text=frozenset({"label"}), may_be_missing=frozenset({"FC_rate", "BG_rate"}),
+)  # fmt: skip
+
+_SIMILARITIES = ("Expi", *itertools.chain.from_iterable(SIMILARITY_COLUMNS.values()))
+
+#: Figure 3: similarity of prototypes against similarity of responses.
+_FIG3 = (
+    TableSpec(
+        "Fig3", "similarity", "Fig3G_proto_imdist_psth_covstr_sim_df.csv",
+        "similarity of the two prototypes and difference of the responses of each experiment",
+        "cosines; differences over the largest response of both threads",
+        Columns(_SIMILARITIES, text=_META_TEXT, index="row",
+                may_be_missing=frozenset(_SIMILARITIES) - {"Expi", "visual_area"},
+                optional=frozenset(_SIMILARITIES) - {*DRAWN_SIMILARITIES, *DRAWN_DIFFERENCES}),
+    ),
+    TableSpec(
+        "Fig3", "meta", "Fig3_meta_df.csv",
+        "what each experiment was, its tests and the responses of single blocks; rows as in "
+        "similarity", "events/s",
+        Columns(("Expi", *META_COLUMNS, *ACTIVATION_COLUMNS, "valid"),
+                text=_META_TEXT, flags=frozenset({"valid"}),
+                may_be_missing=_META_MISSING | frozenset(ACTIVATION_COLUMNS), index="row"),
+        optional=True,
+    ),
 )  # fmt: skip
 
 _FIG6_TRIALS = Columns(
@@ -283,6 +342,7 @@ TABLES: dict[str, TableSpec] = {
                          "thread0_natref_resp_df": _TRIALS, "thread1_natref_resp_df": _TRIALS}),
             optional=True,
         ),
+        *_FIG3,
         TableSpec(
             "Fig4", "success_rate", "Fig4A_SuccessRate_maxinit.csv",
             "evolutions that climbed, per area and space", "counts, rates, 90 % intervals",
