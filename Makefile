@@ -16,6 +16,9 @@ help: ## Say what can be made
 figures: $(BASE)/.ready ## All figures and figures/index.html (simulated data where there are no real ones)
 	$(BASE)/bin/python -m figure_reproduction --simulate-missing
 
+data: $(BASE)/.ready ## The published source data from OSF, into source_data/
+	$(BASE)/bin/python -m core.source_data fetch
+
 test: $(FULL)/.ready lint types ## Checks and the whole test suite
 	$(FULL)/bin/python -m pytest
 

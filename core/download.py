@@ -48,6 +48,7 @@ def download(
     *,
     sha256: str | None = None,
     expected_size: int | None = None,
+    max_size: int | None = None,
     progress: Progress | None = None,
     attempts: int = 5,
     timeout_s: float = 30.0,
@@ -71,6 +72,8 @@ def download(
         Checksum that the file must have, in hexadecimal.
     expected_size : int, optional
         Length in bytes that the file must have.
+    max_size : int, optional
+        Length in bytes at which the download is given up.
     progress : callable, optional
         Called as ``progress(received_bytes, total_bytes_or_None)`` while bytes arrive.
     attempts : int, default 5
@@ -95,15 +98,15 @@ def download(
     MissingDataError
         If the address has no such file, or cannot be reached after all attempts.
     MalformedDataError
-        If what arrives is not what `sha256` or `expected_size` promise, or if neither the server
-        nor the caller says how long the file is.
+        If what arrives is not what `sha256` or `expected_size` promise or exceeds `max_size`, or if
+        neither the server nor the caller says how long the file is.
     CannotWriteError
         If the folder cannot be written.
     """
     if not url.startswith(("http://", "https://")):
         raise UsageError(f"cannot fetch {url!r}: only http:// and https:// addresses are known.")
     path = Path(path)
-    promise = _Promise(sha256.lower() if sha256 else None, expected_size)
+    promise = _Promise(sha256.lower() if sha256 else None, expected_size, max_size)
     if path.is_file() and promise.broken_by(path) is None:
         return path
     unfinished = _Unfinished(path.with_name(f".{path.name}{UNFINISHED_SUFFIX}"), url)
@@ -137,6 +140,7 @@ class _Promise:
 
     sha256: str | None
     size: int | None
+    max_size: int | None
 
     def broken_by(self, path: Path) -> str | None:
         """Say how the file differs from what was promised, or return None."""
@@ -287,7 +291,7 @@ class _Connection:
                     f"{self.url} offers a file of {total} bytes instead of {self.promise.size}."
                 )
             return total
-        if not response.chunked and self.promise == _Promise(None, None):
+        if not response.chunked and self.promise.sha256 is None and self.promise.size is None:
             raise MalformedDataError(
                 f"{self.url} does not say how long its file is, so that a cut one could not be "
                 "told from a whole one; give sha256= or expected_size=."
@@ -302,6 +306,12 @@ class _Connection:
             while chunk := _read(response):
                 file.write(chunk)
                 received += len(chunk)
+                if self.promise.max_size is not None and received > self.promise.max_size:
+                    self.unfinished.discard()
+                    raise MalformedDataError(
+                        f"{self.url} sends more than the {self.promise.max_size} bytes that were "
+                        "expected at most; nothing was kept."
+                    )
                 window_bytes += len(chunk)
                 if self.progress is not None:
                     self.progress(received, total)

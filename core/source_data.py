@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import logging
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,9 +23,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
+from core import osf
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError, exit_code_of
 from core.files import UNFINISHED_SUFFIX, move_into, sha256_of
+from core.placement import choose_files, files_of, place, places
 from core.provenance import PROVENANCE_FILE, Provenance, read_provenance, write_provenance
 from core.table_registry import FIGURES, SLICES, TABLES, TableSpec, spec_of
 
@@ -324,8 +328,68 @@ def main(arguments: list[str] | None = None) -> int:
         "--figure", action="append", choices=sorted({s.figure for s in TABLES.values()})
     )
     check.set_defaults(run=lambda given: _print_check(given.folder, given.figure))
+    _add_fetch(commands)
     given = parser.parse_args(arguments)
     return exit_code_of(lambda: given.run(given))
+
+
+def _add_fetch(commands: Any) -> None:
+    fetch = commands.add_parser(
+        "fetch",
+        help="download the source data from OSF, or take them from a folder or zip archive",
+        epilog="example: python -m core.source_data fetch --from ~/Downloads/osfstorage.zip",
+    )
+    fetch.add_argument(
+        "--output", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="default: %(default)s"
+    )
+    fetch.add_argument(
+        "--from",
+        dest="given_by_hand",
+        type=Path,
+        metavar="PATH",
+        help="a folder or zip archive that you downloaded yourself; no network is used",
+    )
+    fetch.add_argument("--figure", action="append", choices=FIGURES, help="only this")
+    fetch.add_argument(
+        "--force", action="store_true", help="replace files that are there with other content"
+    )
+    fetch.set_defaults(run=_fetch)
+
+
+def _fetch(given: argparse.Namespace) -> int:
+    """Fetch source data; 1 if files of other content were kept."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if given.given_by_hand is None:
+        with tqdm(unit="B", unit_scale=True, disable=None, desc="OSF") as bar:
+            placed = osf.fetch(
+                given.output, given.figure, given.force, progress=lambda n, of: _show(bar, n, of)
+            )
+    else:
+        with files_of(given.given_by_hand) as found:
+            chosen, unknown = choose_files(found)
+            wanted = given.figure or FIGURES
+            chosen = {name: file for name, file in chosen.items() if places()[name] in wanted}
+            if not chosen:
+                raise MissingDataError(
+                    f"{given.given_by_hand} holds no file that a figure reads; expected names such "
+                    "as Fig4A_SuccessRate_maxinit.csv."
+                )
+            origin = Provenance("found", {"from": given.given_by_hand.name})
+            placed = place(chosen, given.output, origin, given.force)
+            placed.unknown = unknown
+    out = sys.stdout
+    out.write(
+        f"{len(placed.written)} files written, {len(placed.unchanged)} there already, "
+        f"{len(placed.unknown)} that no figure reads; in {given.output}\n"
+    )
+    for path in placed.kept:
+        sys.stderr.write(f"kept {path}: it has other content; --force replaces it\n")
+    return 1 if placed.kept else 0
+
+
+def _show(bar: Any, received: int, total: int | None) -> None:
+    bar.total = total
+    bar.update(received - bar.n)
 
 
 def _print_check(folder: str | Path, figures: list[str] | None) -> int:
@@ -343,7 +407,9 @@ def _print_check(folder: str | Path, figures: list[str] | None) -> int:
         if 0 < len(absent) < len(files):
             more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
             out.write(f"{'':11}missing: {', '.join(absent[:3])}{more}\n")
-    if any(status.state == "malformed" for status in statuses):
+    changed = list(osf.changed_since_fetch(Path(folder)))
+    out.writelines(f"changed    {path}: no longer what was fetched from OSF\n" for path in changed)
+    if changed or any(status.state == "malformed" for status in statuses):
         return 1
     needed = [status for status in statuses if not status.spec.optional]
     return MissingDataError.exit_code if any(s.state == "missing" for s in needed) else 0
