@@ -16,6 +16,13 @@ import numpy as np
 from core.utils.optimizer_arguments import FloatArray
 from core.utils.optimizer_state import array_entry
 
+#: Multiply-adds up to which OpenBLAS computes a product of matrices in one thread. For products
+#: as thin as ours waiting for other threads costs more than they save, much more on a busy machine.
+ONE_THREAD = 2**18
+
+#: Blocks narrower than this cost more than threads do.
+NARROWEST_BLOCK = 64
+
 
 @dataclass(frozen=True, eq=False)
 class DiagonalPlusOuter:
@@ -50,11 +57,22 @@ class DiagonalPlusOuter:
     def __rmatmul__(self, rows: FloatArray) -> FloatArray:
         product = rows * (self.scale * self.diagonal)
         if self.rank:
-            product += (self.scale * (rows @ self.left.T)) @ self.right
+            blocks = self._column_blocks(product.size // len(self.diagonal))
+            parts = [rows[..., block] @ self.left[:, block].T for block in blocks]
+            weights = self.scale * np.sum(parts, axis=0)
+            for block in blocks:
+                product[..., block] += weights @ self.right[:, block]
         return product
 
     def __matmul__(self, column: FloatArray) -> FloatArray:
         return self.scale * (self.diagonal * column + (self.right @ column) @ self.left)
+
+    def _column_blocks(self, n_rows: int) -> list[slice]:
+        """Cut the columns so that a block takes one thread, unless the blocks become too narrow."""
+        k = len(self.diagonal)
+        width = ONE_THREAD // (n_rows * self.rank)
+        width = width if width >= NARROWEST_BLOCK else k
+        return [slice(start, start + width) for start in range(0, k, width)]
 
     def dense(self) -> FloatArray:
         """Return the matrix as an array (k, k)."""

@@ -1,0 +1,1 @@
+"""Our code and its peers in one run; ratios are printed, never asserted."""

@@ -1,0 +1,196 @@
+"""Time per generation of the optimisers and their peers, as ratios within one run.
+
+``python -m benchmarks.optimizers``; scores are random numbers, so that only the optimiser counts.
+All contestants take turns generation by generation, so that noise of the machine hits all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Iterator
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+
+from core.utils.Optimizers import CholeskyCMAES, HessCMAES
+from tests.textbook_cma import TextbookCMAES
+
+SIGMA = 3.0
+
+#: One generation: ask for codes, hand in scores.
+Generation = Callable[[], Any]
+
+
+def normals(dimension: int, population: int) -> Generation:
+    """Draw the normals of one generation: what every evolution strategy has to do."""
+    random = np.random.default_rng(0)
+    return lambda: random.standard_normal((population, dimension))
+
+
+def ours(dimension: int, population: int, **settings: Any) -> Generation:
+    """Return a step of `CholeskyCMAES`."""
+    optimizer = CholeskyCMAES(
+        dimension, population, SIGMA, np.zeros(dimension), random_seed=0, **settings
+    )
+    return _stepper(optimizer.step_simple, optimizer.get_init_pop())
+
+
+def ours_along_hessian(dimension: int, cutoff: int) -> Generation:
+    """Return a step of `HessCMAES` along random orthonormal axes."""
+    axes = np.linalg.qr(np.random.default_rng(1).standard_normal((dimension, cutoff)))[0]
+    optimizer = HessCMAES(dimension, cutoff=cutoff, init_code=np.zeros(dimension), random_seed=0)
+    optimizer.set_Hessian(np.geomspace(1, 1e-4, cutoff), axes, expon=1 / 5)
+    return _stepper(optimizer.step_simple, optimizer.get_init_pop())
+
+
+def textbook(dimension: int, Aupdate_freq: float = 10) -> Generation:
+    """Return a step of the same algorithm with dense matrices."""
+    start = np.zeros(dimension)
+    optimizer = TextbookCMAES(
+        np.eye(dimension), np.eye(dimension), start, SIGMA, Aupdate_freq=Aupdate_freq
+    )
+    return _stepper(optimizer.step, start[np.newaxis])
+
+
+def textbook_along_hessian(dimension: int, cutoff: int) -> Generation:
+    """Return a step of the dense algorithm along random orthonormal axes."""
+    axes = np.linalg.qr(np.random.default_rng(1).standard_normal((dimension, cutoff)))[0]
+    scales = np.geomspace(1, 1e-4, cutoff) ** (-1 / 5)
+    start = np.zeros(dimension)
+    optimizer = TextbookCMAES(scales[:, None] * axes.T, axes / scales, start, SIGMA)
+    return _stepper(optimizer.step, start[np.newaxis])
+
+
+def pycma(dimension: int, population: int, diagonal: bool) -> Generation:
+    """Return ask and tell of pycma, with the full or a diagonal covariance."""
+    import cma
+
+    options = {"popsize": population, "verbose": -9, "seed": 1, "CMA_diagonal": diagonal}
+    strategy = cma.CMAEvolutionStrategy(np.zeros(dimension), SIGMA, options)
+    scores = _random_scores(population)
+
+    def generation() -> None:
+        strategy.tell(strategy.ask(), list(next(scores)))
+
+    return generation
+
+
+def sep_cma(dimension: int, population: int) -> Generation:
+    """Return ask and tell of cmaes.SepCMA."""
+    from cmaes import SepCMA
+
+    strategy = SepCMA(np.zeros(dimension), SIGMA, population_size=population, seed=1)
+    scores = _random_scores(population)
+
+    def generation() -> None:
+        codes = [strategy.ask() for _ in range(population)]
+        strategy.tell(list(zip(codes, map(float, next(scores)), strict=True)))
+
+    return generation
+
+
+def _stepper(step: Callable[[Any, Any], Any], codes: Any) -> Generation:
+    random = np.random.default_rng(3)
+    population = [codes]
+
+    def generation() -> None:
+        population[0] = step(random.standard_normal(len(population[0])), population[0])
+
+    return generation
+
+
+def _random_scores(population: int) -> Iterator[Any]:
+    random = np.random.default_rng(3)
+    while True:
+        yield random.standard_normal(population)
+
+
+def take_turns(
+    contestants: dict[str, tuple[Generation, int]], generations: int
+) -> dict[str, list[float]]:
+    """Run every contestant for its number of generations, spread evenly; return seconds of each.
+
+    Parameters
+    ----------
+    contestants : dict of name to (generation, number of generations)
+    generations : int
+        Number of rounds.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(generations):
+        for name, (generation, wanted) in contestants.items():
+            if turn * wanted // generations != (turn + 1) * wanted // generations:
+                start = time.perf_counter()
+                generation()
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def report(title: str, seconds: dict[str, list[float]], unit: str) -> None:
+    """Print times of a generation, and their ratios to those of the contestant `unit`."""
+    print(f"\n{title}")
+    print(f"{'':32s}{'runs':>5s}{'median ms':>11s}{'ratio':>9s}{'mean ms':>11s}{'ratio':>9s}")
+    for name, values in seconds.items():
+        columns = "".join(
+            f"{1e3 * average(values):11.3f}{average(values) / average(seconds[unit]):9.2f}"
+            for average in (median, mean)
+        )
+        print(f"{name:32s}{len(values):5d}{columns}")
+
+
+def state_size(dimension: int, generations: int) -> tuple[float, float]:
+    """Return the megabytes of a saved state and of two dense factors."""
+    optimizer = CholeskyCMAES(dimension, init_code=np.zeros(dimension), random_seed=0)
+    generation = _stepper(optimizer.step_simple, optimizer.get_init_pop())
+    for _ in range(generations):
+        generation()
+    saved = sum(np.asarray(value).nbytes for value in optimizer.state_dict().values())
+    return saved / 1e6, 2 * dimension**2 * 8 / 1e6
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--generations", type=int, default=100)
+    parser.add_argument("--full-peers", action="store_true", help="pycma full too (half a minute)")
+    arguments = parser.parse_args()
+    n = arguments.generations
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    print(f"{os.cpu_count()} cores, load {load}; trust a mean only where nothing else runs")
+    contestants = {
+        "drawing the normals": (normals(4096, 40), n),
+        "CholeskyCMAES": (ours(4096, 40), n),
+        "the same, float32 codes": (ours(4096, 40, dtype=np.float32), n),
+        "the same, Aupdate_freq=1": (ours(4096, 40, Aupdate_freq=1), n),
+        "dense textbook": (textbook(4096), max(n // 4, 1)),
+        "pycma, diagonal": (pycma(4096, 40, diagonal=True), n // 2),
+        "cmaes.SepCMA": (sep_cma(4096, 40), n // 2),
+    }
+    if arguments.full_peers:
+        contestants["pycma, full"] = (pycma(4096, 40, diagonal=False), 25)
+    report("N = 4096, population 40", take_turns(contestants, n), "drawing the normals")
+    contestants = {
+        "drawing the normals": (normals(256, 28), n),
+        "CholeskyCMAES": (ours(256, 28), n),
+        "dense textbook": (textbook(256), n),
+        "CholeskyCMAES, Aupdate_freq=1": (ours(256, 28, Aupdate_freq=1), n),
+        "dense textbook, Aupdate_freq=1": (textbook(256, Aupdate_freq=1), n),
+        "pycma, full": (pycma(256, 28, diagonal=False), n // 2),
+        "pycma, diagonal": (pycma(256, 28, diagonal=True), n // 2),
+        "cmaes.SepCMA": (sep_cma(256, 28), n // 2),
+    }
+    report("N = 256, population 28", take_turns(contestants, n), "CholeskyCMAES")
+    contestants = {
+        "HessCMAES": (ours_along_hessian(4096, 500), n),
+        "dense textbook": (textbook_along_hessian(4096, 500), n // 2),
+    }
+    report("500 Hessian axes of 4096, population 30", take_turns(contestants, n), "HessCMAES")
+    saved, dense = state_size(4096, n)
+    print(f"\nsaved state after {n} generations: {saved:.2f} MB; two dense factors: {dense:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
