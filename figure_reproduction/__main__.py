@@ -24,6 +24,7 @@ from figure_reproduction.figure_page import (
     print_job,
 )
 from figure_reproduction.report import write_report
+from figure_reproduction.verification import verify
 
 #: The figures of the paper, in its order.
 SCRIPTS = ("Figure2", "Figure3", "Figure4", "Figure5", "Figure6", "FigureExt4", "FigureExt5")
@@ -50,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0 all made, 1 something failed, 2 usage, 3 source data are missing.
+        0 all made, 1 something failed or (with --verify) differs from the paper, 2 usage, 3 source
+        data are missing.
     """
     parser = argparse.ArgumentParser(
         prog="python -m figure_reproduction",
@@ -65,6 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="use simulated source data, marked as such, for figures that have none",
     )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="exit with 1 when a number printed in the paper does not come out of real data",
+    )
     add_print_arguments(parser)
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -78,6 +85,8 @@ def _run(given: argparse.Namespace) -> int:
     write_report(job.output)
     _print_summary(outcomes, job.output)
     codes = [outcome.printed.exit_code for outcome in outcomes]
+    if given.verify:
+        codes.append(_verify(job.output))
     return min((code for code in codes if code), default=0)
 
 
@@ -111,6 +120,21 @@ def _with_data(job: PrintJob, script: FigureScript, simulate_missing: bool) -> P
     from source_data_export.demonstration import ensure_demonstration
 
     return replace(job, source_data=ensure_demonstration())
+
+
+def _verify(output: Path) -> int:
+    """Print how the numbers compare with the paper; 1 where one differs, 3 where none is real."""
+    found = verify(output)
+    if not found.panels:
+        raise MissingDataError(
+            "nothing to verify: no figure was made from real data (`make data` fetches them)."
+        )
+    sys.stdout.writelines(f"{discrepancy}\n" for discrepancy in found.discrepancies)
+    sys.stdout.write(
+        f"verified panels {', '.join(found.panels)}: {found.n_equal} numbers as printed, "
+        f"{len(found.discrepancies)} not\n"
+    )
+    return 1 if found.discrepancies else 0
 
 
 def _print_summary(outcomes: Iterable[Outcome], output: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -11,10 +10,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
-from core.errors import MalformedDataError
 from core.files import atomic_write
 from core.provenance import KINDS
-from core.published import Statistic, not_computed
+from figure_reproduction.verification import is_compared, read_figure, unanswered
 
 PAGE = "index.html"
 
@@ -56,7 +54,8 @@ def write_report(folder: Path) -> Path:
         lstrip_blocks=True,
     )
     environment.filters["shown_value"] = shown_value
-    figures = [_read_figure(path) for path in _in_order(folder.glob("Figure*[0-9].json"))]
+    paths = _in_order(folder.glob("Figure*[0-9].json"))
+    figures = [_with_view(read_figure(path), path) for path in paths]
     page = environment.get_template("report.html").render(
         paper=_PAPER,
         figures=figures,
@@ -101,31 +100,18 @@ def _in_order(paths: Iterator[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: ("Ext" in path.stem, int(re.sub(r"\D", "", path.stem))))
 
 
-def _read_figure(path: Path) -> dict[str, Any]:
-    try:
-        figure = json.loads(path.read_text(encoding="utf-8"))
-        for name, panel in figure["panels"].items():
-            panel["shown"] = [
-                _shown_picture(picture, files) for picture, files in panel["pictures"].items()
-            ]
-            panel["mark"] = KINDS[panel["provenance"]["kind"]][0]
-            panel["compared"] = any("verdict" in entry for entry in panel["statistics"])
-            panel["not_computed"] = _unanswered(name, panel) if panel["compared"] else []
-        return figure | {"json": path.name}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MalformedDataError(
-            f"{path} is not what a figure script writes ({error!r}); remove it and run again."
-        ) from error
+def _with_view(figure: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Add what the page shows of each panel."""
+    for name, panel in figure["panels"].items():
+        panel["shown"] = [
+            _shown_picture(picture, files) for picture, files in panel["pictures"].items()
+        ]
+        panel["mark"] = KINDS[panel["provenance"]["kind"]][0]
+        panel["compared"] = is_compared(panel)
+        panel["not_computed"] = unanswered(name, panel) if panel["compared"] else []
+    return figure | {"json": path.name}
 
 
 def _shown_picture(name: str, files: list[str]) -> dict[str, Any]:
     shown = [f for kind in _SHOWN_FORMATS for f in files if f.endswith(kind)]
     return {"name": name, "image": shown[0] if shown else None, "files": files}
-
-
-def _unanswered(panel: str, entry: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    told = [
-        (panel, Statistic(s["quantity"], s["value"], s["area"], s["space"]))
-        for s in entry["statistics"]
-    ]
-    return list(not_computed([panel], told))
