@@ -1,0 +1,145 @@
+"""Read files of weights without letting them run code, and load them without leaving a gap."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from core.errors import MalformedDataError, MissingDataError
+
+logger = logging.getLogger(__name__)
+
+_KEYS_SHOWN = 6
+_REASON_SHOWN = 200
+
+
+def read_state_dict(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """Read a state dict (``.pt``, ``.pth``, ``.bin`` or ``.safetensors``) into the CPU's memory.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such file.
+    MalformedDataError
+        If it is cut off, holds anything but named tensors, or could run code. Nothing of such a
+        file has been run.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingDataError(f"there is no file of weights {path}.")
+    try:
+        content = _read(path)
+    except pickle.UnpicklingError as error:
+        raise MalformedDataError(
+            f"{path} was refused: it is not a plain state dict ({_reason(error)}). A file that "
+            "holds more than tensors can run code when it is read; nothing was run. If you trust "
+            "it, save its state_dict() on the machine that made it and give that."
+        ) from error
+    except Exception as error:  # a broken archive can raise anything
+        raise MalformedDataError(
+            f"{path} is not a readable file of weights ({_reason(error)}). It may be cut off, or "
+            "older than torch 1.6; get it again."
+        ) from error
+    if not isinstance(content, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in content.items()
+    ):
+        raise MalformedDataError(
+            f"{path} holds {_described(content)} instead of a state dict of named tensors."
+        )
+    return dict(content)
+
+
+def load_strictly(
+    network: nn.Module,
+    state: Mapping[str, torch.Tensor],
+    source: str | os.PathLike[str],
+    *,
+    surplus: bool = False,
+) -> None:
+    """Give a network the tensors of a state dict; every key and every shape has to fit.
+
+    The tensors are taken over, not copied, so that the network may be built on torch's ``meta``
+    device, without memory or initial values of its own.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    state : mapping of str to torch.Tensor
+    source : path-like
+        Where the state dict comes from, for the message.
+    surplus : bool, default False
+        Allow tensors that the network has no use for (a warning lists them).
+
+    Raises
+    ------
+    MalformedDataError
+        If something is missing, left over or of another shape; the message lists what.
+    """
+    expected = network.state_dict()
+    missing = [key for key in expected if key not in state]
+    unexpected = [key for key in state if key not in expected]
+    misshaped = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(tensor.shape)}"
+        for key, tensor in expected.items()
+        if key in state and state[key].shape != tensor.shape
+    ]
+    if surplus and unexpected:
+        logger.warning("%s: not used: %s", source, _listed(unexpected))
+        unexpected = []
+    if missing or unexpected or misshaped:
+        found = (("missing", missing), ("not known", unexpected), ("of another shape", misshaped))
+        report = "; ".join(f"{len(keys)} {how}: {_listed(keys)}" for how, keys in found if keys)
+        raise MalformedDataError(
+            f"{source} does not fit the network ({len(expected)} tensors expected, {len(state)} "
+            f"found): {report}. Is it the file of another network?"
+        )
+    network.load_state_dict(
+        {key: state[key].to(tensor.dtype) for key, tensor in expected.items()}, assign=True
+    )
+
+
+def _read(path: Path) -> object:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about pickle protocols, on the way to a refusal
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _reason(error: Exception) -> str:
+    """Return torch's own reason in one line, without its advice to switch the safety off."""
+    lines = (
+        line.rpartition("WeightsUnpickler error:")[2].strip() for line in str(error).split("\n")
+    )
+    telling = [line for line in lines if line and not line.startswith("Weights only load failed")]
+    reason = telling[0] if telling else type(error).__name__
+    return reason.partition(". ")[0].rstrip(".")[:_REASON_SHOWN]
+
+
+def _described(content: object) -> str:
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}"
+    return f"a dictionary with {_listed([repr(key) for key in content]) or 'nothing in it'}"
+
+
+def _listed(keys: list[str]) -> str:
+    rest = len(keys) - _KEYS_SHOWN
+    return ", ".join(keys[:_KEYS_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
