@@ -314,10 +314,10 @@ def read_session_list(folder: str | os.PathLike[str]) -> list[SessionRecord]:
     """
     path = Path(folder) / SESSION_LIST_FILE
     if not path.is_file():
-        return list(_published_sessions())
+        return list(published_sessions())
     table = _read_list(path)
-    known = {record.ephys_name: record for record in _published_sessions()}
-    by_experiment = {record.exp_id: record for record in _published_sessions()}
+    known = {record.ephys_name: record for record in published_sessions()}
+    by_experiment = {record.exp_id: record for record in published_sessions()}
     records = []
     for row in table.to_dict("records"):
         experiment = f"{row['Animal']}_{int(row['Expi'])}"
@@ -326,12 +326,18 @@ def read_session_list(folder: str | os.PathLike[str]) -> list[SessionRecord]:
     return records
 
 
+@cache
+def published_sessions() -> tuple[SessionRecord, ...]:
+    """Return the 55 sessions of the paper, in the authors' order."""
+    return tuple(_record(row, None) for row in _read_list(_PUBLISHED_LIST).to_dict("records"))
+
+
 def published_session(ephys_name: str) -> SessionRecord:
     """Return a session of the published list; `UsageError` if it is not on it."""
-    for record in _published_sessions():
+    for record in published_sessions():
         if record.ephys_name == ephys_name:
             return record
-    names = [record.ephys_name for record in _published_sessions()]
+    names = [record.ephys_name for record in published_sessions()]
     raise UsageError(choose_from(ephys_name, names, "tuning session"))
 
 
@@ -380,11 +386,6 @@ def _read_mat(path: Path) -> dict[str, Any]:
             "meta": {name: meta[name] for name in ("spikeID", "unitID") if name in meta},
             "Trials": {"imageName": trials["imageName"]} if "imageName" in trials else {},
         }
-
-
-@cache
-def _published_sessions() -> tuple[SessionRecord, ...]:
-    return tuple(_record(row, None) for row in _read_list(_PUBLISHED_LIST).to_dict("records"))
 
 
 def _read_list(path: Path) -> pd.DataFrame:
