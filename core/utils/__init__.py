@@ -19,7 +19,7 @@ _HOME = {
     ),
     "Optimizers": (
         "CholeskyCMAES", "HessCMAES", "ZOHA_Sphere_lr_euclid", "concat_wrapper",
-        "fix_param_wrapper", "label2optimizer", "rankweight",
+        "fix_param_wrapper", "label2optimizer", "optimizer_labels", "rankweight",
     ),
     "layer_hook_utils": (
         "get_module_names", "get_module_name_shapes", "get_layer_names",

@@ -147,7 +147,8 @@ def as_array(matrix: Matrix) -> FloatArray:
 def matrix_state(matrix: Matrix, name: str) -> dict[str, Any]:
     """Return what a saved state holds of a matrix; the diagonal belongs to the settings."""
     if isinstance(matrix, DiagonalPlusOuter):
-        parts = {"scale": matrix.scale, "left": matrix.left, "right": matrix.right}
+        left, right = matrix.left.copy(), matrix.right.copy()
+        parts = {"scale": matrix.scale, "left": left, "right": right}
     else:
         parts = {"dense": matrix.copy()}
     return {f"{name}.{part}": value for part, value in parts.items()}

@@ -100,17 +100,12 @@ class RankOneCMAES(AskTellOptimizer):
         UsageError
             If the optimiser was made without one; then any codes may be scored first.
         """
-        if self.init_code is None:
-            raise UsageError(
-                "there is no init_code; give one to the optimiser, or score codes of your own and "
-                "hand them to step_simple."
-            )
-        return self.init_code[np.newaxis].astype(self.dtype)
+        return self._first_population().astype(self.dtype, copy=False)
 
     @property
     def n_asked(self) -> int:
         """Number of codes that wait for scores: 1 in generation 0, then the population."""
-        return self.lambda_ if self.istep else len(self.get_init_pop())
+        return self.lambda_ if self.istep else len(self._first_population())
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a run needs to go on: arrays, numbers and strings by name."""
@@ -158,9 +153,17 @@ class RankOneCMAES(AskTellOptimizer):
             **{name: getattr(constants, name) for name in ("cc", "cs", "c1", "update_crit")},
         }
 
+    def _first_population(self) -> FloatArray:
+        if self.init_code is None:
+            raise UsageError(
+                "there is no init_code; give one to the optimiser, or score codes of your own and "
+                "hand them to step_simple."
+            )
+        return self.init_code[np.newaxis].copy()
+
     def _population(self) -> FloatArray:
         if self.istep == 0:
-            return np.array(self.get_init_pop(), dtype=np.float64)
+            return self._first_population()
         codes = self._as_codes(self._normals @ self._A)
         codes *= self.sigma
         codes += self.xmean
@@ -199,7 +202,7 @@ class RankOneCMAES(AskTellOptimizer):
     def _first_mean(self, order: NDArray[np.intp], codes: NDArray[Any] | None) -> FloatArray:
         """Return `init_code`, or the weighted mean of the best codes of generation 0."""
         if self.init_code is not None or codes is None:
-            return np.array(self.get_init_pop()[0], dtype=np.float64)
+            return self._first_population()[0]
         best = order[: self.mu]
         weights = self.weights[: len(best)]
         return (weights / weights.sum()) @ codes[best].astype(np.float64)

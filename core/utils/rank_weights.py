@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UsageError
-from core.utils.optimizer_arguments import FloatArray
+from core.utils.optimizer_arguments import FloatArray, whole_number
 
 
 def rankweight(lambda_: int, mu: float | None = None) -> FloatArray:
@@ -26,14 +26,14 @@ def rankweight(lambda_: int, mu: float | None = None) -> FloatArray:
     Raises
     ------
     UsageError
-        If `lambda_` is below 1 or `mu` outside 1 to `lambda_`.
+        If `lambda_` is no whole number from 1 up, or `mu` lies outside 1 to `lambda_`.
 
     Examples
     --------
     >>> rankweight(4).round(3)
     array([0.804, 0.196, 0.   , 0.   ])
     """
-    if lambda_ == 1:
+    if whole_number(lambda_, 1, "lambda_") == 1:
         return np.ones(1)
     mu = lambda_ / 2 if mu is None else mu
     if not 1 <= mu <= lambda_:

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from core.errors import UsageError, choose_from
 from core.utils.ask_tell import AskTellOptimizer
+from core.utils.geometry_utils import ExpMap, orthogonalize, renormalize, slerp
 from core.utils.optimizer_arguments import (
     FLOAT32_ROUNDING,
     FloatArray,
@@ -201,7 +202,7 @@ class ZOHA_Sphere_lr_euclid(AskTellOptimizer):
     def _population(self) -> FloatArray:
         if not len(self._codes):
             directions = self._random.standard_normal((self.population_size, self.space_dimen))
-            self._codes = self._to_sphere(directions)
+            self._codes = renormalize(directions, self.sphere_norm)
         return self._codes.copy()
 
     def _check_codes(self, codes: NDArray[Any]) -> None:
@@ -209,24 +210,28 @@ class ZOHA_Sphere_lr_euclid(AskTellOptimizer):
             require_finite(codes, "codes")
             if not codes.any(axis=1).all():
                 raise UsageError("a code is all zero; every code needs a direction on the sphere.")
-            return
-        same_shape = codes.shape == self._codes.shape
-        tolerance = FLOAT32_ROUNDING * self.sphere_norm
-        if not same_shape or not (np.abs(codes - self._codes) <= tolerance).all():
+        elif not self._are_asked_for(codes):
             raise UsageError(
                 "these are not the codes that were asked for; score all "
                 f"{len(self._codes)} rows as they were returned, in their order, at float32 "
                 "precision or better."
             )
 
+    def _are_asked_for(self, codes: NDArray[Any]) -> bool:
+        tolerance = FLOAT32_ROUNDING * self.sphere_norm
+        same_shape = codes.shape == self._codes.shape
+        return same_shape and bool((np.abs(codes - self._codes) <= tolerance).all())
+
     def _update(self, scores: FloatArray, codes: NDArray[Any] | None) -> None:
         mulist = self._known_schedule()
         first = self.istep < 0
-        own = codes is None or not first  # after the start, those given are those asked for
-        scored = self._population() if own else np.array(codes, dtype=np.float64)
+        if codes is None or self._are_asked_for(codes):
+            scored = self._population()
+        else:
+            scored = codes.astype(np.float64)
         weights = _weights_by_rank(scores, self.maximize) if first else self._weights(scores)
         self.xcur = scored[0]
-        self.xnew = self._next_basis(self.xcur, weights @ scored, 1.0 if first else self.lr)
+        self.xnew = self._next_basis(scored[0], weights @ scored, 1 if first else self.lr)
         self.istep += 1
         self._codes = self._explore(self.xnew, mulist[min(self.istep, len(mulist) - 1)])
 
@@ -243,29 +248,17 @@ class ZOHA_Sphere_lr_euclid(AskTellOptimizer):
     def _next_basis(self, current: FloatArray, mean: FloatArray, factor: float) -> FloatArray:
         """Go from `current` towards `mean` along the sphere, `factor` times their angle."""
         if not mean.any():  # equal scores, weighed by difference: nothing was learnt
-            return self._to_sphere(current)
-        target = self._to_sphere(mean)
+            mean = current
+        target = renormalize(mean, self.sphere_norm)
         if factor == 1:
             return target
-        cosine = current @ target / self.sphere_norm**2
-        angle = np.arccos(np.clip(cosine, -1, 1))
-        if np.sin(angle) < FLOAT32_ROUNDING:
-            return target
-        start, end = np.sin((1 - factor) * angle), np.sin(factor * angle)
-        return self._to_sphere((start * current + end * target) / np.sin(angle))
+        return renormalize(slerp(current, target, factor), self.sphere_norm)
 
     def _explore(self, basis: FloatArray, angle_per_coordinate: float) -> FloatArray:
-        """Return the basis and the population around it, by the exponential map of the sphere."""
-        axis = basis / self.sphere_norm
-        tangents = self._random.standard_normal((self.population_size, self.space_dimen))
-        tangents -= (tangents @ axis)[:, np.newaxis] * axis
-        norms = np.linalg.norm(tangents, axis=1, keepdims=True)
-        angles = angle_per_coordinate * norms
-        around = np.cos(angles) * axis + np.sin(angles) * tangents / norms
-        return self._to_sphere(np.vstack([axis, around]))
-
-    def _to_sphere(self, codes: FloatArray) -> FloatArray:
-        return codes * (self.sphere_norm / np.linalg.norm(codes, axis=-1, keepdims=True))
+        """Return the basis and the population around it."""
+        normals = self._random.standard_normal((self.population_size, self.space_dimen))
+        around = ExpMap(basis, angle_per_coordinate * orthogonalize(basis, normals))
+        return renormalize(np.vstack([basis, around]), self.sphere_norm)
 
     def _known_schedule(self) -> FloatArray:
         if self.mulist is None:
