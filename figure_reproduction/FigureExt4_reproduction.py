@@ -154,16 +154,17 @@ def draw_4b(data: Fractions, computed: dict[tuple[int, str], Attribution]) -> di
             found = computed[bin_ms, area]
             axes.axhline(0, color="k", linestyle="--", linewidth=0.8)
             for space in SPACES:
-                label = f"{space} N={found.n_climbed[space]}"
-                draw_curve(axes, found.centre_ms, found.curves[space], space, label, band_alpha=0.3)
+                draw_curve(axes, found.centre_ms, found.curves[space], space, space, band_alpha=0.3)
             deepsim = found.t > 0
             for marked, height in (
                 (found.significant, DOTS_AT * found.top),
                 (found.significant_fdr, FDR_DOTS_AT * found.top),
             ):
                 draw_dots(axes, found.centre_ms, marked & deepsim, marked & ~deepsim, height)
-            axes.set(title=area, xlabel="Time after image onset (ms)", xlim=(0, 200))
-            axes.legend(loc="upper left", fontsize="small")
+            counts = ", ".join(f"{space} N={n}" for space, n in found.n_climbed.items())
+            axes.set_title(f"{area}\n{counts}", fontsize="medium")
+            axes.set(xlabel="Time after image onset (ms)", xlim=(0, 200))
+        panels[0].legend(loc="upper left")
         panels[0].margins(y=0.15)
         panels[0].set_ylabel("Fraction of the rise in rate")
         figure.suptitle(

@@ -156,7 +156,7 @@ def draw_windows(
         row[0].set_ylabel(f"Normalised response\n{area} (N={n})")
     rows[0, 0].set(xlim=(-0.5, LAST_SHOWN_BLOCK + 0.5), ylim=(0, TOP))
     figure.supxlabel("Block", fontsize="medium")
-    figure.suptitle(title)
+    figure.suptitle(title, fontsize=min(16, 1.1 * figure.get_figwidth()))
     for space, colour in SPACE_COLOURS.items():
         rows[0, 0].plot([], [], color=colour, linewidth=3, label=space)
     rows[0, 0].plot([], [], "ko", markersize=2.5, label=f"FDR p<{FDR}")
