@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from core.errors import MalformedDataError
 from core.files import atomic_write
@@ -34,10 +35,13 @@ class Provenance:
         One of `KINDS`.
     details : mapping of str to str
         What made them: command, seed, name of the recording file.
+    files : mapping of str to Provenance
+        Files of the folder that have another origin, by name.
     """
 
     kind: str
     details: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Provenance] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -60,6 +64,15 @@ class Provenance:
         """One phrase that says what the kind means."""
         return KINDS[self.kind][1]
 
+    def of(self, names: Iterable[str]) -> Provenance:
+        """Return the origin of some files of the folder taken together.
+
+        Where they have several, it is the first that bears a mark, or else the first.
+        """
+        of_folder = replace(self, files={})
+        origins = [self.files.get(name, of_folder) for name in names] or [of_folder]
+        return next((origin for origin in origins if origin.mark), origins[0])
+
 
 def read_provenance(folder: Path) -> Provenance:
     """Read the note of origin in a folder of tables; kind ``"found"`` where there is none.
@@ -73,9 +86,8 @@ def read_provenance(folder: Path) -> Provenance:
     if not path.is_file():
         return Provenance("found")
     try:
-        note = json.loads(path.read_text(encoding="utf-8"))
-        return Provenance(note["kind"], note["details"])
-    except (ValueError, KeyError, TypeError) as error:
+        return _from_note(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MalformedDataError(
             f"{path} is not a note of origin ({error}); remove it or export the folder again."
         ) from error
@@ -84,4 +96,16 @@ def read_provenance(folder: Path) -> Provenance:
 def write_provenance(folder: Path, provenance: Provenance) -> None:
     """Write the note of origin into a folder of tables."""
     with atomic_write(folder / PROVENANCE_FILE) as unfinished:
-        unfinished.write_text(json.dumps(asdict(provenance), indent=2) + "\n", encoding="utf-8")
+        unfinished.write_text(json.dumps(_note(provenance), indent=2) + "\n", encoding="utf-8")
+
+
+def _note(provenance: Provenance) -> dict[str, Any]:
+    note: dict[str, Any] = {"kind": provenance.kind, "details": dict(provenance.details)}
+    if provenance.files:
+        note["files"] = {name: _note(origin) for name, origin in provenance.files.items()}
+    return note
+
+
+def _from_note(note: Mapping[str, Any]) -> Provenance:
+    files = {name: _from_note(entry) for name, entry in note.get("files", {}).items()}
+    return Provenance(note["kind"], note["details"], files)

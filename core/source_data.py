@@ -122,8 +122,10 @@ class SourceData:
         return np.stack([self.read(key, slice=name, **member) for name in SLICES], axis=-1)
 
     def provenance(self, figure: str) -> Provenance:
-        """Return where the tables of a figure come from."""
-        return read_provenance(self.folder / figure)
+        """Return where the tables of a figure that were read come from; all, if none was read."""
+        folder = self.folder / figure
+        read = [path.name for path in self.inputs if path.parent == folder]
+        return read_provenance(folder).of(read)
 
     def _bind(self, figure: str, path: Path, name: str, length: int) -> None:
         known, where = self._lengths.setdefault((figure, name), (length, path))

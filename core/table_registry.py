@@ -309,6 +309,66 @@ _FIG6 = (
     ),
 )  # fmt: skip
 
+#: Metrics of Extended Figure 5D and 5E: share of variance of a unit that a code predicts linearly.
+LINEARITY_METRICS = {
+    "BigGAN": ("R2", "R2_class", "R2_noise"),
+    "DeePSim": ("R2", *(f"R2_{end}_Hess{size}" for end in ("top", "null")
+                        for size in (512, 256, 128))),
+}  # fmt: skip
+
+#: Hill climbing through random networks: columns of the tables of Extended Figure 5C.
+_ALIGNMENT = Columns(("dimension", "stack_size", "seed", "gaussian_value"), index="row")
+
+#: Arrays in the pickled twin: where a climb ended, and where it should have.
+_ALIGNMENT_POINTS = frozenset(
+    {"input_space_optimum", "transformed_space_optimum", "desired_x_optimum",
+     "desired_transformed_optimum"}
+)  # fmt: skip
+
+
+def _linearity(space: str) -> Columns:
+    metrics = tuple(
+        f"{part}_{metric}" for metric in LINEARITY_METRICS[space] for part in ("Train", "Test")
+    )
+    training = frozenset(name for name in metrics if name.startswith("Train_"))
+    return Columns(
+        ("Layer", "Target", *metrics, "Layer_index", "unit_index", "dead"),
+        text=frozenset({"Layer", "Target"} if space == "BigGAN" else {"Layer"}),
+        flags=frozenset({"dead"}),
+        optional=training | {"Layer_index", "unit_index", "dead"},
+        index="row",
+    )
+
+
+#: Extended Figure 5: experiments without recordings, made by `core.insilico`.
+_EXT5 = (
+    *(
+        TableSpec(
+            "ExtendedFig5", f"alignment_{optimizer}{twin}",
+            f"FigureExt5C_{file}_logscale_quad_case.{'pkl' if twin else 'csv'}",
+            f"score reached by {optimizer} through random invertible networks"
+            + (", with the points reached, pickled" if twin else ""),
+            "1; exp(-|f(x) - 1|²/2)",
+            PickledTable(_ALIGNMENT, arrays=_ALIGNMENT_POINTS) if twin else _ALIGNMENT,
+            optional=bool(twin),
+        )
+        for optimizer, file in (
+            ("CMAES", "realnvp_layer_dim_cmaes_optim_result"),
+            ("Adam", "Adam_optim_score_as_function_of_depth_and_dim"),
+        )
+        for twin in ("", "_pickle")
+    ),
+    *(
+        TableSpec(
+            "ExtendedFig5", f"linearity_{space}",
+            f"FigureExt{panel}_{space}_latent_code_linearity_results.csv",
+            f"how well the {space} code predicts each unit of CaffeNet by ridge regression",
+            "R², 1", _linearity(space),
+        )
+        for panel, space in (("6D", "BigGAN"), ("6E", "DeePSim"))
+    ),
+)  # fmt: skip
+
 TABLES: dict[str, TableSpec] = {
     spec.key: spec
     for spec in (
@@ -418,6 +478,7 @@ TABLES: dict[str, TableSpec] = {
             "response in a time window over the largest 50–200 ms response of both threads",
             _members(window=EXTENDED_4C_WINDOWS, space=SPACES),
         ),
+        *_EXT5,
         TableSpec(
             "Tables", "meta_stats", "meta_stats.csv",
             "what each experiment was, and its tests", "",
