@@ -210,20 +210,24 @@ def _eigenpairs(
             f"label {label!r} needs hessian=, a mapping or an .npz file with {names[0]} and "
             f"{names[1]}."
         )
-    arrays = hessian if isinstance(hessian, Mapping) else _read_arrays(Path(hessian), names)
-    for name in names:
-        if name not in arrays:
-            raise UsageError(f"the Hessian for {label!r}: {choose_from(name, arrays, 'entry')}")
-    return np.asarray(arrays[names[0]]), np.asarray(arrays[names[1]])
-
-
-def _read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    if isinstance(hessian, Mapping):
+        return _named_arrays(hessian, names, label)
+    path = Path(hessian)
     if not path.is_file():
         raise MissingDataError(f"no Hessian at {path}; give an .npz file of averaged eigenpairs.")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] if name in names else None for name in archive}
+            return _named_arrays(archive, names, label)
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise MalformedDataError(
             f"{path} is no .npz file of arrays ({error}); give one of averaged eigenpairs."
         ) from error
+
+
+def _named_arrays(
+    arrays: Mapping[str, Any], names: tuple[str, str], label: str
+) -> tuple[FloatArray, FloatArray]:
+    for name in names:
+        if name not in arrays:
+            raise UsageError(f"the Hessian for {label!r}: {choose_from(name, arrays, 'entry')}")
+    return np.asarray(arrays[names[0]]), np.asarray(arrays[names[1]])

@@ -16,7 +16,8 @@ from core.utils.optimizer_arguments import (
     require_finite,
     whole_number,
 )
-from core.utils.rank_one_cma import CMAConstants, RankOneCMAES, checksum
+from core.utils.optimizer_state import checksum
+from core.utils.rank_one_cma import RankOneCMAES
 from core.utils.rank_weights import best_first
 
 #: Exploration along an eigenvector is its eigenvalue to minus this power (BigGAN in the paper).
@@ -101,9 +102,17 @@ class CholeskyCMAES(RankOneCMAES):
         dtype: DTypeLike = np.float64,
     ) -> None:
         dimen = whole_number(space_dimen, 1, "space_dimen")
-        constants = CMAConstants.of(dimen, population_size, Aupdate_freq, optim_params)
         super().__init__(
-            dimen, dimen, constants, init_sigma, init_code, maximize, random_seed, dtype
+            dimen,
+            dimen,
+            population_size,
+            init_sigma,
+            init_code,
+            Aupdate_freq,
+            maximize,
+            random_seed,
+            optim_params,
+            dtype,
         )
         self._search_along(np.ones(dimen), self._probe)
 
@@ -178,9 +187,17 @@ class HessCMAES(RankOneCMAES):
         self.cutoff = whole_number(dimen if cutoff is None else cutoff, 1, "cutoff")
         if self.cutoff > dimen:
             raise UsageError(f"cutoff is {cutoff}; a code has only {dimen} dimensions.")
-        constants = CMAConstants.of(self.cutoff, population_size, Aupdate_freq, optim_params)
         super().__init__(
-            dimen, self.cutoff, constants, init_sigma, init_code, maximize, random_seed, dtype
+            dimen,
+            self.cutoff,
+            population_size,
+            init_sigma,
+            init_code,
+            Aupdate_freq,
+            maximize,
+            random_seed,
+            optim_params,
+            dtype,
         )
         if (eigvals is None) != (eigvects is None):
             raise UsageError("eigvals and eigvects come together; only one of them was given.")
@@ -220,12 +237,12 @@ class HessCMAES(RankOneCMAES):
                 f"cutoff is {cutoff} here and {self.cutoff} in the optimiser, whose population and "
                 "learning rates rest on it; give it to the optimiser."
             )
-        positive_number(expon, "expon")
+        expon = positive_number(expon, "expon")
         top_values, self._basis = _top_eigenpairs(
             np.asarray(eigvals), np.asarray(eigvects), self.space_dimen, self.cutoff
         )
         self._search_along(top_values**-expon, self._basis @ self._probe)
-        self._hessian_checksum = checksum(top_values**-expon, self._basis)
+        self._axes = {"expon": expon, "hessian": checksum(top_values, self._basis)}
 
     @property
     def A(self) -> FloatArray:
@@ -244,7 +261,7 @@ class HessCMAES(RankOneCMAES):
 
     def _settings(self) -> dict[str, Any]:
         self._known_scales()
-        return super()._settings() | {"hessian": self._hessian_checksum}
+        return super()._settings() | self._axes
 
 
 def _top_eigenpairs(

@@ -5,6 +5,7 @@ Nothing is pickled. A state passes unchanged through ``numpy.savez`` and back.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zipfile
@@ -124,6 +125,14 @@ def require_settings(state: Mapping[str, Any], settings: Mapping[str, Any]) -> N
             f"the saved optimiser had other settings: {'; '.join(differing)}. "
             "Make this one with the settings of the saved one."
         )
+
+
+def checksum(*arrays: FloatArray) -> str:
+    """Return the SHA-256 of the bytes of arrays."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def random_entry(source: RandomSource) -> str:

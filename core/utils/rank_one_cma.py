@@ -5,7 +5,6 @@ Samples are ``xmean + sigma · z A`` with standard normal rows ``z``; there is n
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,12 +34,16 @@ from core.utils.optimizer_arguments import (
 )
 from core.utils.optimizer_state import (
     array_entry,
+    checksum,
     random_entry,
     require_settings,
     restore_random,
     settings_entry,
 )
 from core.utils.rank_weights import best_first, rankweight
+
+#: The learning rates that `optim_params` may set.
+RATES = ("cc", "cs", "c1")
 
 
 class RankOneCMAES(AskTellOptimizer):
@@ -53,15 +56,19 @@ class RankOneCMAES(AskTellOptimizer):
         self,
         space_dimen: int,
         search_dimen: int,
-        constants: CMAConstants,
+        population_size: int | None,
         init_sigma: float,
         init_code: ArrayLike | None,
+        Aupdate_freq: float | None,
         maximize: bool,
         random_seed: Any,
+        optim_params: Mapping[str, float] | None,
         dtype: DTypeLike,
     ) -> None:
         self.space_dimen = space_dimen
         self.search_dimen = search_dimen
+        rates = _checked_rates(optim_params or {})
+        constants = CMAConstants.of(search_dimen, population_size, Aupdate_freq, rates)
         self.constants = constants
         self.lambda_, self.mu = constants.lambda_, constants.mu
         self.weights, self.mueff = constants.weights.copy(), constants.mueff
@@ -75,7 +82,11 @@ class RankOneCMAES(AskTellOptimizer):
         self.pc = np.zeros(search_dimen)
         self.ps = np.zeros(search_dimen)
         self.istep = self.counteval = self.eigeneval = 0
-        self._init_sigma = self.sigma
+        self._given = {
+            "init_sigma": self.sigma,
+            "Aupdate_freq": None if Aupdate_freq is None else float(Aupdate_freq),
+            "rates": rates,
+        }
         self._random = random_source(random_seed)
         self._normals = np.empty((0, search_dimen))
         self._axis_scales: FloatArray | None = None
@@ -141,16 +152,14 @@ class RankOneCMAES(AskTellOptimizer):
         self.istep, self.counteval, self.eigeneval = counts
 
     def _settings(self) -> dict[str, Any]:
-        constants = self.constants
         return {
             "optimizer": type(self).__name__,
             "space_dimen": self.space_dimen,
             "search_dimen": self.search_dimen,
             "population_size": self.lambda_,
             "maximize": self.maximize,
-            "init_sigma": self._init_sigma,
             "init_code": None if self.init_code is None else checksum(self.init_code),
-            **{name: getattr(constants, name) for name in ("cc", "cs", "c1", "update_crit")},
+            **self._given,
         }
 
     def _first_population(self) -> FloatArray:
@@ -279,7 +288,13 @@ class CMAConstants:
         Aupdate_freq: float | None = 10,
         optim_params: Mapping[str, float] | None = None,
     ) -> CMAConstants:
-        """Return the constants; arguments as for `CholeskyCMAES`."""
+        """Return the constants; arguments as for `CholeskyCMAES`.
+
+        Raises
+        ------
+        UsageError
+            If an argument is out of range.
+        """
         N = dimension
         lambda_ = 4 + int(3 * np.log2(N)) if population_size is None else population_size
         lambda_ = whole_number(lambda_, 2, "population_size")
@@ -291,8 +306,8 @@ class CMAConstants:
             "cs": np.sqrt(mueff) / (np.sqrt(mueff) + np.sqrt(N)),
             "c1": 2 / (N + np.sqrt(2)) ** 2,
         }
-        rates |= _checked_rates(optim_params or {}, tuple(rates))
-        cc, cs, c1 = (float(rates[name]) for name in ("cc", "cs", "c1"))
+        rates |= _checked_rates(optim_params or {})
+        cc, cs, c1 = (float(rates[name]) for name in RATES)
         return cls(
             lambda_=lambda_,
             mu=mu,
@@ -307,13 +322,13 @@ class CMAConstants:
         )
 
 
-def _checked_rates(given: Mapping[str, float], names: tuple[str, ...]) -> dict[str, float]:
+def _checked_rates(given: Mapping[str, float]) -> dict[str, float]:
     for name, rate in given.items():
-        if name not in names:
-            raise UsageError(choose_from(name, names, "key of optim_params"))
+        if name not in RATES:
+            raise UsageError(choose_from(name, RATES, "key of optim_params"))
         if positive_number(rate, f"optim_params[{name!r}]") >= 1:
             raise UsageError(f"optim_params[{name!r}] is {rate}; it must lie between 0 and 1.")
-    return dict(given)
+    return {name: float(rate) for name, rate in given.items()}
 
 
 def _update_crit(Aupdate_freq: float | None, lambda_: int, c1: float, dimension: int) -> float:
@@ -321,12 +336,4 @@ def _update_crit(Aupdate_freq: float | None, lambda_: int, c1: float, dimension:
         return lambda_ / (c1 * dimension * 10)
     if not isinstance(Aupdate_freq, int | float | np.number) or not Aupdate_freq >= 0:
         raise UsageError(f"Aupdate_freq is {Aupdate_freq!r}; it must be 0 or more, or None.")
-    return Aupdate_freq * lambda_
-
-
-def checksum(*arrays: FloatArray) -> str:
-    """Return the SHA-256 of the bytes of arrays."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    return float(Aupdate_freq) * lambda_
