@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import doctest
 import logging
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -315,6 +317,7 @@ def test_unusable_scores_are_refused_and_change_nothing(make, scores, message):
         (lambda codes: codes[:, :-1], "codes are float64 of shape"),
         (lambda codes: codes[0], "codes are float64 of shape"),
         (lambda codes: codes.astype(str), "codes are <U"),
+        (lambda codes: [[1.0], [1.0, 2.0]], "not an array of numbers"),
         (lambda codes: codes[::-1], "score|as they were"),
         (lambda codes: codes[:-1], "codes"),
         (lambda codes: codes + 1e-3, "as they were"),
@@ -347,6 +350,13 @@ def test_one_line_a_generation_goes_to_the_log_unless_verbosity_is_0(caplog):
         codes = optimizer.step_simple([2.5], optimizer.get_init_pop())
         optimizer.step_simple(score(codes), codes, verbosity=0)
     assert caplog.messages == ["CholeskyCMAES: score 2.5 ± 0, best 2.5; generation 0, sigma 0.4"]
+
+
+@pytest.mark.parametrize("name", ["Optimizers", "cma_optimizers", "rank_weights"])
+def test_examples_in_the_documentation_hold(name):
+    failed, attempted = doctest.testmod(import_module(f"core.utils.{name}"))
+    assert attempted
+    assert not failed
 
 
 def test_optimisers_need_no_torch():

@@ -43,7 +43,10 @@ def code_rows(codes: ArrayLike, space_dimen: int) -> NDArray[Any]:
     UsageError
         If they are anything else.
     """
-    rows = np.asarray(codes)
+    try:
+        rows = np.asarray(codes)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"codes are not an array of numbers: {error}") from error
     fits = rows.ndim == 2 and rows.shape[1] == space_dimen and len(rows) > 0
     if not fits or rows.dtype.kind not in "fiu":
         raise UsageError(
