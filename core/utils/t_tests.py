@@ -1,0 +1,299 @@
+"""Student's t tests, worded for a paper.
+
+Spreads are sample standard deviations (ddof 1). NaN is omitted, from a paired test in pairs, and
+n and the degrees of freedom are those of what was counted.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from core.errors import UsageError, choose_from
+
+NanPolicy = Literal["omit", "propagate", "raise"]
+Mask = ArrayLike | None
+#: t, p and the sentence; with the degrees of freedom before it where they were asked for.
+Printed = tuple[float, float, str] | tuple[float, float, float, str]
+Sample = NDArray[np.float64]
+
+_NAN_POLICIES = ("omit", "propagate", "raise")
+
+
+def ttest_rel_df(df: pd.DataFrame, msk: Mask, c1: str, c2: str) -> Any:
+    """Paired t test of two columns.
+
+    Parameters
+    ----------
+    df : pandas.DataFrame
+    msk : boolean array-like, shape (n_rows,), or None
+        Rows that count; None takes all. Rows with a NaN in either column never count.
+    c1, c2 : str
+        Names of the columns; t is positive where `c1` is larger.
+
+    Returns
+    -------
+    scipy TtestResult
+        Unpacks into (t, p); has ``df`` and ``confidence_interval()`` of the mean difference.
+
+    Raises
+    ------
+    UsageError
+        If a column does not exist, the mask does not fit, or fewer than 2 pairs are left.
+    """
+    return _paired(*_pairs(masked_column(df, msk, c1), masked_column(df, msk, c2), "omit"))
+
+
+def ttest_ind_df(df: pd.DataFrame, msk1: Mask, msk2: Mask, col: str, equal_var: bool = True) -> Any:
+    """Two-sample t test of one column between two sets of rows.
+
+    Parameters
+    ----------
+    df : pandas.DataFrame
+    msk1, msk2 : boolean array-like, shape (n_rows,), or None
+        The two sets of rows; None takes all. NaN never counts.
+    col : str
+        Name of the column; t is positive where the first set is larger.
+    equal_var : bool, default True
+        Student's test; False is Welch's.
+
+    Returns
+    -------
+    scipy TtestResult
+        Unpacks into (t, p); has ``df`` and ``confidence_interval()`` of the difference of means.
+
+    Raises
+    ------
+    UsageError
+        If the column does not exist, a mask does not fit, or a set has fewer than 2 values.
+    """
+    first, second = (_known(masked_column(df, msk, col), "omit") for msk in (msk1, msk2))
+    return _two_samples(first, second, equal_var)
+
+
+def ttest_rel_print(
+    seq1: ArrayLike,
+    seq2: ArrayLike,
+    sem: bool = False,
+    latex: bool = False,
+    nan_policy: NanPolicy = "omit",
+    output_dof: bool = False,
+    names: tuple[str, str] = ("1", "2"),
+) -> Printed:
+    """Paired t test, printed as a sentence.
+
+    Parameters
+    ----------
+    seq1, seq2 : array-like, shape (n,)
+        Pairs by position (the index of a Series is ignored).
+    sem : bool, default False
+        Print means with standard errors instead of standard deviations.
+    latex : bool, default False
+        Word it for LaTeX.
+    nan_policy : "omit", "propagate" or "raise", default "omit"
+        Leave out pairs with a NaN, let them make t and p NaN, or refuse them.
+    output_dof : bool, default False
+        Return the degrees of freedom too.
+    names : (str, str), default ("1", "2")
+        What the samples are called in the sentence.
+
+    Returns
+    -------
+    (t, p[, df], sentence)
+
+    Raises
+    ------
+    UsageError
+        If lengths differ, fewer than 2 pairs are left, or a NaN is refused.
+    """
+    first, second = _pairs(_sample(seq1), _sample(seq2), nan_policy)
+    result = _paired(first, second)
+    means = _against(first, second, names, sem)
+    return _printed(result, f"{means} (n={len(first)} pairs)", latex, output_dof)
+
+
+def ttest_ind_print(
+    seq1: ArrayLike,
+    seq2: ArrayLike,
+    sem: bool = False,
+    latex: bool = False,
+    nan_policy: NanPolicy = "omit",
+    output_dof: bool = False,
+    names: tuple[str, str] = ("1", "2"),
+    equal_var: bool = True,
+) -> Printed:
+    """Two-sample t test, printed as a sentence.
+
+    Parameters
+    ----------
+    seq1, seq2 : array-like, shapes (n1,) and (n2,)
+    sem, latex, nan_policy, output_dof, names
+        As for `ttest_rel_print`.
+    equal_var : bool, default True
+        Student's test; False is Welch's.
+
+    Returns
+    -------
+    (t, p[, df], sentence)
+
+    Raises
+    ------
+    UsageError
+        If a sample has fewer than 2 values, or a NaN is refused.
+    """
+    first, second = (_known(_sample(seq), nan_policy) for seq in (seq1, seq2))
+    result = _two_samples(first, second, equal_var)
+    means = _against(first, second, names, sem)
+    return _printed(result, f"{means} (n={len(first)}, {len(second)})", latex, output_dof)
+
+
+def ttest_1samp_print(
+    seq: ArrayLike,
+    scalar: float,
+    sem: bool = False,
+    latex: bool = False,
+    nan_policy: NanPolicy = "omit",
+    output_dof: bool = False,
+) -> Printed:
+    """One-sample t test against a number, printed as a sentence.
+
+    Parameters
+    ----------
+    seq : array-like, shape (n,)
+    scalar : float
+        The mean to be tested against.
+    sem, latex, nan_policy, output_dof
+        As for `ttest_rel_print`.
+
+    Returns
+    -------
+    (t, p[, df], sentence)
+
+    Raises
+    ------
+    UsageError
+        If fewer than 2 values are left, or a NaN is refused.
+    """
+    sample = _known(_sample(seq), nan_policy)
+    _require_two(sample)
+    result = stats.ttest_1samp(sample, scalar)
+    subject = f"{_mean_and_spread(sample, sem)} vs {scalar:.3f} (n={len(sample)})"
+    return _printed(result, subject, latex, output_dof)
+
+
+def ttest_rel_print_df(df: pd.DataFrame, msk: Mask, c1: str, c2: str, **options: Any) -> Printed:
+    """`ttest_rel_print` of two columns; `msk` as for `ttest_rel_df`."""
+    columns = masked_column(df, msk, c1), masked_column(df, msk, c2)
+    return ttest_rel_print(*columns, names=(c1, c2), **options)
+
+
+def ttest_ind_print_df(
+    df: pd.DataFrame, msk1: Mask, msk2: Mask, col: str, **options: Any
+) -> Printed:
+    """`ttest_ind_print` of one column between two sets of rows; masks as for `ttest_ind_df`."""
+    return ttest_ind_print(masked_column(df, msk1, col), masked_column(df, msk2, col), **options)
+
+
+def latexify_tststs(text: str) -> str:
+    r"""Turn the sentence of a t test into LaTeX.
+
+    Examples
+    --------
+    >>> print(latexify_tststs("1.50±0.20: t(9)=2.31, p=4.6e-02"))
+    $1.50\pm0.20$: $t_{9}=2.31$, $p=4.6\times10^{-2}$
+    """
+    number = r"(-?(?:\d+\.?\d*|nan|inf))"
+    for pattern, replacement in (
+        (rf"{number}±{number}", r"$\1\\pm\2$"),
+        (rf"\bt\({number}\)={number}", r"$t_{\1}=\2$"),
+        (r"\bp=(-?\d+\.?\d*)e([+-])0*(\d+)", r"$p=\1\\times10^{\2\3}$"),
+    ):
+        text = re.sub(pattern, replacement, text)
+    return text.replace("10^{+", "10^{")
+
+
+def _sample(given: ArrayLike) -> Sample:
+    return np.asarray(given, dtype=np.float64).reshape(-1)
+
+
+def masked_column(df: pd.DataFrame, msk: Mask, name: str) -> Sample:
+    """Return the values of a column in the rows of a mask."""
+    if name not in df.columns:
+        raise UsageError(choose_from(name, df.columns, "column"))
+    values = df[name].to_numpy(dtype=np.float64, na_value=np.nan)
+    if msk is None:
+        return values
+    mask = np.asarray(msk)
+    if mask.shape != values.shape or mask.dtype != np.bool_:
+        raise UsageError(
+            f"a mask of {mask.dtype} and shape {mask.shape} selects no rows of {len(values)}; "
+            "give one True or False per row."
+        )
+    return values[mask]
+
+
+def _known(sample: Sample, nan_policy: NanPolicy) -> Sample:
+    """Treat NaN as the policy says."""
+    if nan_policy not in _NAN_POLICIES:
+        raise UsageError(choose_from(nan_policy, _NAN_POLICIES, "nan_policy"))
+    missing = np.isnan(sample)
+    if nan_policy == "raise" and missing.any():
+        raise UsageError(f"{missing.sum()} of {len(sample)} values are NaN.")
+    return sample[~missing] if nan_policy == "omit" else sample
+
+
+def _pairs(first: Sample, second: Sample, nan_policy: NanPolicy) -> tuple[Sample, Sample]:
+    """Treat NaN in either member of a pair as the policy says."""
+    if len(first) != len(second):
+        raise UsageError(
+            f"{len(first)} and {len(second)} values make no pairs; give samples of one length, or "
+            "use the two-sample test."
+        )
+    differences = first - second
+    _known(differences, nan_policy)
+    counted = ~np.isnan(differences) if nan_policy == "omit" else np.ones(len(first), bool)
+    return first[counted], second[counted]
+
+
+def _paired(first: Sample, second: Sample) -> Any:
+    _require_two(first)
+    return stats.ttest_rel(first, second)
+
+
+def _two_samples(first: Sample, second: Sample, equal_var: bool) -> Any:
+    _require_two(first)
+    _require_two(second)
+    return stats.ttest_ind(first, second, equal_var=equal_var)
+
+
+def _require_two(sample: Sample) -> None:
+    if len(sample) < 2:
+        raise UsageError(f"{len(sample)} known values are too few for a t test; it needs 2.")
+
+
+def _mean_and_spread(sample: Sample, sem: bool) -> str:
+    spread = sample.std(ddof=1) / (np.sqrt(len(sample)) if sem else 1)
+    return f"{sample.mean():.3f}±{spread:.3f}"
+
+
+def _against(first: Sample, second: Sample, names: tuple[str, str], sem: bool) -> str:
+    return " vs ".join(
+        f"{name} {_mean_and_spread(sample, sem)}"
+        for name, sample in zip(names, (first, second), strict=True)
+    )
+
+
+def _printed(result: Any, subject: str, latex: bool, output_dof: bool) -> Printed:
+    """Word, print and return a result."""
+    t, p, dof = float(result.statistic), float(result.pvalue), float(result.df)
+    sentence = f"{subject}: t({dof:.4g})={t:.3f}, p={p:.1e}"
+    if latex:
+        sentence = latexify_tststs(sentence)
+    sys.stdout.write(f"{sentence}\n")
+    return (t, p, dof, sentence) if output_dof else (t, p, sentence)
