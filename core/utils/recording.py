@@ -177,7 +177,9 @@ class Recorder(Mapping[str, Any]):
             self._counts[key] += 1
             is_last = self._stopping and self._every_layer_has_run()
             changeable = not is_last or _shares_memory(output, inputs)
-            activation = self._own(self._reading(key, output), copied=changeable)
+            activation = own_tensors(
+                self._reading(key, output), keep_graph=self._keep_graph, copied=changeable
+            )
             if self._every_call:
                 self._activations.setdefault(key, []).append(activation)
             else:
@@ -202,17 +204,46 @@ class Recorder(Mapping[str, Any]):
             )
         return self._read[key](output)
 
-    def _own(self, output: Any, *, copied: bool) -> Any:
-        """Return tensors, alone or in tuples, lists and mappings, so that nothing changes them."""
-        if isinstance(output, Tensor):
-            output = output if self._keep_graph else output.detach()
-            return output.clone() if copied else output
-        if isinstance(output, Mapping):
-            return {key: self._own(part, copied=copied) for key, part in output.items()}
-        if isinstance(output, tuple | list):
-            parts = [self._own(part, copied=copied) for part in output]
-            return parts if isinstance(output, list) else tuple(parts)
-        return output
+
+def own_tensors(
+    output: Any,
+    *,
+    keep_graph: bool = False,
+    copied: bool = True,
+    device: str | torch.device | None = None,
+) -> Any:
+    """Return what a layer returned, so that nothing which runs later can change it.
+
+    Parameters
+    ----------
+    output : tensor, or tuple, list or mapping of them (nested or not)
+        Anything else in it is handed on as it is.
+    keep_graph : bool, default False
+        Keep the tensors in the graph.
+    copied : bool, default True
+        Copy the tensors.
+    device : str or torch.device, optional
+        Where to put them; by default where they are.
+
+    Returns
+    -------
+    tensor, or tuple, list or dict of them
+    """
+    if isinstance(output, Tensor):
+        tensor = output if keep_graph else output.detach()
+        return tensor.to(device or tensor.device, copy=copied)
+    if isinstance(output, Mapping):
+        return {
+            key: own_tensors(part, keep_graph=keep_graph, copied=copied, device=device)
+            for key, part in output.items()
+        }
+    if isinstance(output, tuple | list):
+        kind = list if isinstance(output, list) else tuple
+        return kind(
+            own_tensors(part, keep_graph=keep_graph, copied=copied, device=device)
+            for part in output
+        )
+    return output
 
 
 class _EveryLayerHasRun(BaseException):
