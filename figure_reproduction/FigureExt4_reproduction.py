@@ -164,7 +164,7 @@ def draw_4b(data: Fractions, computed: dict[tuple[int, str], Attribution]) -> di
             counts = ", ".join(f"{space} N={n}" for space, n in found.n_climbed.items())
             axes.set_title(f"{area}\n{counts}", fontsize="medium")
             axes.set(xlabel="Time after image onset (ms)", xlim=(0, 200))
-        panels[0].legend(loc="upper left")
+        panels[0].legend(loc="upper right")
         panels[0].margins(y=0.15)
         panels[0].set_ylabel("Fraction of the rise in rate")
         figure.suptitle(

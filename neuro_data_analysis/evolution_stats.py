@@ -285,8 +285,8 @@ def pooled_t_test(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if min(a.size, b.size) < 1 or a.size + b.size < 3 or max(np.ptp(a), np.ptp(b)) == 0:
         return np.nan, np.nan
-    result = stats.ttest_ind(a, b)
-    return float(result.statistic), float(result.pvalue)
+    t, p = stats.ttest_ind_from_stats(*_sample(a), *_sample(b))
+    return float(t), float(p)
 
 
 def block_activations(experiment: Experiment) -> dict[str, float]:
@@ -395,6 +395,11 @@ def _compared_blocks(blocks: Sequence[NDArray[np.float64]]) -> dict[str, tuple[i
     best = int(np.argmax([block.mean() for block in blocks]))
     best = n - 3 if best >= n - 2 else best
     return {"init": (0, 1), "max": (best, best + 1), "end": (n - 2, n - 1)}
+
+
+def _sample(values: NDArray[np.float64]) -> tuple[float, float, int]:
+    """Mean, standard deviation (ddof 1; one value has no spread of its own) and size."""
+    return values.mean(), values.std(ddof=1) if values.size > 1 else 0.0, values.size
 
 
 def _moments(values: NDArray[np.float64]) -> dict[str, float]:

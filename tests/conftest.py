@@ -17,6 +17,14 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20260101)
 
 
+@pytest.fixture(scope="session")
+def small_matroot(tmp_path_factory):
+    """Simulate a small MATROOT once: 12 experiments that cover every kind of the real list."""
+    from neuro_data_analysis.simulated_recordings import simulate_matroot
+
+    return simulate_matroot(tmp_path_factory.mktemp("matroot"), seed=3, n_experiments=12)
+
+
 @pytest.fixture(autouse=True)
 def _closed_figures():
     yield

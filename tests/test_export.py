@@ -1,0 +1,162 @@
+"""From a MATROOT to source data and figures: the command, the notebooks, what is missing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+
+from core.errors import CannotWriteError
+from core.source_data import SourceData, check_folder, read_example_psth
+from figure_reproduction.__main__ import figure_script
+from figure_reproduction.figure_page import PrintJob, print_figure
+from neuro_data_analysis.neural_data_lib import MAT_FILE
+from source_data_export.__main__ import main
+from source_data_export.exports import run
+
+ROOT = Path(__file__).resolve().parents[1]
+
+EVOLUTION_FIGURES = ("Fig2", "Fig4", "Fig5", "ExtendedFig4")
+
+
+@pytest.fixture(scope="session")
+def small_source_data(small_matroot, tmp_path_factory):
+    """Export the small MATROOT once."""
+    folder = tmp_path_factory.mktemp("source_data")
+    report = run(small_matroot, folder, [*EVOLUTION_FIGURES, "Tables"])
+    assert report.left_out == {}
+    return folder
+
+
+def test_the_export_of_simulated_recordings_is_complete_and_says_simulated(small_source_data):
+    statuses = list(check_folder(small_source_data, EVOLUTION_FIGURES))
+    assert [s.problem or s.path for s in statuses if s.state != "present"] == []
+    source = SourceData(small_source_data)
+    assert {source.provenance(figure).kind for figure in EVOLUTION_FIGURES} == {"simulated"}
+    example = read_example_psth(source)
+    assert example.psth.shape == (23, 4, 200)
+    assert example.title.startswith("Exp 155 Alfa-25112020-003 Pref chan12 U1\n")
+
+
+@pytest.mark.parametrize("name", ["Figure2", "Figure4", "Figure5", "FigureExt4"])
+def test_every_panel_is_drawn_from_the_export(small_source_data, tmp_path, name):
+    """All panels are made, and the Figure 2 ones from the pickles as well."""
+    for form in ("csv", "pkl") if name == "Figure2" else ("csv",):
+        job = PrintJob(small_source_data, tmp_path / form, ("svg",), form)
+        printed = print_figure(figure_script(name), job)
+        assert printed.problems == {}
+        assert all("SIMULATED" in path.read_text() for path in printed.pictures)
+    if name == "Figure2":
+        for picture in ("2B.svg", "2D.svg"):
+            one, two = (tmp_path / form / picture for form in ("csv", "pkl"))
+            assert one.read_bytes() == two.read_bytes()
+
+
+def test_figure_4b_draws_the_numbers_of_its_table(small_source_data):
+    """Dots, pair lines and tests of the first block against the table itself."""
+    script = figure_script("Figure4")
+    panel = next(panel for panel in script.panels if panel.name == "4B")
+    data = panel.load(SourceData(small_source_data))
+    axes = panel.draw(data, panel.compute(data))["4B_initial"].axes[0]
+    chosen = data.masks["valid"] & data.masks["anysucc005"]
+    drawn = np.concatenate([c.lines[0].get_ydata() for c in axes.containers[::2]])
+    ordered = [data.mean["DeePSim"][chosen & data.masks[f"{a}msk"], 0] for a in ("V1", "V4", "IT")]
+    np.testing.assert_allclose(drawn, np.concatenate(ordered))
+
+
+def test_padded_and_recorded_parts_of_4c_join(small_source_data):
+    """Each experiment's dotted padding begins where its solid line ends."""
+    panel = next(panel for panel in figure_script("Figure4").panels if panel.name == "4C")
+    data = panel.load(SourceData(small_source_data))
+    for found in panel.compute(data).values():
+        for space in found.curves:
+            padded = np.isfinite(found.padded[space])
+            both = np.isfinite(found.recorded[space]) & padded
+            assert (both.sum(axis=1) == padded.any(axis=1)).all()
+
+
+def test_a_matroot_without_the_example_exports_the_rest_and_says_so(
+    small_matroot, tmp_path, capsys
+):
+    """A copy of the recordings from which experiment 155 is removed."""
+    import h5py
+
+    matroot = tmp_path / "matroot"
+    matroot.mkdir()
+    shutil.copy(small_matroot / MAT_FILE, matroot)
+    with h5py.File(matroot / MAT_FILE, "r+") as file:
+        group = file["BFEStats"]
+        references = group["evol"][()]
+        references.flat[154] = references.flat[0]  # element 1 was never filled
+        group["evol"][...] = references
+    assert main(["--matroot", str(matroot), "--output", str(tmp_path / "out")]) == 0
+    captured = capsys.readouterr()
+    assert "Fig2          left out" in captured.err
+    assert "experiment 155" in captured.err
+    assert "Fig4             9 files" in captured.out
+    arguments = ["--matroot", str(matroot), "--output", str(tmp_path / "out"), "--figure", "Fig2"]
+    assert main(arguments) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--matroot", "/nowhere"], 3, "no folder /nowhere"),
+        ([], 3, "set MATROOT"),
+        (["--figure", "Fig99"], 2, "invalid choice"),
+    ],
+)
+def test_bad_arguments_are_one_sentence(arguments, code, told, capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("MATROOT", raising=False)
+    try:
+        found = main([*arguments, "--output", str(tmp_path)])
+    except SystemExit as stop:
+        found = stop.code
+    assert found == code
+    assert told in capsys.readouterr().err
+
+
+def test_an_empty_matroot_is_missing_data_not_a_traceback(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    arguments = [
+        "--matroot",
+        str(tmp_path / "empty"),
+        "--output",
+        str(tmp_path),
+        "--figure",
+        "Fig4",
+    ]
+    assert main(arguments) == 3
+    assert "holds none of Both_BigGAN_FC6_Evol_Stats.mat" in capsys.readouterr().err
+
+
+def test_an_export_never_replaces_tables_of_another_origin(small_matroot, tmp_path):
+    found = tmp_path / "Fig4"
+    found.mkdir()
+    (found / "Fig4A_SuccessRate_maxinit.csv").write_text("downloaded\n")
+    with pytest.raises(CannotWriteError, match="another origin"):
+        run(small_matroot, tmp_path, ["Fig4"])
+    assert [path.name for path in found.iterdir()] == ["Fig4A_SuccessRate_maxinit.csv"]
+
+
+@pytest.mark.parametrize("figure", ["Figure2", "Figure4", "Figure5", "FigureExtended4"])
+def test_notebooks_export_the_same_files_as_the_command(
+    figure, small_matroot, small_source_data, tmp_path, monkeypatch
+):
+    """Run the notebook in a kernel of its own, from its own folder."""
+    monkeypatch.setenv("MATROOT", str(small_matroot))
+    monkeypatch.setenv("SOURCE_DATA", str(tmp_path))
+    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    path = ROOT / "source_data_export" / f"{figure}_source_data_export.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    assert all(not cell.get("outputs") for cell in notebook.cells)
+    resources = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(notebook, timeout=120, resources=resources).execute()
+    folder = figure.replace("Figure", "Fig").replace("FigExtended", "ExtendedFig")
+    made = {p.name: p.read_bytes() for p in (tmp_path / folder).iterdir()}
+    expected = {p.name: p.read_bytes() for p in (small_source_data / folder).iterdir()}
+    assert made == expected
