@@ -1,0 +1,1 @@
+"""Experiments that need no recordings: alignment, linearity of codes, Hessians, evolution."""
