@@ -24,8 +24,8 @@ _HEADER_BYTES = 512
 _HEADER_TEXT_BYTES = 116
 _HEADER_TAIL = bytes(8) + b"\x00\x02IM"
 
-#: MATLAB compresses arrays of this size and more, at this deflate level, one chunk here.
-_COMPRESS_FROM_BYTES = 10_000
+#: Arrays of this size and more are compressed, in one chunk, at MATLAB's level.
+_COMPRESS_FROM_BYTES = 2000
 _DEFLATE_LEVEL = 3
 
 _CLASS_NAMES = {"float64": "double", "float32": "single", "bool": "logical"}
@@ -133,8 +133,14 @@ class MatlabV73Writer:
         if cells.size == 0:
             return self._write_empty(parent, name, cells.shape, "cell")
         references = np.empty(cells.shape, dtype=h5py.ref_dtype)
+        stored: dict[str, h5py.Reference] = {}  # equal texts of a cell share one place
         for position, value in np.ndenumerate(cells):
-            references[position] = self._reference_to(value)
+            if isinstance(value, str):
+                if value not in stored:
+                    stored[value] = self._reference_to(value)
+                references[position] = stored[value]
+            else:
+                references[position] = self._reference_to(value)
         item = self._store(parent, name, references.T)
         _set_class(item, "cell")
         return item

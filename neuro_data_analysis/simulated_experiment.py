@@ -42,8 +42,8 @@ REFERENCE_LEVEL = 0.62
 REFERENCE_LOG_SD = 0.30
 
 #: Excitability of a site over the session, shared by all that is shown: AR(1) over blocks.
-EXCITABILITY_SD = 0.02
-EXCITABILITY_MEMORY = 0.7
+EXCITABILITY_SD = 0.03
+EXCITABILITY_MEMORY = 0.5
 
 #: Growth of the spontaneous rate over a session whose baseline was unstable.
 UNSTABLE_GROWTH = 1.5

@@ -104,32 +104,32 @@ class AreaModel:
     spontaneous_share: float
 
 
-#: Humps fitted to the mean PSTHs of Figure 5A, shares to Figure 5A and Extended Figure 4B.
+#: Humps fitted to the mean PSTHs of Figures 5A and 5C, shares to these and Extended Figure 4B.
 AREA_MODELS = {
     "V1": AreaModel(
         early=Component(57, 8, 119, 16),
         late=Component(130, 14, 188, 32),
         first_late_share=(0.37, 0.37),
         gained_late_share=(0.33, 0.40),
-        climb_blocks=(3.2, 6.0),
+        climb_blocks=(3.8, 6.0),
         peak_rate=240,
-        spontaneous_share=0.45,
+        spontaneous_share=0.42,
     ),
     "V4": AreaModel(
-        early=Component(59.5, 7, 115, 8),
-        late=Component(115, 8, 202, 45),
-        first_late_share=(0.49, 0.50),
-        gained_late_share=(0.50, 0.62),
-        climb_blocks=(8.0, 14.0),
+        early=Component(59, 7, 117, 18),
+        late=Component(119, 25, 185, 50),
+        first_late_share=(0.54, 0.56),
+        gained_late_share=(0.52, 0.68),
+        climb_blocks=(8.0, 13.0),
         peak_rate=150,
-        spontaneous_share=0.34,
+        spontaneous_share=0.38,
     ),
     "IT": AreaModel(
-        early=Component(60, 5, 115, 16),
-        late=Component(99, 14, 207, 28),
-        first_late_share=(0.77, 0.83),
-        gained_late_share=(0.62, 0.76),
-        climb_blocks=(22.0, 12.0),
+        early=Component(60, 5, 125, 19),
+        late=Component(98, 16, 209, 14),
+        first_late_share=(0.77, 0.87),
+        gained_late_share=(0.60, 0.72),
+        climb_blocks=(22.0, 11.0),
         peak_rate=140,
         spontaneous_share=0.55,
     ),
@@ -185,48 +185,46 @@ class Levels(NamedTuple):
     """Responses of one kind of experiment.
 
     ``start`` is the mean first response of each thread (DeePSim, BigGAN) as a share of the site's
-    best one; ``log_ratio`` and its SD are ln(DeePSim / BigGAN) of the last responses of threads
-    that climb clearly.
+    best one, ``concentration`` that of the beta law of the starts; ``log_ratio`` and its SD are
+    ln(DeePSim / BigGAN) of the last responses of threads that climb clearly.
     """
 
     start: tuple[float, float]
     log_ratio: float
     log_ratio_sd: float
+    concentration: float = 6.0
 
 
 #: Area → which threads climb (DeePSim, BigGAN) → levels, tuned to Figures 4B and 4C.
 LEVELS = {
     "V1": {
-        (True, False): Levels((0.61, 0.78), 0.3, 0.20),
-        (True, True): Levels((0.74, 0.78), 0.3, 0.10),
+        (True, False): Levels((0.58, 0.74), 0.3, 0.20),
+        (True, True): Levels((0.73, 0.83), 0.3, 0.10, concentration=60.0),
     },
     "V4": {
-        (True, True): Levels((0.57, 0.65), 0.17, 0.20),
-        (True, False): Levels((0.54, 0.66), 0.3, 0.20),
+        (True, True): Levels((0.56, 0.65), 0.22, 0.22),
+        (True, False): Levels((0.54, 0.64), 0.3, 0.20),
         (False, False): Levels((0.9, 0.9), 0.0, 0.0),
     },
     "IT": {
-        (True, True): Levels((0.54, 0.64), 0.0, 0.30),
-        (True, False): Levels((0.62, 0.76), -0.05, 0.25),
-        (False, True): Levels((0.55, 0.70), -0.3, 0.25),
+        (True, True): Levels((0.54, 0.63), 0.10, 0.46),
+        (True, False): Levels((0.61, 0.72), -0.08, 0.25),
+        (False, True): Levels((0.50, 0.66), -0.3, 0.25),
         (False, False): Levels((0.85, 0.90), 0.0, 0.0),
     },
 }
 
-#: Concentration of the beta laws of the starts, and how much the two threads' starts correlate.
-START_CONCENTRATION = 6.0
-START_CORRELATION = 0.75
-#: No first response is below this share of the best one.
-LOWEST_START = 0.06
+#: How much the first responses of the two threads correlate (Gaussian copula).
+START_CORRELATION = 0.8
 
 #: A thread that does not climb loses this share of its first response over the session, as sites
 #: adapt; it offsets that the best of many blocks is what the first two are compared with.
-ADAPTATION = 0.04
+ADAPTATION = 0.05
 
 #: t of the best against the first two blocks that a clear climb reaches at least, and that a weak
 #: one aims at, before the gain that comes from picking the best block.
-CLEAR_T = 5.0
-WEAK_T = 1.4
+CLEAR_T = 4.2
+WEAK_T = 0.8
 
 #: Spreads from site to site: log (natural) time constants and peak rates, logit late shares.
 CLIMB_LOG_SD = 0.45
@@ -476,7 +474,7 @@ def _draw_threads(
     best = np.clip(area.peak_rate * np.exp(PEAK_LOG_SD * rng.standard_normal()), *PEAK_RATE_LIMITS)
     log_ratio = rng.normal(levels.log_ratio, levels.log_ratio_sd)
     last = best * np.exp(np.minimum(0, [log_ratio, -log_ratio]))
-    first = best * _draw_start_shares(levels.start, rng)
+    first = best * _draw_start_shares(levels, rng)
     climb_blocks = area.climb_blocks * np.exp(CLIMB_LOG_SD * rng.standard_normal(2))
     shares = np.stack([area.first_late_share, area.gained_late_share])
     # Half of the variance is common to all shares of a site, half is each one's own.
@@ -486,29 +484,27 @@ def _draw_threads(
     plans = []
     for thread, climb in enumerate(outcome):
         gain_per_t = _gain_per_t(best, climb_blocks[thread], sizes[thread], n_counted)
-        rates = _first_and_last_rate(climb, first[thread], last[thread], gain_per_t)
+        rates = first[thread], _last_rate(climb, first[thread], last[thread], gain_per_t)
         late_shares = (first_late[thread], (gained_late if climb != "none" else first_late)[thread])
         plans.append(ThreadPlan(climb, *rates, climb_blocks[thread], *late_shares))
     return plans[0], plans[1]
 
 
-def _draw_start_shares(means: tuple[float, float], rng: np.random.Generator) -> NDArray[np.float64]:
+def _draw_start_shares(levels: Levels, rng: np.random.Generator) -> NDArray[np.float64]:
     """Draw first responses as shares of the best: beta laws joined by a Gaussian copula."""
     common, own = rng.standard_normal(), rng.standard_normal(2)
     z = np.sqrt(START_CORRELATION) * common + np.sqrt(1 - START_CORRELATION) * own
-    a = np.minimum(means, 0.99) * START_CONCENTRATION
-    return np.asarray(beta.ppf(ndtr(z), a, START_CONCENTRATION - a)).clip(LOWEST_START)
+    a = np.array(levels.start) * levels.concentration
+    return np.asarray(beta.ppf(ndtr(z), a, levels.concentration - a))
 
 
-def _first_and_last_rate(
-    climb: str, first: float, last: float, gain_per_t: float
-) -> tuple[float, float]:
-    """Return the rates of a thread whose start, and whose end if it climbs clearly, are drawn."""
+def _last_rate(climb: str, first: float, last: float, gain_per_t: float) -> float:
+    """Return the last rate of a thread: as drawn if it climbs clearly, else by its first one."""
     if climb == "none":
-        return first, first * (1 - ADAPTATION)
+        return first * (1 - ADAPTATION)
     if climb == "weak":
-        return first, first + WEAK_T * gain_per_t
-    return max(min(first, last - CLEAR_T * gain_per_t), LOWEST_START * last), last
+        return first + WEAK_T * gain_per_t
+    return max(last, first + CLEAR_T * gain_per_t)
 
 
 def _gain_per_t(rate: float, climb_blocks: float, sizes: NDArray[np.intp], n_counted: int) -> float:
