@@ -71,7 +71,7 @@ def read_montage(path: str | os.PathLike[str]) -> Picture:
             f"{path} has {pixels.shape[1]} × {pixels.shape[0]} pixels; a montage has "
             f"{expected[1]} × {expected[0]}."
         )
-    return pixels.astype(np.float32) / 255
+    return pixels.astype(np.float32) / np.float32(255)
 
 
 def cut_cell(montage: Picture, thread: str, prototype: str) -> Picture:

@@ -87,5 +87,5 @@ def _differences(psths: NDArray[np.float64], suffix: str) -> dict[str, float]:
     return {
         f"psth_MAE{suffix}": float(np.abs(first - second).mean()),
         f"psth_MSE{suffix}": float(((first - second) ** 2).mean()),
-        f"psth_corr{suffix}": float(np.corrcoef(psths)[0, 1]) if varies else np.nan,
+        f"psth_corr{suffix}": float(np.corrcoef(first, second)[0, 1]) if varies else np.nan,
     }

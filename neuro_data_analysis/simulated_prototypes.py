@@ -122,9 +122,10 @@ def simulate_prototypes(
         raise UsageError(f"there is no experiment {unknown[0]} among the {len(plans)} on the list.")
     chosen = [plan for expi, plan in plans.items() if experiments is None or expi in experiments]
     truth = prototype_truth(chosen, seed)
+    shared_content = truth["shared_content"].to_dict()
     for plan in progress(chosen):
         rng = np.random.default_rng([seed, plan.expi, 3])
-        cells = draw_prototypes(float(truth.at[plan.expi, "shared_content"]), rng)
+        cells = draw_prototypes(shared_content[plan.expi], rng)
         write_montage(Path(folder) / montage_file(plan.expi), cells)
     with atomic_write(Path(folder) / TRUTH_FILE) as unfinished:
         truth.to_csv(unfinished)
@@ -246,7 +247,8 @@ def _coloured(pattern: NDArray[np.float32], palette: NDArray[np.float64]) -> Pic
 def _coordinates() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Rows and columns of a picture from its centre, -0.5 to 0.5."""
     from_centre = (np.arange(CELL) - (CELL - 1) / 2) / CELL
-    return tuple(np.meshgrid(from_centre, from_centre, indexing="ij"))  # type: ignore[return-value]
+    y, x = np.meshgrid(from_centre, from_centre, indexing="ij")
+    return y, x
 
 
 def _radius() -> NDArray[np.float64]:

@@ -1,0 +1,189 @@
+"""Vision networks whose features stand for what a picture looks like, and their activations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from core.errors import UsageError, choose_from
+from core.utils.state_dicts import load_strictly, read_state_dict
+from core.utils.torch_device import resolve_device
+from core.utils.weights import require
+
+#: Mean and SD of the colours of ImageNet, by which all networks here expect them normalised.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_SD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class FeatureNetwork:
+    """A network in evaluation mode.
+
+    Attributes
+    ----------
+    name : str
+        As `load_network` takes it.
+    module : torch.nn.Module
+        The network, frozen.
+    device : torch.device
+        Where it is.
+    origin : str
+        File of its weights, or ``"untrained, seed …"``.
+    """
+
+    name: str
+    module: nn.Module
+    device: torch.device
+    origin: str
+
+
+def _torchvision(name: str) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        from torchvision import models
+
+        return getattr(models, name)(weights=None)
+
+    return build
+
+
+def _vision_transformer() -> nn.Module:
+    import timm
+
+    return timm.create_model("vit_base_patch16_224", pretrained=False, num_classes=0)
+
+
+#: Architecture of each network, by the name of its weights; the first is a ResNet50 trained against
+#: adversarial perturbations of up to 8/255.
+_ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
+    "resnet50_linf8": _torchvision("resnet50"),
+    "alexnet": _torchvision("alexnet"),
+    "vgg16": _torchvision("vgg16"),
+    "vit_base_patch16_224_dino": _vision_transformer,
+}
+
+
+def load_network(
+    name: str,
+    weights: str | os.PathLike[str] | None = None,
+    untrained_seed: int | None = None,
+    device: str | torch.device = "auto",
+) -> FeatureNetwork:
+    """Load a network.
+
+    Parameters
+    ----------
+    name : {"resnet50_linf8", "alexnet", "vgg16", "vit_base_patch16_224_dino"}
+        Architecture and published weights.
+    weights : path-like, optional
+        State dict to take instead of the published one.
+    untrained_seed : int, optional
+        Without a file: do not train, but initialise from this seed.
+    device : str or torch.device, default "auto"
+        Where it goes.
+
+    Returns
+    -------
+    FeatureNetwork
+        In evaluation mode, without gradients.
+
+    Raises
+    ------
+    UsageError
+        If the network or the device is unknown.
+    MissingDataError
+        If the weights are not there and cannot be fetched.
+    MalformedDataError
+        If the file holds the weights of another network, or none.
+    """
+    if name not in _ARCHITECTURES:
+        raise UsageError(choose_from(name, _ARCHITECTURES, "network"))
+    place = resolve_device(device)
+    if weights is None and untrained_seed is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(untrained_seed)
+            module = _ARCHITECTURES[name]()
+        origin = f"untrained, seed {untrained_seed}"
+    else:
+        path = require(name, weights)
+        with torch.device("meta"):
+            module = _ARCHITECTURES[name]()
+        load_strictly(module, read_state_dict(path), path)
+        origin = str(path)
+    return FeatureNetwork(name, module.eval().requires_grad_(False).to(place), place, origin)
+
+
+def layer_features(
+    network: FeatureNetwork, pictures: NDArray[Any] | torch.Tensor, layers: Collection[str]
+) -> dict[str, torch.Tensor]:
+    """Show pictures to a network and record some layers.
+
+    Parameters
+    ----------
+    network : FeatureNetwork
+        The network.
+    pictures : numpy.ndarray (n, rows, columns, 3) or torch.Tensor (n, 3, rows, columns)
+        Intensities from 0 to 1; neither resized nor cropped.
+    layers : collection of str
+        Names of modules.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+        Layer → its own output, (n, …).
+
+    Raises
+    ------
+    UsageError
+        If a layer is unknown, or the pictures are not such as described.
+    """
+    modules = dict(network.module.named_modules())
+    for layer in layers:
+        if layer not in modules:
+            raise UsageError(choose_from(layer, modules, f"layer of {network.name}"))
+    recorded: dict[str, torch.Tensor] = {}
+
+    def keep(layer: str) -> Callable[[nn.Module, Any, torch.Tensor], None]:
+        def hook(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+            recorded[layer] = output.clone()  # a later ReLU may work in place
+
+        return hook
+
+    batch = as_pictures(pictures).to(network.device)
+    mean, sd = (batch.new_tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_SD))
+    handles = [modules[layer].register_forward_hook(keep(layer)) for layer in layers]
+    try:
+        with torch.inference_mode():
+            network.module((batch - mean) / sd)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return recorded
+
+
+def as_pictures(pictures: NDArray[Any] | torch.Tensor) -> torch.Tensor:
+    """Return pictures as a float32 tensor (n, 3, rows, columns), intensities from 0 to 1.
+
+    Raises
+    ------
+    UsageError
+        If they are not colour pictures of intensities from 0 to 1, see `layer_features`.
+    """
+    channels_last = isinstance(pictures, np.ndarray)
+    shape = tuple(pictures.shape)
+    if len(shape) != 4 or shape[3 if channels_last else 1] != 3:
+        order = "(n, rows, columns, 3)" if channels_last else "(n, 3, rows, columns)"
+        raise UsageError(f"pictures of shape {shape} were given; expected {order}.")
+    batch = torch.as_tensor(pictures)
+    if not batch.is_floating_point() or not 0 <= batch.min() <= batch.max() <= 1:
+        raise UsageError(
+            f"pictures of {batch.dtype} from {batch.min():g} to {batch.max():g} were given; "
+            "expected intensities from 0 to 1 (divide 8-bit pictures by 255)."
+        )
+    return (batch.permute(0, 3, 1, 2) if channels_last else batch).float()
