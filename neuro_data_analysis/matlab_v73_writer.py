@@ -133,14 +133,13 @@ class MatlabV73Writer:
         if cells.size == 0:
             return self._write_empty(parent, name, cells.shape, "cell")
         references = np.empty(cells.shape, dtype=h5py.ref_dtype)
-        stored: dict[str, h5py.Reference] = {}  # equal texts of a cell share one place
-        for position, value in np.ndenumerate(cells):
-            if isinstance(value, str):
-                if value not in stored:
-                    stored[value] = self._reference_to(value)
-                references[position] = stored[value]
-            else:
-                references[position] = self._reference_to(value)
+        values: list[Any] = cells.ravel().tolist()
+        texts = dict.fromkeys(value for value in values if isinstance(value, str))
+        stored = {text: self._reference_to(text) for text in texts}  # equal ones once
+        references.ravel()[:] = [
+            stored[value] if isinstance(value, str) else self._reference_to(value)
+            for value in values
+        ]
         item = self._store(parent, name, references.T)
         _set_class(item, "cell")
         return item

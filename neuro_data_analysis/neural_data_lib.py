@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -255,8 +256,10 @@ class Recordings(Mapping[int, Experiment]):
         element = self.raw(expi)
         with self._naming(expi):
             evolved = element["evol"]
-            if isinstance(evolved, matlab_v73.Struct) and evolved.shape("psth")[0] == N_THREADS:
-                return evolved.shape("psth")[1]
+            if isinstance(evolved, matlab_v73.Struct):
+                n_rows, n_columns = evolved.shape("psth")
+                if n_rows == N_THREADS and n_columns > 1:  # else cells may be nested
+                    return n_columns
             return len(per_thread(evolved["psth"])[0])
 
     def image_names(self, expi: int) -> list[str]:
@@ -323,12 +326,12 @@ def load_neural_data(matroot: str | os.PathLike[str] | None = None) -> Recording
     if path.suffix == ".pkl":
         return Recordings(_pickled_elements(path), path)
     file = matlab_v73.open_v73(path)
-    if VARIABLE not in file:
-        names = ", ".join(name for name in file if not name.startswith("#")) or "none"
+    try:
+        elements = _stored_elements(file, path)
+        simulated = bool(file.attrs.get(SIMULATED_ATTRIBUTE, False))
+    except BaseException:
         file.close()
-        raise MalformedDataError(f"{path} holds no variable {VARIABLE}; its variables: {names}.")
-    elements = matlab_v73.StructArray(file[VARIABLE])
-    simulated = bool(file.attrs.get(SIMULATED_ATTRIBUTE, False))
+        raise
     return Recordings(elements, path, simulated, close=file.close)
 
 
@@ -350,19 +353,34 @@ def _recording_file(matroot: str | os.PathLike[str] | None) -> Path:
     raise MissingDataError(f"{folder} {state} {', '.join(names)}.")
 
 
+def _stored_elements(file: h5py.File, path: Path) -> Sequence[Mapping[str, Any]]:
+    if VARIABLE not in file:
+        names = ", ".join(name for name in file if not name.startswith("#")) or "none"
+        raise MalformedDataError(f"{path} holds no variable {VARIABLE}; its variables: {names}.")
+    if not isinstance(file[VARIABLE], h5py.Group):
+        raise MalformedDataError(f"{path}: {VARIABLE} is not a struct array; save it as one.")
+    return matlab_v73.StructArray(file[VARIABLE])
+
+
 def _pickled_elements(path: Path) -> Sequence[Mapping[str, Any]]:
     """Read either pickle of the authors: a list of experiments, or a dictionary of columns."""
     content = load_pickle(path)
     if isinstance(content, Mapping):
         columns = content.get(VARIABLE, content)
         if isinstance(columns, Mapping) and "evol" in columns:
-            rows = zip(*columns.values(), strict=True)
-            content = [dict(zip(columns, row, strict=True)) for row in rows]
+            content = _rows(columns, path)
     if not isinstance(content, list) or not all(isinstance(e, Mapping) for e in content):
         raise MalformedDataError(
             f"{path} holds neither a list of experiments nor a dictionary {VARIABLE!r} of columns."
         )
     return content
+
+
+def _rows(columns: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
+    lengths = {len(column) for column in columns.values() if isinstance(column, list)}
+    if len(lengths) != 1 or not all(isinstance(column, list) for column in columns.values()):
+        raise MalformedDataError(f"{path}: the columns of {VARIABLE} are not lists of one length.")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _info(expi: int, element: Mapping[str, Any]) -> ExperimentInfo:

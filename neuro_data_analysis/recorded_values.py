@@ -47,10 +47,10 @@ def as_text(value: Any) -> str:
 
 def as_vector(value: Any, name: str) -> NDArray[np.float64]:
     """Return a scalar, row or column as a vector; `MalformedDataError` if it is empty."""
-    vector = np.asarray(value, dtype=np.float64).ravel() if value is not None else np.zeros(0)
-    if vector.size == 0:
+    is_empty = value is None or _is_shape_of_empty(value) or np.size(value) == 0
+    if is_empty:
         raise MalformedDataError(f"field {name!r} is empty")
-    return vector
+    return np.asarray(value, dtype=np.float64).ravel()
 
 
 def as_psth(value: Any) -> NDArray[np.float64]:
