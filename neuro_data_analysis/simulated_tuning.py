@@ -51,6 +51,9 @@ CENTER_SD = {True: 0.3, False: 0.7}
 ORIGIN_RATE = (100.0, 0.45)
 ORIGIN_RATE_LIMITS = (35.0, 220.0)
 
+#: Rate of the examples to the evolved image, events/s (printed).
+EXAMPLE_RATES = dict(zip(EXAMPLES, (195.0, 100.0, 170.0), strict=True))
+
 #: Spontaneous rate over the rate to the evolved image.
 SPONTANEOUS_SHARE = 0.28
 
@@ -62,6 +65,9 @@ LATENCY_MS, PEAK_MS, PEAK_SD_MS, PEAK_HEIGHT = 50, 85, 18, 1.5
 
 #: Spike density of the recordings: a Gaussian, σ in ms, cut off at 3σ and not renormalised.
 SDF_SIGMA_MS, SDF_REACH_MS = 2.0, 6
+
+#: Chance that an image is shown once more than the others.
+EXTRA_CHANCE = 0.2
 
 _STEPS_9 = (-0.4, -0.32, -0.24, -0.16, 0.0, 0.16, 0.24, 0.32, 0.4)
 _STEPS_11 = (-0.4, -0.32, -0.24, -0.16, -0.08, 0.0, 0.08, 0.16, 0.24, 0.32, 0.4)
@@ -146,7 +152,7 @@ class AxisTruth:
     ----------
     kind : {"bell", "ramp", "rugged", "flat"}
     center, width : float
-        Of a bell, in units of the half axis; 0 and infinity for the others.
+        Of a bell, in units of the half axis; NaN for the others.
     depth : float
         Share of the response that is tuned, or the rise of a ramp over the half axis.
     phase : float
@@ -161,7 +167,7 @@ class AxisTruth:
 
     def rate(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
         """Rate over that to the evolved image, at positions in units of the half axis."""
-        return np.clip(self._curve(position) / self._curve(np.zeros(1)), 0.1, 2.5)
+        return np.clip(self._curve(position) / self._curve(np.zeros(())), 0.1, 2.5)
 
     def _curve(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.kind == "bell":
@@ -262,23 +268,20 @@ def simulate_session(record: SessionRecord, seed: int) -> tuple[dict[str, Any], 
         One row per axis: kind, centre, width and depth of the tuning, rate at the origin.
     """
     rng = np.random.default_rng([seed, zlib.crc32(record.ephys_name.encode())])
-    images_of = axis_set(record)
-    images = list(images_of.images())
-    truth = {(space, eig_id): _draw_truth(record, rng) for space, eig_id, _ in images_of.axes()}
-    origin_rate = float(
-        np.clip(ORIGIN_RATE[0] * np.exp(ORIGIN_RATE[1] * rng.standard_normal()),
-                *ORIGIN_RATE_LIMITS)
-    )  # fmt: skip
-    half = max(images_of.steps)
+    shown = axis_set(record)
+    truth = {(space, eig_id): _draw_truth(record, rng) for space, eig_id, _ in shown.axes()}
+    truth |= _KNOWN_TRUTH.get(record.ephys_name, {})
+    origin_rate = _draw_origin_rate(record, rng)
+    images, half = list(shown.images()), max(shown.steps)
     rate = origin_rate * np.array(
-        [truth[space, eig_id].rate(np.array([step / half]))[0] for space, eig_id, step in images]
+        [truth[space, eig_id].rate(np.array(step / half)) for space, eig_id, step in images]
     )
-    order = _presentation_order(len(images), images_of.repeats, rng)
-    names = [images_of.image_name(*image) for image in images]
+    order = _presentation_order(len(images), shown.repeats, rng)
+    names = np.array([shown.image_name(*image) for image in images], dtype=object)
     session = {
         "rasters": _rasters(rate[order], origin_rate, record, rng),
         "meta": _meta(record),
-        "Trials": {"imageName": np.array([names[i] for i in order], dtype=object)[np.newaxis]},
+        "Trials": {"imageName": names[np.newaxis, order]},
     }
     rows = [
         {"ephysFN": record.ephys_name, "space_name": space, "eig_id": eig_id,
@@ -310,12 +313,18 @@ def _draw_truth(record: SessionRecord, rng: np.random.Generator) -> AxisTruth:
     if kind == "bell":
         return AxisTruth(kind, center, float(width), float(deep), 0.0)
     depth = {"ramp": rise, "rugged": wave, "flat": 0.0}[kind]
-    return AxisTruth(kind, 0.0, np.inf, float(depth), phase if kind == "rugged" else 0.0)
+    return AxisTruth(kind, np.nan, np.nan, float(depth), phase if kind == "rugged" else 0.0)
+
+
+def _draw_origin_rate(record: SessionRecord, rng: np.random.Generator) -> float:
+    median, log_sd = ORIGIN_RATE
+    drawn = float(np.clip(median * np.exp(log_sd * rng.standard_normal()), *ORIGIN_RATE_LIMITS))
+    return EXAMPLE_RATES.get(record.ephys_name, drawn)
 
 
 def _presentation_order(n_images: int, repeats: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Show every image `repeats` times, one in five once more, in random order."""
-    extra = rng.random(n_images) < 0.2 if repeats > 1 else np.zeros(n_images, dtype=bool)
+    extra = rng.random(n_images) < EXTRA_CHANCE if repeats > 1 else np.zeros(n_images, dtype=bool)
     shown = np.concatenate([np.tile(np.arange(n_images), repeats), np.flatnonzero(extra)])
     return rng.permutation(shown)
 
@@ -440,3 +449,6 @@ _SETS_OF_SESSIONS = {
     ),
     "Alfa-13012021-003": replace(_FIRST_25, repeats=1, broken_off=True),
 }
+
+#: The printed Gaussian of Figure 6C: mean 0.05, SD 0.21, amplitude 142.87 on an offset of 56.18.
+_KNOWN_TRUTH = {EXAMPLES[0]: {("class", 0): AxisTruth("bell", 0.125, 0.525, 0.72, 0.0)}}

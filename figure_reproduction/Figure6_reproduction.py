@@ -1,0 +1,579 @@
+"""Figure 6: tuning along the axes to which BigGAN's images are most and least sensitive.
+
+6C one tuning curve and what is fitted to it; 6D all axes of a session after a successful and after
+a failed evolution; 6E shapes and peak locations of the tuned axes of all sessions.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint, proportions_ztest
+
+from core.errors import MalformedDataError
+from core.published import Statistic
+from core.source_data import SourceData
+from figure_reproduction.figure_page import FigureScript, Panel, main
+from neuro_data_analysis.neural_tuning_analysis_lib import AxisFit, TuningAxis, axes_of, fit_axis
+from neuro_data_analysis.tuning_sessions import published_session
+from neuro_data_analysis.tuning_statistics import COMMON_END, TUNED_P_BELOW, Levels, peak_bin
+from neuro_data_analysis.tuning_tables import EXAMPLE_6C
+
+#: The axis of Figure 6C.
+SHOWN_AXIS = ("class", 0)
+
+#: Seed of the restarts of the Gaussian process of Figure 6C.
+SEED = 0
+
+#: Colours of a heat map end at these quantiles of the responses of all axes of both spaces.
+COLOUR_QUANTILES = (0.02, 0.98)
+
+#: Perceptually uniform and free; the published picture has MathWorks' parula.
+COLOUR_MAP = "viridis"
+
+#: Eigenvectors of the class space shown of the failed evolution.
+SHOWN_EIGENVECTORS = (0, 1, 2, 3, 6, 9, 13, 21, 30, 60)
+
+#: Group of sessions → what the paired evolution was.
+GROUPS = {"successful": True, "non_successful": False}
+GROUP_LABELS = {"successful": "Successful", "non_successful": "Not successful"}
+
+#: Shape → column, colour, label, and the direction of the test, successful against not.
+SHAPES = {
+    "bellshaped": ("gpr_y_is_bellshaped", "#2f6db3", "bell-shaped", "larger"),
+    "monotonic": ("gpr_y_is_monotonic", "#c8702a", "monotonic", "smaller"),
+}
+
+#: Coverage of all intervals of Figure 6E.
+COVERAGE = 0.95
+
+
+@dataclass(frozen=True)
+class TuningCurve:
+    """One axis: single trials, level means ± SD (ddof 1), and the fits; events/s."""
+
+    axis: TuningAxis
+    fit: AxisFit
+    level_sd: NDArray[np.float64]
+    x: NDArray[np.float64]
+    curves: Mapping[str, NDArray[np.float64]]
+    title: str
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Mean responses in one space.
+
+    Attributes
+    ----------
+    space : {"class", "noise"}
+    eig_ids : list of int
+        Rows.
+    distances : numpy.ndarray
+        Columns.
+    responses : numpy.ndarray
+        (rows, columns) events/s; NaN where nothing was shown.
+    is_dark : numpy.ndarray of bool
+        Cells on which text must be light.
+    """
+
+    space: str
+    eig_ids: list[int]
+    distances: NDArray[np.float64]
+    responses: NDArray[np.float64]
+    is_dark: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class HeatMaps:
+    """The heat maps of a session, with the ends of their common colour scale, events/s."""
+
+    session: str
+    maps: tuple[HeatMap, ...]
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """k of n axes, with a 95 % interval of the proportion; NaN for none."""
+
+    count: int
+    total: int
+    low: float
+    high: float
+
+    @property
+    def ratio(self) -> float:
+        """The proportion itself, k/n."""
+        return self.count / self.total if self.total else np.nan
+
+
+@dataclass(frozen=True)
+class ZTest:
+    """One-sided test of two proportions with pooled variance; NaN where it is not defined."""
+
+    z: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """(group, shape) → proportion among tuned axes; shape → test between the groups."""
+
+    proportions: Mapping[tuple[str, str], Proportion]
+    tests: Mapping[str, ZTest]
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Positions, and for each group the proportion of tuned axes that peak there."""
+
+    distances: NDArray[np.float64]
+    proportions: Mapping[str, list[Proportion]]
+    totals: Mapping[str, int]
+
+
+def load_6c(source: SourceData) -> pd.DataFrame:
+    """Read the single trials of the example session."""
+    return source.read("Fig6/trials_pickle" if source.form == "pkl" else "Fig6/trials")
+
+
+def compute_6c(trials: pd.DataFrame) -> TuningCurve:
+    """Fit the shown axis."""
+    axes = {(axis.space, axis.eig_id): axis for axis in axes_of(trials)}
+    if SHOWN_AXIS not in axes:
+        raise MalformedDataError(
+            f"the trials of {EXAMPLE_6C} hold no {SHOWN_AXIS[0]} axis {SHOWN_AXIS[1]}; Figure 6C "
+            "shows that axis."
+        )
+    axis = axes[SHOWN_AXIS]
+    fit = fit_axis(axis, SEED)
+    x = np.linspace(axis.distance.min(), axis.distance.max(), 100)
+    process = fit.process
+    curves = {"Gaussian": fit.gaussian(x), "line": fit.line(x)}
+    if process.mean.size:
+        curves |= {
+            "process": process.mean,
+            "process low": process.mean - process.std,
+            "process high": process.mean + process.std,
+        }
+    return TuningCurve(axis, fit, np.sqrt(axis.levels.variance), x, curves, _title_6c(axis, fit))
+
+
+def tell_6c(curve: TuningCurve) -> Iterator[Statistic]:
+    """List the parameters of all fits."""
+    gaussian, line, process = curve.fit.gaussian, curve.fit.line, curve.fit.process
+    yield Statistic("n_trials", len(curve.axis.response))
+    yield Statistic("gauss_amplitude", gaussian.amplitude)
+    yield Statistic("gauss_mean", gaussian.center)
+    yield Statistic("gauss_std", gaussian.sigma)
+    yield Statistic("gauss_baseline", gaussian.offset)
+    yield Statistic("gauss_R2", gaussian.r2)
+    yield Statistic("ols_slope", line.slope)
+    yield Statistic("ols_intercept", line.intercept)
+    yield Statistic("ols_R2", line.r2)
+    yield Statistic("gpr_amplitude", process.amplitude)
+    yield Statistic("gpr_length_scale", process.length_scale)
+    yield Statistic("gpr_noise", process.noise)
+    yield Statistic("gpr_R2", process.r2)
+    yield Statistic("anova_F", curve.axis.anova.f)
+    yield Statistic("anova_p", curve.axis.anova.p)
+
+
+def draw_6c(trials: pd.DataFrame, curve: TuningCurve) -> dict[str, Figure]:
+    """Draw trials, level means and the three fits."""
+    figure, axes = plt.subplots(figsize=(5, 5))
+    axis, levels, curves = curve.axis, curve.axis.levels, curve.curves
+    axes.plot(axis.distance, axis.response, "o", color="#2f6db3", alpha=0.5, label="trials")
+    axes.errorbar(
+        levels.distance, levels.mean, curve.level_sd, fmt="D", color="#e08a1e", markersize=4.5,
+        capsize=3, linewidth=1, label="mean ± SD",
+    )  # fmt: skip
+    axes.plot(curve.x, curves["Gaussian"], color="k", label="Gaussian")
+    axes.plot(curve.x, curves["line"], "--", color="magenta", label="line (OLS)")
+    if "process" in curves:
+        axes.plot(curve.x, curves["process"], color="r", label="Gaussian process")
+        axes.fill_between(
+            curve.x, curves["process low"], curves["process high"], color="r", alpha=0.18,
+            linewidth=0, label="± SD of the process",
+        )  # fmt: skip
+    axes.set(xlabel="Distance along the axis", ylabel="Response (events/s)")
+    axes.set_title(curve.title, fontsize=8.5)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    return {"6C": figure}
+
+
+def load_6d_success(source: SourceData) -> pd.DataFrame:
+    """Read the mean responses after a successful evolution."""
+    return _load_responses(source, "successful")
+
+
+def load_6d_failed(source: SourceData) -> pd.DataFrame:
+    """Read the mean responses after a failed evolution."""
+    return _load_responses(source, "failed")
+
+
+def compute_6d(table: pd.DataFrame) -> HeatMaps:
+    """Lay out the responses as eigenvectors × distances and find the ends of the colours."""
+    sessions = table[["ephysFN", "prefchan_str"]].drop_duplicates()
+    if len(sessions) != 1:
+        raise MalformedDataError(
+            f"the mean responses are of {len(sessions)} sites "
+            f"({', '.join(sessions['ephysFN'].astype(str))}); a heat map shows one."
+        )
+    low, high = (float(q) for q in np.nanquantile(table["pref_unit_resp"], COLOUR_QUANTILES))
+    maps = tuple(
+        _heat_map(str(space), part, (low + high) / 2) for space, part in table.groupby("space_name")
+    )
+    name, site = sessions.iloc[0]
+    return HeatMaps(f"{name}, site {site}", maps, low, high)
+
+
+def compute_6d_failed(table: pd.DataFrame) -> HeatMaps:
+    """Do the same, then keep the shown eigenvectors of the class space."""
+    whole = compute_6d(table)
+    shown = []
+    for heat_map in (m for m in whole.maps if m.space == "class"):
+        rows = [r for r, eig_id in enumerate(heat_map.eig_ids) if eig_id in SHOWN_EIGENVECTORS]
+        eig_ids = [heat_map.eig_ids[row] for row in rows]
+        shown.append(
+            HeatMap(
+                heat_map.space, eig_ids, heat_map.distances,
+                heat_map.responses[rows], heat_map.is_dark[rows],
+            )
+        )  # fmt: skip
+    return HeatMaps(whole.session, tuple(shown), whole.low, whole.high)
+
+
+def tell_6d(computed: HeatMaps) -> Iterator[Statistic]:
+    """List the ends of the colours and the size of each map."""
+    yield Statistic("colour_low", computed.low)
+    yield Statistic("colour_high", computed.high)
+    for heat_map in computed.maps:
+        yield Statistic("n_axes", len(heat_map.eig_ids), space=heat_map.space)
+        largest = float(np.nanmax(heat_map.responses)) if heat_map.responses.size else np.nan
+        yield Statistic("largest_response", largest, space=heat_map.space)
+
+
+def draw_6d_success(table: pd.DataFrame, computed: HeatMaps) -> dict[str, Figure]:
+    """Draw both spaces, with numbers."""
+    return {"6D_success": _draw_heat_maps(computed, numbers=True)}
+
+
+def draw_6d_failed(table: pd.DataFrame, computed: HeatMaps) -> dict[str, Figure]:
+    """Draw the class space, without numbers."""
+    return {"6D_failed_class": _draw_heat_maps(computed, numbers=False)}
+
+
+def load_shapes(source: SourceData) -> pd.DataFrame:
+    """Read the shapes of all axes."""
+    return source.read("Fig6/shapes_pickle" if source.form == "pkl" else "Fig6/shapes")
+
+
+def compute_shapes(table: pd.DataFrame) -> Shapes:
+    """Count bell-shaped and monotonic curves among the tuned common axes, and compare."""
+    tuned = table[(table["anova_p_value"] < TUNED_P_BELOW) & table["is_common_axis"]]
+    counted = {}
+    for group, success in GROUPS.items():
+        members = tuned[tuned["is_BigGAN_evol_success"] == success]
+        for shape, column in (*((s, spec[0]) for s, spec in SHAPES.items()),
+                              ("unimodal", "gpr_y_is_unimodal")):  # fmt: skip
+            counted[group, shape] = _bootstrapped(int(members[column].sum()), len(members))
+    tests = {
+        shape: _z_test(counted["successful", shape], counted["non_successful", shape], direction)
+        for shape, (_, _, _, direction) in SHAPES.items()
+    }
+    return Shapes(counted, tests)
+
+
+def tell_shapes(shapes: Shapes) -> Iterator[Statistic]:
+    """List counts, proportions and tests."""
+    for (group, shape), proportion in shapes.proportions.items():
+        yield Statistic(f"{shape}_count {group}", proportion.count)
+        yield Statistic(f"{shape}_total {group}", proportion.total)
+        yield Statistic(f"{shape}_ratio {group}", proportion.ratio)
+        yield Statistic(f"{shape}_interval {group}", [proportion.low, proportion.high])
+    for shape, test in shapes.tests.items():
+        direction = SHAPES[shape][3]
+        yield Statistic(f"{shape} z, {direction} in successful", test.z)
+        yield Statistic(f"{shape} p, {direction} in successful", test.p)
+
+
+def draw_shapes(table: pd.DataFrame, shapes: Shapes) -> dict[str, Figure]:
+    """Draw one bar for each group and shape."""
+    figure, axes = plt.subplots(figsize=(4.2, 4.8))
+    for place, (shape, (_, colour, label, _)) in enumerate(SHAPES.items()):
+        for position, group in enumerate(GROUPS):
+            proportion = shapes.proportions[group, shape]
+            x = position + 0.4 * (place - 0.5)
+            _draw_bar(axes, x, proportion, 0.38, colour, "0.2")
+            if proportion.total:
+                axes.text(
+                    x, proportion.ratio / 2,
+                    f"{proportion.ratio:.2f}\n{proportion.count}/{proportion.total}",
+                    ha="center", va="center", color="w", fontsize=8, fontweight="bold",
+                )  # fmt: skip
+        axes.bar(0, 0, color=colour, label=label)
+    axes.set_xticks(range(len(GROUPS)), labels=[GROUP_LABELS[group] for group in GROUPS])
+    axes.set(xlabel="Evolution in BigGAN", ylabel="Fraction of tuned axes")
+    axes.set_title(
+        f"Shape of the tuning along tuned axes\n"
+        f"(ANOVA p < {TUNED_P_BELOW}, axis from −{COMMON_END} to {COMMON_END})\n"
+        + "\n".join(
+            f"{SHAPES[shape][2]} {SHAPES[shape][3]} after success: "
+            f"z = {test.z:.2f}, p = {test.p:.1e}"
+            for shape, test in shapes.tests.items()
+        ),
+        fontsize=8.5,
+    )
+    axes.legend(loc="upper right")
+    return {"6E_shapes": figure}
+
+
+def load_peaks(source: SourceData) -> pd.DataFrame:
+    """Read where each axis has its peak; the pickle tells it by the single trials it holds."""
+    if source.form == "csv":
+        return source.read("Fig6/peaks")
+    shapes = source.read("Fig6/shapes_pickle")
+    levels = [Levels.of(x, y) for x, y in zip(shapes["x_values"], shapes["y_values"], strict=True)]
+    peaks = pd.DataFrame(
+        {
+            "p_value": shapes["anova_p_value"],
+            "max_resp_lin_dist_bin": peak_bin([level.distance[level.peak] for level in levels]),
+            "is_BigGAN_evol_success": shapes["is_BigGAN_evol_success"],
+        }
+    )
+    return peaks[[bool(level.distance[-1] == COMMON_END) for level in levels]]
+
+
+def compute_peaks(table: pd.DataFrame) -> Peaks:
+    """Count the tuned axes that peak at each position."""
+    place = table["max_resp_lin_dist_bin"].round(6)
+    distances = np.unique(place)
+    tuned = table["p_value"] < TUNED_P_BELOW
+    totals, proportions = {}, {}
+    for group, success in GROUPS.items():
+        members = place[tuned & (table["is_BigGAN_evol_success"] == success)]
+        totals[group] = len(members)
+        counts = [int((members == distance).sum()) for distance in distances]
+        proportions[group] = [_wilson(count, len(members)) for count in counts]
+    return Peaks(distances, proportions, totals)
+
+
+def tell_peaks(peaks: Peaks) -> Iterator[Statistic]:
+    """List counts and intervals."""
+    for group, proportions in peaks.proportions.items():
+        yield Statistic(f"peak_total {group}", peaks.totals[group])
+        for distance, proportion in zip(peaks.distances, proportions, strict=True):
+            yield Statistic(f"peak_count {group} at {distance}", proportion.count)
+            interval = [proportion.low, proportion.high]
+            yield Statistic(f"peak_interval {group} at {distance}", interval)
+
+
+def draw_peaks(table: pd.DataFrame, peaks: Peaks) -> dict[str, Figure]:
+    """Draw a histogram for each group, counts at the base."""
+    figure, panels = plt.subplots(1, 2, figsize=(6.6, 3.4), sharey=True)
+    for axes, (group, proportions) in zip(panels, peaks.proportions.items(), strict=True):
+        for place, proportion in enumerate(proportions):
+            _draw_bar(axes, place, proportion, 0.8, "k", "r", capsize=2.5)
+            axes.text(
+                place, 0.004, str(proportion.count), ha="center", va="bottom", color="w",
+                fontsize=7,
+            )  # fmt: skip
+        axes.set_xticks(
+            range(len(peaks.distances)), labels=[f"{d:g}" for d in peaks.distances], rotation=45
+        )
+        axes.set_xlabel("Location of the peak on the axis")
+        axes.set_title(f"{GROUP_LABELS[group]} (N = {peaks.totals[group]})")
+    panels[0].set_ylabel("Fraction of tuned axes")
+    figure.suptitle(f"Location of the largest response (ANOVA p < {TUNED_P_BELOW})")
+    return {"6E_peaks": figure}
+
+
+def _title_6c(axis: TuningAxis, fit: AxisFit) -> str:
+    gaussian, line, process = fit.gaussian, fit.line, fit.process
+    site = published_session(EXAMPLE_6C).unit_label
+    return "\n".join(
+        (
+            f"{EXAMPLE_6C}, site {site}, {axis.space} axis {axis.eig_id}",
+            f"Gaussian: amplitude {gaussian.amplitude:.2f}, mean {gaussian.center:.2f}, "
+            f"SD {gaussian.sigma:.2f}, offset {gaussian.offset:.2f}, R² {gaussian.r2:.2f}",
+            f"line: slope {line.slope:.2f}, intercept {line.intercept:.2f}, R² {line.r2:.2f}",
+            f"Gaussian process: {process.amplitude:.3g}² RBF({process.length_scale:.3g}) "
+            f"+ white({process.noise:.3g}), R² {process.r2:.2f}",
+            f"ANOVA: {axis.anova}",
+        )
+    )
+
+
+def _load_responses(source: SourceData, evolution: str) -> pd.DataFrame:
+    twin = "_pickle" if source.form == "pkl" else ""
+    return source.read(f"Fig6/responses_{evolution}{twin}")
+
+
+def _heat_map(space: str, table: pd.DataFrame, middle: float) -> HeatMap:
+    cells = table.assign(eig_id=table["eig_id"].astype(float).astype(int))
+    cells = cells.pivot_table(index="eig_id", columns="lin_dist", values="pref_unit_resp")
+    responses = cells.to_numpy(dtype=float)
+    return HeatMap(
+        space=space,
+        eig_ids=[int(str(eig_id)) for eig_id in cells.index],
+        distances=cells.columns.to_numpy(dtype=float),
+        responses=responses,
+        is_dark=responses < middle,
+    )
+
+
+def _draw_heat_maps(computed: HeatMaps, numbers: bool) -> Figure:
+    n = len(computed.maps)
+    size = (4.2 * n + 0.6, 5.0) if numbers else (4.0, 3.8)
+    figure, panels = plt.subplots(1, n, figsize=size, squeeze=False)
+    for axes, heat_map in zip(panels[0], computed.maps, strict=True):
+        image = axes.imshow(
+            heat_map.responses, vmin=computed.low, vmax=computed.high, cmap=COLOUR_MAP
+        )
+        axes.set_xticks(
+            range(len(heat_map.distances)),
+            labels=[f"{d:g}" for d in heat_map.distances],
+            rotation=45,
+        )
+        axes.set_yticks(range(len(heat_map.eig_ids)), labels=[str(e) for e in heat_map.eig_ids])
+        axes.set(xlabel="Distance along the axis", ylabel="Eigenvector")
+        axes.set_title(f"{heat_map.space} space")
+        axes.spines[:].set_visible(False)
+        if numbers:
+            _write_numbers(axes, heat_map)
+    figure.colorbar(image, ax=list(panels[0]), label="Response (events/s)", shrink=0.8)
+    figure.suptitle(f"Mean response along Hessian axes\n{computed.session}")
+    return figure
+
+
+def _write_numbers(axes: Axes, heat_map: HeatMap) -> None:
+    for (row, column), response in np.ndenumerate(heat_map.responses):
+        if np.isfinite(response):
+            colour = "w" if heat_map.is_dark[row, column] else "k"
+            axes.text(
+                column, row, f"{response:.1f}", ha="center", va="center", color=colour, fontsize=6
+            )
+
+
+def _draw_bar(
+    axes: Axes,
+    x: float,
+    proportion: Proportion,
+    width: float,
+    colour: str,
+    bar_colour: str,
+    capsize: float = 0,
+) -> None:
+    if proportion.total:
+        axes.bar(x, proportion.ratio, width, color=colour)
+        below, above = proportion.ratio - proportion.low, proportion.high - proportion.ratio
+        axes.errorbar(
+            x, proportion.ratio, [[below], [above]], color=bar_colour, capsize=capsize,
+            linewidth=1.5,
+        )  # fmt: skip
+
+
+def _bootstrapped(count: int, total: int) -> Proportion:
+    """Give a proportion the percentile-bootstrap interval that infinitely many draws would give.
+
+    A resample of n axes with k hits has Binomial(n, k/n) hits.
+    """
+    if not total:
+        return Proportion(count, total, np.nan, np.nan)
+    tail = (1 - COVERAGE) / 2
+    low, high = stats.binom.ppf(np.array([tail, 1 - tail]), total, count / total) / total
+    return Proportion(count, total, float(low), float(high))
+
+
+def _wilson(count: int, total: int) -> Proportion:
+    if not total:
+        return Proportion(count, total, np.nan, np.nan)
+    low, high = proportion_confint(count, total, alpha=1 - COVERAGE, method="wilson")
+    # Rounding may leave a bound a hair on the wrong side of a proportion of 0 or 1.
+    ratio = count / total
+    return Proportion(count, total, min(float(low), ratio), max(float(high), ratio))
+
+
+def _z_test(first: Proportion, second: Proportion, direction: str) -> ZTest:
+    hits, totals = first.count + second.count, first.total + second.total
+    if not first.total or not second.total or hits in (0, totals):
+        return ZTest(np.nan, np.nan)
+    z, p = proportions_ztest(
+        [first.count, second.count], [first.total, second.total], alternative=direction
+    )
+    return ZTest(float(z), float(p))
+
+
+FIGURE = FigureScript(
+    name="Figure6",
+    folder="Fig6",
+    title="tuning along Hessian axes of BigGAN",
+    panels=(
+        Panel(
+            name="6C",
+            caption="Responses of one site to images along the first class axis: single trials "
+            "(dots), means and SD (diamonds), and a Gaussian, a line and a Gaussian process (band: "
+            "one SD, noise included) fitted to the trials.",
+            load=load_6c,
+            compute=compute_6c,
+            tell=tell_6c,
+            draw=draw_6c,
+        ),
+        Panel(
+            name="6D_success",
+            caption="Mean responses of one site after a successful BigGAN evolution, at nine "
+            "distances from the evolved image along axes of the class and noise spaces; colours "
+            "end at the 2 and 98 % quantiles.",
+            load=load_6d_success,
+            compute=compute_6d,
+            tell=tell_6d,
+            draw=draw_6d_success,
+        ),
+        Panel(
+            name="6D_failed",
+            caption="The same of a site after a BigGAN evolution that failed, axes of the class "
+            "space; colours end at the 2 and 98 % quantiles of both spaces.",
+            load=load_6d_failed,
+            compute=compute_6d_failed,
+            tell=tell_6d,
+            draw=draw_6d_failed,
+        ),
+        Panel(
+            name="6E_shapes",
+            caption="Fraction of tuned axes whose curve is bell-shaped or monotonic, after "
+            "successful and failed BigGAN evolutions; bars are 95 % bootstrap intervals (in the "
+            "limit of many draws), tests are one-sided z tests of two proportions.",
+            load=load_shapes,
+            compute=compute_shapes,
+            tell=tell_shapes,
+            draw=draw_shapes,
+        ),
+        Panel(
+            name="6E_peaks",
+            caption="Where along tuned axes the largest mean response lies, after successful and "
+            "failed BigGAN evolutions; counts at the base, red bars are 95 % Wilson intervals.",
+            load=load_peaks,
+            compute=compute_peaks,
+            tell=tell_peaks,
+            draw=draw_peaks,
+        ),
+    ),
+)
+
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))
