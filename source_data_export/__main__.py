@@ -10,7 +10,9 @@ from pathlib import Path
 from core.errors import MissingDataError, exit_code_of
 from core.source_data import DEFAULT_FOLDER
 from neuro_data_analysis.neural_data_lib import MATROOT_VARIABLE
-from source_data_export.exports import EXPORTS, Report, run
+from neuro_data_analysis.similarity_tables import NETWORKS, FeatureSettings
+from neuro_data_analysis.tuning_tables import SUCCESS_SOURCES
+from source_data_export.exports import EXPORTS, Options, Report, run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,6 +45,33 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--force", action="store_true", help="replace tables that another source has put there"
     )
+    figure3 = parser.add_argument_group("Figure 3")
+    figure3.add_argument(
+        "--prototypes", type=Path, metavar="DIR", help="prototype montages (default: in MATROOT)"
+    )
+    figure3.add_argument(
+        "--network",
+        action="append",
+        choices=NETWORKS,
+        help="compare prototypes by this network; may be repeated (default: the one that is drawn)",
+    )
+    figure3.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        type=_weights,
+        metavar="NETWORK=FILE",
+        help="state dict of a network, such as resnet50_linf8=imagenet_linf_8_pure.pt",
+    )
+    figure3.add_argument(
+        "--untrained", action="store_true", help="compare by untrained networks, marked as such"
+    )
+    parser.add_argument(
+        "--success",
+        choices=SUCCESS_SOURCES,
+        default="published",
+        help="success flags of Figure 6: published, or computed from recorded evolutions",
+    )
     given = parser.parse_args(arguments)
     return exit_code_of(lambda: _run(given))
 
@@ -53,10 +82,29 @@ def _run(given: argparse.Namespace) -> int:
         raise MissingDataError(
             f"no recordings were given: use --matroot DIR, or set {MATROOT_VARIABLE}."
         )
-    report = run(matroot, given.output, given.figure or EXPORTS, given.force)
+    report = run(matroot, given.output, given.figure, given.force, _options(given))
     _print(report)
     missing = report.left_out and (given.figure or not report.written)
     return MissingDataError.exit_code if missing else 0
+
+
+def _options(given: argparse.Namespace) -> Options:
+    features = FeatureSettings(
+        networks=tuple(given.network or NETWORKS[:1]),
+        weights=dict(given.weights),
+        untrained_seed=0 if given.untrained else None,
+    )
+    told = given.network or given.weights or given.untrained
+    return Options(given.prototypes, features if told else None, given.success)
+
+
+def _weights(text: str) -> tuple[str, str]:
+    network, separator, file = text.partition("=")
+    if not separator or network not in NETWORKS or not file:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NETWORK=FILE with NETWORK one of {', '.join(NETWORKS)}"
+        )
+    return network, file
 
 
 def _print(report: Report) -> None:

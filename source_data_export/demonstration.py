@@ -5,19 +5,28 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 
-from neuro_data_analysis.simulated_recordings import simulate_matroot
+from tqdm import tqdm
 
 from core.files import UNFINISHED_SUFFIX, atomic_write
 from core.source_data import SIMULATED_FOLDER
 from core.versions import PROJECT, software_versions
-from source_data_export.exports import EXPORTS, Report, run
+from neuro_data_analysis.simulated_population import plan_population
+from neuro_data_analysis.simulated_prototypes import simulate_prototypes
+from neuro_data_analysis.simulated_recordings import (
+    DEFAULT_SEED,
+    choose_experiments,
+    simulate_matroot,
+)
+from neuro_data_analysis.simulated_tuning import simulate_tuning_sessions
+from source_data_export.exports import PROTOTYPE_FOLDER, run
 
 logger = logging.getLogger(__name__)
 
-#: Seed of the simulation that `make figures` shows.
-DEMONSTRATION_SEED = 2026
+#: Tuning sessions that `make figures` simulates of the 55: their curve fits take longest of all.
+DEMONSTRATION_SESSIONS = 16
 
 #: Says that a simulated folder is complete, and what made it.
 _READY_FILE = "simulation.json"
@@ -25,8 +34,9 @@ _READY_FILE = "simulation.json"
 
 def ensure_demonstration(
     folder: str | Path = SIMULATED_FOLDER,
-    seed: int = DEMONSTRATION_SEED,
+    seed: int = DEFAULT_SEED,
     n_experiments: int | None = None,
+    n_sessions: int = DEMONSTRATION_SESSIONS,
 ) -> Path:
     """Build the simulated source data, unless the same are there.
 
@@ -38,6 +48,8 @@ def ensure_demonstration(
         Seed of the simulation.
     n_experiments : int, optional
         Fewer experiments than the real list has, for tests.
+    n_sessions : int
+        Tuning sessions of Figure 6, 3 to 55.
 
     Returns
     -------
@@ -54,24 +66,28 @@ def ensure_demonstration(
         "software": f"{PROJECT} {software_versions()[PROJECT]}",
         "seed": seed,
         "n_experiments": n_experiments,
+        "n_sessions": n_sessions,
     }
     if _made_by(folder) != wanted:
         logger.info("simulating recordings and exporting them into %s", folder)
         (folder / _READY_FILE).unlink(missing_ok=True)
-        build_demonstration(folder, seed, n_experiments)
+        _simulate(folder / "recordings", seed, n_experiments, n_sessions)
+        run(folder / "recordings", folder)
         with atomic_write(folder / _READY_FILE) as unfinished:
             unfinished.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
     return folder
 
 
-def build_demonstration(folder: Path, seed: int, n_experiments: int | None) -> Report:
-    """Simulate a MATROOT below a folder and export the source data of all figures into it."""
-    staging = folder / f".recordings{UNFINISHED_SUFFIX}"
+def _simulate(matroot: Path, seed: int, n_experiments: int | None, n_sessions: int) -> None:
+    """Simulate everything that a MATROOT holds; a half-made one never takes its name."""
+    staging = matroot.with_name(f".{matroot.name}{UNFINISHED_SUFFIX}")
     shutil.rmtree(staging, ignore_errors=True)
-    simulate_matroot(staging, seed=seed, n_experiments=n_experiments)
-    shutil.rmtree(folder / "recordings", ignore_errors=True)
-    staging.rename(folder / "recordings")
-    return run(folder / "recordings", folder, EXPORTS)
+    simulate_matroot(staging, seed, n_experiments, partial(tqdm, desc="simulating", disable=None))
+    simulate_tuning_sessions(staging, seed, n_sessions)
+    chosen = [plan.expi for plan in choose_experiments(plan_population(seed), n_experiments)]
+    simulate_prototypes(staging / PROTOTYPE_FOLDER, seed, chosen)
+    shutil.rmtree(matroot, ignore_errors=True)
+    staging.rename(matroot)
 
 
 def _made_by(folder: Path) -> dict[str, object] | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 from tqdm import tqdm
@@ -20,7 +20,7 @@ from core.errors import MissingDataError, UserError
 from core.files import sha256_of
 from core.provenance import Provenance
 from core.source_data import Table, write_tables
-from core.table_registry import EXAMPLE_EXPI, FIGURES
+from core.table_registry import EXAMPLE_EXPI
 from core.versions import PROJECT, software_versions
 from neuro_data_analysis.evolution_population import Population, collect
 from neuro_data_analysis.evolution_tables import (
@@ -31,13 +31,53 @@ from neuro_data_analysis.evolution_tables import (
     summary_tables,
 )
 from neuro_data_analysis.neural_data_lib import Recordings, load_neural_data
+from neuro_data_analysis.similarity_tables import (
+    DEMONSTRATION_FEATURES,
+    FeatureSettings,
+    export_figure3,
+    figure3_provenance,
+)
+from neuro_data_analysis.tuning_tables import (
+    Success,
+    TuningPopulation,
+    collect_sites,
+    figure6_tables,
+)
 
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
+#: Folder of the prototype montages, beside the recordings.
+PROTOTYPE_FOLDER = "prototypes"
+
+_SOFTWARE = f"{PROJECT} {software_versions()[PROJECT]}"
+
 #: Optimiser names by Expi, beside the recordings, for recordings that do not tell them.
 OPTIMIZER_FILE = "meta_optimizer_info.csv"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an export may be told beyond where the recordings are.
+
+    Attributes
+    ----------
+    prototypes : pathlib.Path or None
+        Folder of the prototype montages of Figure 3; by default ``prototypes`` in MATROOT.
+    features : FeatureSettings or None
+        Networks and weights that compare them. By default published weights, or those of the
+        demonstration where the recordings are simulated.
+    success : {"published", "computed"}
+        Where the success flags of Figure 6 come from.
+    results : pathlib.Path or None
+        Folder of in-silico results for Extended Figure 5; by default those of this package.
+    """
+
+    prototypes: Path | None = None
+    features: FeatureSettings | None = None
+    success: Success = "published"
+    results: Path | None = None
 
 
 class MatRoot:
@@ -47,6 +87,8 @@ class MatRoot:
     ----------
     folder : path-like
         MATROOT, or one recording file of it.
+    options : Options, optional
+        What else the export was told.
 
     Raises
     ------
@@ -54,7 +96,8 @@ class MatRoot:
         If there is no such folder or file.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, options: Options | None = None) -> None:
+        self.options = options or Options()
         self.path = Path(folder)
         if not self.path.exists():
             raise MissingDataError(
@@ -78,17 +121,44 @@ class MatRoot:
         )
         return collect(self.recordings, known, _progress("reading experiments"))
 
+    @property
+    def prototypes(self) -> Path:
+        """Folder of the prototype montages."""
+        return self.options.prototypes or self.folder / PROTOTYPE_FOLDER
+
+    @property
+    def features(self) -> FeatureSettings:
+        """Networks and weights that compare the prototypes."""
+        default = DEMONSTRATION_FEATURES if self.recordings.simulated else FeatureSettings()
+        return self.options.features or default
+
+    @cached_property
+    def tuning(self) -> TuningPopulation:
+        """The sites of all tuning sessions."""
+        return collect_sites(self.folder, self.options.success, show_progress=True)
+
     @cached_property
     def provenance(self) -> Provenance:
         """The origin of tables made from the paired evolutions."""
-        left_out = {f"experiment {e}": why for e, why in self.population.left_out.items()}
         return Provenance(
             "simulated" if self.recordings.simulated else "recordings",
             {
                 "recording": self.recordings.path.name,
                 "sha256": sha256_of(self.recordings.path),
-                "software": f"{PROJECT} {software_versions()[PROJECT]}",
-                **{f"left out: {what}": why for what, why in left_out.items()},
+                "software": _SOFTWARE,
+                **_left_out("experiment", self.population.left_out),
+            },
+        )
+
+    @property
+    def tuning_provenance(self) -> Provenance:
+        """The origin of tables made from the tuning sessions."""
+        return Provenance(
+            "simulated" if self.tuning.simulated else "recordings",
+            {
+                "sessions": f"{len(self.tuning.sites)} tuning sessions",
+                "software": _SOFTWARE,
+                **_left_out("session", self.tuning.left_out),
             },
         )
 
@@ -117,6 +187,11 @@ def _figure2(matroot: MatRoot) -> Iterator[Table]:
     return figure2_tables(matroot.recordings[EXAMPLE_EXPI])
 
 
+def _figure3(matroot: MatRoot) -> Iterator[Table]:
+    progress = _progress("comparing prototypes")
+    return export_figure3(matroot.population, matroot.prototypes, matroot.features, progress)
+
+
 def _from_evolutions(tables: Callable[[Population], Iterable[Table]]) -> Export:
     return Export(lambda matroot: tables(matroot.population), lambda matroot: matroot.provenance)
 
@@ -124,8 +199,15 @@ def _from_evolutions(tables: Callable[[Population], Iterable[Table]]) -> Export:
 #: By folder of the source data.
 EXPORTS: dict[str, Export] = {
     "Fig2": Export(_figure2, lambda matroot: matroot.provenance),
+    "Fig3": Export(
+        _figure3, lambda matroot: figure3_provenance(matroot.provenance, matroot.features)
+    ),
     "Fig4": _from_evolutions(figure4_tables),
     "Fig5": _from_evolutions(figure5_tables),
+    "Fig6": Export(
+        lambda matroot: figure6_tables(matroot.tuning, show_progress=True),
+        lambda matroot: matroot.tuning_provenance,
+    ),
     "ExtendedFig4": _from_evolutions(extended_figure4_tables),
     "Tables": _from_evolutions(summary_tables),
 }
@@ -153,8 +235,9 @@ class Report:
 def run(
     matroot: str | Path,
     output: str | Path,
-    figures: Iterable[str] = FIGURES,
+    figures: Iterable[str] | None = None,
     force: bool = False,
+    options: Options | None = None,
 ) -> Report:
     """Export the source data of some figures; one that cannot be exported does not stop the rest.
 
@@ -164,10 +247,12 @@ def run(
         Folder of the recordings.
     output : path-like
         Folder of the source data; ``Fig2``, ``Fig4``, … are made in it.
-    figures : iterable of str
+    figures : iterable of str, optional
         Folders to export, of `EXPORTS`; all by default.
     force : bool, default False
         Whether tables of another origin may be replaced.
+    options : Options, optional
+        What else there is to tell.
 
     Returns
     -------
@@ -180,8 +265,8 @@ def run(
     CannotWriteError
         If the output cannot be written.
     """
-    source, report = MatRoot(matroot), Report()
-    for figure in (name for name in figures if name in EXPORTS):
+    source, report = MatRoot(matroot, options), Report()
+    for figure in EXPORTS if figures is None else figures:
         export = EXPORTS[figure]
         logger.info("exporting %s", figure)
         try:
@@ -193,6 +278,10 @@ def run(
     if "population" in vars(source):
         report.experiments_left_out = source.population.left_out
     return report
+
+
+def _left_out(what: str, reasons: Mapping[Any, str]) -> dict[str, str]:
+    return {f"left out: {what} {which}": reason for which, reason in reasons.items()}
 
 
 def _progress(what: str) -> Callable[[Iterable[Item]], Iterable[Item]]:
