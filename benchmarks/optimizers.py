@@ -10,6 +10,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from statistics import mean, median
 from typing import Any
 
@@ -22,6 +23,14 @@ SIGMA = 3.0
 
 #: One generation: ask for codes, hand in scores.
 Generation = Callable[[], Any]
+
+
+@dataclass
+class Seconds:
+    """Time of each generation: by the clock, and on all processors together."""
+
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
 
 
 def normals(dimension: int, population: int) -> Generation:
@@ -110,8 +119,8 @@ def _random_scores(population: int) -> Iterator[Any]:
 
 def take_turns(
     contestants: dict[str, tuple[Generation, int]], generations: int
-) -> dict[str, list[float]]:
-    """Run every contestant for its number of generations, spread evenly; return seconds of each.
+) -> dict[str, Seconds]:
+    """Run every contestant for its number of generations, spread evenly among the rounds.
 
     Parameters
     ----------
@@ -119,26 +128,30 @@ def take_turns(
     generations : int
         Number of rounds.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    seconds = {name: Seconds() for name in contestants}
     for turn in range(generations):
         for name, (generation, wanted) in contestants.items():
             if turn * wanted // generations != (turn + 1) * wanted // generations:
-                start = time.perf_counter()
+                start, start_cpu = time.perf_counter(), time.process_time()
                 generation()
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].wall.append(time.perf_counter() - start)
+                seconds[name].cpu.append(time.process_time() - start_cpu)
     return seconds
 
 
-def report(title: str, seconds: dict[str, list[float]], unit: str) -> None:
+def report(title: str, seconds: dict[str, Seconds], unit: str) -> None:
     """Print times of a generation, and their ratios to those of the contestant `unit`."""
     print(f"\n{title}")
-    print(f"{'':32s}{'runs':>5s}{'median ms':>11s}{'ratio':>9s}{'mean ms':>11s}{'ratio':>9s}")
-    for name, values in seconds.items():
-        columns = "".join(
-            f"{1e3 * average(values):11.3f}{average(values) / average(seconds[unit]):9.2f}"
-            for average in (median, mean)
+    print(
+        f"{'':32s}{'runs':>5s}{'median wall ms':>16s}{'ratio':>9s}{'mean CPU ms':>13s}{'ratio':>9s}"
+    )
+    for name, taken in seconds.items():
+        wall, wall_unit = median(taken.wall), median(seconds[unit].wall)
+        cpu, cpu_unit = mean(taken.cpu), mean(seconds[unit].cpu)
+        print(
+            f"{name:32s}{len(taken.wall):5d}{1e3 * wall:16.3f}{wall / wall_unit:9.2f}"
+            f"{1e3 * cpu:13.3f}{cpu / cpu_unit:9.2f}"
         )
-        print(f"{name:32s}{len(values):5d}{columns}")
 
 
 def state_size(dimension: int, generations: int) -> tuple[float, float]:
@@ -159,7 +172,7 @@ def main() -> None:
     arguments = parser.parse_args()
     n = arguments.generations
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
-    print(f"{os.cpu_count()} cores, load {load}; trust a mean only where nothing else runs")
+    print(f"{os.cpu_count()} cores, load {load}; on a busy machine look at CPU time")
     contestants = {
         "drawing the normals": (normals(4096, 40), n),
         "CholeskyCMAES": (ours(4096, 40), n),
