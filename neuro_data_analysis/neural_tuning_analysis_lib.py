@@ -23,14 +23,8 @@ from tqdm import tqdm
 
 from core.errors import MalformedDataError, UsageError, choose_from
 from neuro_data_analysis.evolution_stats import BASELINE_MS, EVOKED_MS
-from neuro_data_analysis.tuning_fits import (
-    GaussianFit,
-    LineFit,
-    ProcessFit,
-    fit_gaussian,
-    fit_line,
-    fit_process,
-)
+from neuro_data_analysis.tuning_fits import GaussianFit, LineFit, fit_gaussian, fit_line
+from neuro_data_analysis.tuning_process import ProcessFit, fit_process
 from neuro_data_analysis.tuning_sessions import (
     SessionRecord,
     TuningSession,

@@ -1,42 +1,17 @@
-"""Curves through the single trials of one axis, and the shape of the tuning (Figure 6C, 6E).
-
-A line, a Gaussian and a Gaussian process; the class of shape is read from the process.
-"""
+"""A line and a Gaussian through the single trials of one axis (Figure 6C)."""
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from neuro_data_analysis.tuning_statistics import Levels
+from neuro_data_analysis.tuning_statistics import Levels, explained_variance
 
 #: Smallest width of a Gaussian, in units of the axis (published bound).
 MIN_SIGMA = 0.01
-
-#: Bounds of the length scale of the process, in units of the axis.
-LENGTH_BOUNDS = (0.01, 100.0)
-
-#: Bounds of the variance of the process, over the variance of the responses.
-SIGNAL_BOUNDS = (0.01, 100.0)
-
-#: Bounds and start of the noise, over the variance within levels.
-NOISE_BOUNDS, NOISE_START = (0.01, 10.0), 0.1
-
-#: Seeded restarts of the search for the parameters of the process.
-N_RESTARTS = 10
-
-#: Points at which the process is evaluated, evenly from one end of the axis to the other.
-N_POINTS = 100
-
-#: A step of the process below this counts as none, events/s per point (published, absolute).
-FLAT_STEP = 0.01
 
 
 @dataclass(frozen=True)
@@ -77,76 +52,6 @@ class LineFit:
     def __call__(self, distance: ArrayLike) -> NDArray[np.float64]:
         """Evaluate the line, events/s."""
         return self.intercept + self.slope * np.asarray(distance, dtype=float)
-
-
-@dataclass(frozen=True)
-class ProcessFit:
-    """A Gaussian process, C · RBF(ℓ) + white noise, around zero.
-
-    Attributes
-    ----------
-    amplitude, length_scale, noise : float
-        √C in events/s, ℓ in units of the axis, variance of the noise; NaN where there is no fit.
-    r2 : float
-        Explained variance of the single trials.
-    x, mean, std : numpy.ndarray
-        (100,) points, mean and standard deviation (noise included) in events/s; empty where there
-        is no fit.
-    n_unconverged : int
-        Searches, of 1 + `N_RESTARTS`, that stopped before they converged.
-    at_bound : tuple of str
-        Parameters that ended at a bound.
-    problem : str
-        Why there is no fit; empty if there is one.
-    """
-
-    amplitude: float = np.nan
-    length_scale: float = np.nan
-    noise: float = np.nan
-    r2: float = np.nan
-    x: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    std: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    n_unconverged: int = 0
-    at_bound: tuple[str, ...] = ()
-    problem: str = ""
-
-    @property
-    def shape(self) -> CurveShape:
-        """Class of the mean curve; none where there is no fit."""
-        return CurveShape.of(self.mean) if self.mean.size else CurveShape(False, False, False)
-
-
-@dataclass(frozen=True)
-class CurveShape:
-    """Classes of a curve; neither exclusive nor exhaustive.
-
-    Attributes
-    ----------
-    unimodal : bool
-        It rises up to its maximum and falls after it.
-    monotonic : bool
-        It never falls, or never rises.
-    bellshaped : bool
-        It is unimodal and its maximum lies within.
-    """
-
-    unimodal: bool
-    monotonic: bool
-    bellshaped: bool
-
-    @classmethod
-    def of(cls, curve: ArrayLike) -> CurveShape:
-        """Classify evenly spaced values in events/s; steps below `FLAT_STEP` go both ways."""
-        y = np.asarray(curve, dtype=float)
-        steps, peak = np.diff(y), int(y.argmax())
-        rises, falls = steps >= -FLAT_STEP, steps <= FLAT_STEP
-        unimodal = bool(rises[:peak].all() and falls[peak:].all())
-        return cls(
-            unimodal=unimodal,
-            monotonic=bool(rises.all() or falls.all()),
-            bellshaped=unimodal and 0 < peak < len(y) - 1,
-        )
 
 
 def fit_line(distance: ArrayLike, response: ArrayLike) -> LineFit:
@@ -197,64 +102,6 @@ def fit_gaussian(distance: ArrayLike, response: ArrayLike) -> GaussianFit:
     return GaussianFit(amplitude, center, sigma, offset, explained_variance(y, -fit.fun))
 
 
-def fit_process(distance: ArrayLike, response: ArrayLike, seed: int) -> ProcessFit:
-    """Fit a Gaussian process to single trials by maximum marginal likelihood.
-
-    With v the variance of the responses (ddof 0) and n the mean over levels of the variance within
-    levels (v where no level has two trials): C from v in [0.01 v, 100 v], ℓ from R/10 in
-    [0.01, 100], noise from 0.1 n in [0.01 n, 10 n]; `N_RESTARTS` further starts are drawn.
-
-    Parameters
-    ----------
-    distance, response : array_like
-        (n_trials,) position on the axis; response in events/s.
-    seed : int
-        Of the restarts.
-
-    Returns
-    -------
-    ProcessFit
-        With a `problem` for one level, or responses that do not vary at all or within levels.
-    """
-    x, y = np.asarray(distance, dtype=float), np.asarray(response, dtype=float)
-    levels = Levels.of(x, y)
-    variance = float(y.var())
-    noise = levels.pooled_variance if np.isfinite(levels.pooled_variance) else variance
-    problem = _why_no_process(levels.n, variance, noise)
-    if problem:
-        return ProcessFit(problem=problem)
-    kernel = ConstantKernel(variance, _scaled(SIGNAL_BOUNDS, variance)) * RBF(
-        float(np.ptp(x)) / 10, LENGTH_BOUNDS
-    ) + WhiteKernel(NOISE_START * noise, _scaled(NOISE_BOUNDS, noise))
-    process = GaussianProcessRegressor(
-        kernel, alpha=0.0, n_restarts_optimizer=N_RESTARTS, random_state=seed
-    )
-    try:
-        n_unconverged = _search(process, x, y)
-    except np.linalg.LinAlgError:
-        return ProcessFit(problem="the covariance is singular")
-    points = np.linspace(x.min(), x.max(), N_POINTS)
-    mean, std = process.predict(points[:, np.newaxis], return_std=True)
-    log_c, log_length, log_noise = process.kernel_.theta
-    return ProcessFit(
-        amplitude=float(np.exp(log_c / 2)),
-        length_scale=float(np.exp(log_length)),
-        noise=float(np.exp(log_noise)),
-        r2=explained_variance(y, y - process.predict(x[:, np.newaxis])),
-        x=points,
-        mean=mean,
-        std=std,
-        n_unconverged=n_unconverged,
-        at_bound=_at_bound(process),
-    )
-
-
-def explained_variance(response: NDArray[np.float64], residual: NDArray[np.float64]) -> float:
-    """1 − var(residual)/var(response); NaN where the responses do not vary."""
-    variance = response.var()
-    return float(1 - residual.var() / variance) if variance > 0 else np.nan
-
-
 def _gaussian(parameters: NDArray[np.float64], distance: ArrayLike) -> NDArray[np.float64]:
     amplitude, center, sigma, offset = parameters
     z = (np.asarray(distance, dtype=float) - center) / sigma
@@ -276,39 +123,3 @@ def _gaussian_slopes(
     bump = np.exp(-(z**2) / 2)
     slope = amplitude * bump * z / sigma
     return np.stack([bump, slope, slope * z, np.ones_like(x)], axis=1)
-
-
-def _why_no_process(n_levels: int, variance: float, noise: float) -> str:
-    if n_levels < 2:
-        return "one level"
-    if variance <= 0:
-        return "the responses do not vary"
-    return "no variance within levels" if noise <= 0 else ""
-
-
-def _scaled(bounds: tuple[float, float], by: float) -> tuple[float, float]:
-    return bounds[0] * by, bounds[1] * by
-
-
-def _search(
-    process: GaussianProcessRegressor, x: NDArray[np.float64], y: NDArray[np.float64]
-) -> int:
-    """Fit the parameters; return how many of the searches warned that they did not converge."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        process.fit(x[:, np.newaxis], y)
-    n_unconverged = 0
-    for warning in caught:
-        if not issubclass(warning.category, ConvergenceWarning):
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
-        elif "failed to converge" in str(warning.message):  # the others tell of bounds
-            n_unconverged += 1
-    return n_unconverged
-
-
-def _at_bound(process: GaussianProcessRegressor) -> tuple[str, ...]:
-    names = ("amplitude", "length_scale", "noise")
-    near = np.isclose(process.kernel_.theta[:, np.newaxis], process.kernel_.bounds).any(axis=1)
-    return tuple(name for name, is_near in zip(names, near, strict=True) if is_near)

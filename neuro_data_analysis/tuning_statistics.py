@@ -60,6 +60,11 @@ class Levels:
         return int(self.mean.argmax())
 
     @property
+    def within(self) -> float:
+        """Sum of squares around the means of the levels."""
+        return float(np.nansum(self.variance * (self.count - 1)))
+
+    @property
     def pooled_variance(self) -> float:
         """Mean over levels of the variance over trials; NaN where no level has two trials."""
         known = self.variance[np.isfinite(self.variance)]
@@ -117,13 +122,19 @@ def one_way_anova(distance: ArrayLike, response: ArrayLike) -> Anova:
     df_between, df_within = levels.n - 1, len(y) - levels.n
     total = float(((y - y.mean()) ** 2).sum()) if y.size else 0.0
     between = float((levels.count * (levels.mean - y.mean()) ** 2).sum()) if y.size else 0.0
-    within = float(np.nansum(levels.variance * (levels.count - 1)))
+    within = levels.within
     r2 = between / total if total > 0 else np.nan
     problem = _why_no_f(levels.n, df_within, within)
     if problem:
         return Anova(np.nan, np.nan, df_between, df_within, r2, problem)
     f = (between / df_between) / (within / df_within)
     return Anova(f, float(stats.f.sf(f, df_between, df_within)), df_between, df_within, r2)
+
+
+def explained_variance(response: NDArray[np.float64], residual: NDArray[np.float64]) -> float:
+    """1 − var(residual)/var(response); NaN where the responses do not vary."""
+    variance = response.var()
+    return float(1 - residual.var() / variance) if variance > 0 else np.nan
 
 
 def peak_bin(distance: ArrayLike) -> NDArray[np.float64]:
