@@ -43,11 +43,11 @@ _HOME = {
         "summary_by_block", "ttest_rel_df", "ttest_ind_df", "ttest_1samp_print", "ttest_rel_print",
         "ttest_ind_print", "ttest_rel_print_df", "ttest_ind_print_df", "latexify_tststs",
         "paired_strip_plot", "shaded_errorbar", "shaded_errorbar_arr", "scatter_corr",
-        "trivariate_corr", "correlation_difference",
+        "trivariate_corr", "correlation_difference", "independent_correlation_difference",
     ),
     "geometry_utils": (
         "ang_dist", "SLERP", "LERP", "LExpMap", "SExpMap", "ExpMap", "VecTransport", "radial_proj",
-        "orthogonalize", "renormalize", "slerp",
+        "orthogonalize", "renormalize", "slerp", "SLERP_torch", "LERP_torch",
     ),
     "torch_device": ("resolve_device",),
 }  # fmt: skip

@@ -199,7 +199,7 @@ def showimg(ax: Axes, img: Any, cbar: bool = False, ylabel: str | None = None) -
     if ylabel is not None:
         ax.set_ylabel(ylabel)
     if cbar:
-        plt.colorbar(drawn, ax=ax)
+        plt.colorbar(drawn, ax=ax, fraction=0.046, pad=0.04)  # as high as a square image
     return drawn
 
 

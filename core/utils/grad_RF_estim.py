@@ -1,0 +1,302 @@
+"""Receptive fields from gradients: where in the image a change would change a response.
+
+The map of a unit is the mean over random images, and over colours, of the absolute gradient of its
+response. `rf_maps` turns a map into a box or a Gaussian; its functions are importable from here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.errors import UsageError, UserError
+from core.utils.layer_names import evaluation_mode
+from core.utils.plot_utils import saveallforms
+from core.utils.recording import record
+from core.utils.rf_maps import fit_2dgauss, gradmap2RF_square, show_gradmap, twoD_Gaussian
+from core.utils.torch_device import resolve_device
+
+if TYPE_CHECKING:
+    from core.utils.GAN_utils import ImageGenerator
+
+__all__ = [
+    "GAN_grad_RF_estimate",
+    "fit_2dgauss",
+    "grad_RF_estimate",
+    "grad_population_RF_estimate",
+    "gradmap2RF_square",
+    "show_gradmap",
+    "twoD_Gaussian",
+]
+
+#: A unit of one layer: a channel, or (channel, row, column), any of which may be a slice.
+Unit = int | slice | tuple[int | slice, ...]
+Seed = int | np.random.Generator
+Map = NDArray[np.float64]
+
+#: A response nearer to 0 than this is that of a silent unit, whose gradient says nothing.
+SILENT = 1e-8
+
+_INPUT_SIZE = (3, 227, 227)
+
+
+def grad_RF_estimate(
+    model: nn.Module,
+    layer: str,
+    unit: Unit,
+    input_size: tuple[int, int, int] = _INPUT_SIZE,
+    device: str | torch.device | None = None,
+    show: bool = False,
+    reps: int = 200,
+    batch: int = 1,
+    rng: Seed = 0,
+) -> Map:
+    """Map the receptive field of a unit with images of uniform noise from -1 to 1.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network; it runs in evaluation mode, only as far as the layer, and is left as it was.
+    layer : str
+        Published or dotted name of a layer.
+    unit : int, slice or tuple of them
+        Index into one output of the layer: ``5``, ``(5, 6, 6)``; with a slice, as in
+        ``(slice(None), 6, 6)``, the response is the mean of several units.
+    input_size : (channels, height, width), default (3, 227, 227)
+    device : str or torch.device, optional
+        Where to compute: the network is moved there. By default where it is.
+    show : bool, default False
+        Draw the map.
+    reps : int, default 200
+        Number of batches of images.
+    batch : int, default 1
+        Images in a batch. The map does not depend on how images are batched.
+    rng : int or numpy.random.Generator, default 0
+        Draws the images.
+
+    Returns
+    -------
+    numpy.ndarray, shape (height, width)
+        Mean absolute gradient over the images for which the unit was not silent, and over the
+        channels of the image.
+
+    Raises
+    ------
+    UsageError
+        If there is no such layer or unit.
+    UserError
+        If the unit was silent for every image.
+    """
+    like = _placed(model, device)
+    images = _noise_images(input_size, reps, batch, rng, like)
+    return _mean_amplitude(model, layer, _mean_of(unit, layer), images, show)
+
+
+def GAN_grad_RF_estimate(
+    G: ImageGenerator,
+    model: nn.Module,
+    layer: str,
+    unit: Unit,
+    input_size: tuple[int, int, int] = _INPUT_SIZE,
+    device: str | torch.device | None = None,
+    show: bool = False,
+    reps: int = 200,
+    batch: int = 1,
+    rng: Seed = 0,
+) -> Map:
+    """Map the receptive field of a unit with images of a generator, scaled to -1 to 1.
+
+    Parameters
+    ----------
+    G : generator
+        Its `sample_vector` draws the codes (N(0, 1) for DeePSim). Images of another size are
+        resized to `input_size` (bilinear, corners aligned).
+    model, layer, unit, input_size, device, show, reps, batch, rng
+        As for `grad_RF_estimate`.
+
+    Returns
+    -------
+    numpy.ndarray, shape (height, width)
+        As `grad_RF_estimate`; the gradient is that of the image, not of the code.
+
+    Raises
+    ------
+    UsageError, UserError
+        As `grad_RF_estimate`.
+    """
+    like = _placed(model, device)
+    images = _generated_images(G, input_size, reps, batch, rng, like)
+    return _mean_amplitude(model, layer, _mean_of(unit, layer), images, show)
+
+
+def grad_population_RF_estimate(
+    model: nn.Module,
+    layer: str,
+    weights: Any,
+    input_size: tuple[int, int, int] = _INPUT_SIZE,
+    device: str | torch.device | None = None,
+    show: bool = False,
+    reps: int = 200,
+    batch: int = 1,
+    label: str = "",
+    figdir: str | os.PathLike[str] | None = None,
+    rng: Seed = 0,
+) -> Map:
+    """Map the receptive field of a weighted sum of all units of a layer, with images of noise.
+
+    Parameters
+    ----------
+    weights : tensor or array-like
+        One weight a unit, of the shape of one output of the layer or one that broadcasts to it.
+    label : str
+        Title of the picture and beginning of its file name.
+    figdir : path-like, optional
+        Save the picture, ``<label>_gradAmpMap.png`` and ``.pdf``, in this folder.
+    model, layer, input_size, device, show, reps, batch, rng
+        As for `grad_RF_estimate`.
+
+    Returns
+    -------
+    numpy.ndarray, shape (height, width)
+        As `grad_RF_estimate`.
+
+    Raises
+    ------
+    UsageError
+        If there is no such layer, or the weights do not fit its output.
+    UserError
+        If the sum was 0 for every image.
+    """
+    like = _placed(model, device)
+    images = _noise_images(input_size, reps, batch, rng, like)
+    gradmap = _mean_amplitude(model, layer, _weighted_sum(weights, layer, like), images, False)
+    if show or figdir is not None:
+        figure = show_gradmap(gradmap, label)
+        if figdir is not None:
+            saveallforms(figdir, f"{label}_gradAmpMap", figure)
+    return gradmap
+
+
+def _mean_amplitude(
+    model: nn.Module,
+    layer: str,
+    response: Callable[[Tensor], Tensor],
+    images: Iterable[Tensor],
+    show: bool,
+) -> Map:
+    """Average the absolute gradient of a response over the images to which there was one."""
+    total: Any = 0.0
+    n_active = n_images = 0
+    recording = record(model, {"unit": layer}, read={"unit": response}, keep_graph=True)
+    with torch.enable_grad(), evaluation_mode(model), recording:
+        for batch in images:
+            responses = recording.run(batch.requires_grad_())["unit"]
+            # Images do not interact: the gradient of the sum holds the gradient of each response.
+            (gradient,) = torch.autograd.grad(responses.sum(), batch)
+            active = responses.detach().abs() > SILENT
+            total = total + gradient.abs().mean(dim=1)[active].sum(dim=0).double().cpu().numpy()
+            n_active += int(active.sum())
+            n_images += len(batch)
+    if n_active == 0:
+        raise UserError(
+            f"the unit of {layer!r} was silent for all {n_images} images, so that it has no "
+            "gradient; give more reps, or a unit or a layer before its rectifier that responds."
+        )
+    gradmap = total / n_active
+    if show:
+        show_gradmap(gradmap)
+    return gradmap
+
+
+def _noise_images(
+    input_size: tuple[int, int, int], reps: int, batch: int, rng: Seed, like: Tensor
+) -> Iterator[Tensor]:
+    """Draw batches of images from U(-1, 1)."""
+    source = np.random.default_rng(rng)
+    for _ in range(_positive(reps, batch)):
+        noise = source.random((batch, *input_size), dtype=np.float32)
+        yield torch.from_numpy(2 * noise - 1).to(like)
+
+
+def _generated_images(
+    G: ImageGenerator,
+    input_size: tuple[int, int, int],
+    reps: int,
+    batch: int,
+    rng: Seed,
+    like: Tensor,
+) -> Iterator[Tensor]:
+    """Draw batches of images from a generator, scaled to -1 to 1."""
+    source = np.random.default_rng(rng)
+    for _ in range(_positive(reps, batch)):
+        with torch.no_grad():
+            images = 2 * G.visualize(G.sample_vector(batch, rng=source)).to(like) - 1
+            if images.shape[2:] != input_size[1:]:
+                images = F.interpolate(images, input_size[1:], mode="bilinear", align_corners=True)
+        yield images
+
+
+def _mean_of(unit: Unit, layer: str) -> Callable[[Tensor], Tensor]:
+    """Return what reads the mean response of the units of an index, one number per image."""
+    index = unit if isinstance(unit, tuple) else (unit,)
+
+    def response(output: Tensor) -> Tensor:
+        try:
+            chosen = output[(slice(None), *index)]
+        except IndexError as error:
+            raise _no_such_unit(unit, layer, output) from error
+        if chosen[0].numel() == 0:
+            raise _no_such_unit(unit, layer, output)
+        return chosen.reshape(len(output), -1).mean(dim=1)
+
+    return response
+
+
+def _no_such_unit(unit: Unit, layer: str, output: Tensor) -> UsageError:
+    return UsageError(
+        f"unit {unit!r} was asked for; one output of {layer!r} has shape {tuple(output.shape[1:])}."
+    )
+
+
+def _weighted_sum(weights: Any, layer: str, like: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return what reads the weighted sum of all units, one number per image."""
+    factors = torch.as_tensor(weights).to(like)
+
+    def response(output: Tensor) -> Tensor:
+        shape = output.shape[1:]
+        try:
+            fits = torch.broadcast_shapes(factors.shape, shape) == shape
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise UsageError(
+                f"weights of shape {tuple(factors.shape)} were given; one output of {layer!r} has "
+                f"shape {tuple(shape)}."
+            )
+        return (output * factors).reshape(len(output), -1).sum(dim=1)
+
+    return response
+
+
+def _placed(model: nn.Module, device: str | torch.device | None) -> Tensor:
+    """Move a network to a device, if one is given; return one of its weights, to make others like.
+
+    A network without weights is taken to be on that device, or on the CPU.
+    """
+    target = None if device is None else resolve_device(device)
+    if target is not None:
+        model.to(target)
+    return next(model.parameters(), torch.empty(0, device=target))
+
+
+def _positive(reps: int, batch: int) -> int:
+    if reps < 1 or batch < 1:
+        raise UsageError(f"{reps} batches of {batch} images make none; give at least one of each.")
+    return reps
