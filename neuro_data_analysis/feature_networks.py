@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from core.errors import UsageError, choose_from
+from core.utils.recording import record
 from core.utils.state_dicts import load_strictly, read_state_dict
 from core.utils.torch_device import resolve_device
 from core.utils.weights import require
@@ -143,28 +144,10 @@ def layer_features(
     UsageError
         If a layer is unknown, or the pictures are not such as described.
     """
-    modules = dict(network.module.named_modules())
-    for layer in layers:
-        if layer not in modules:
-            raise UsageError(choose_from(layer, modules, f"layer of {network.name}"))
-    recorded: dict[str, torch.Tensor] = {}
-
-    def keep(layer: str) -> Callable[[nn.Module, Any, torch.Tensor], None]:
-        def hook(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-            recorded[layer] = output.clone()  # a later ReLU may work in place
-
-        return hook
-
     batch = as_pictures(pictures).to(network.device)
     mean, sd = (batch.new_tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_SD))
-    handles = [modules[layer].register_forward_hook(keep(layer)) for layer in layers]
-    try:
-        with torch.inference_mode():
-            network.module((batch - mean) / sd)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return recorded
+    with record(network.module, layers, calls=dict.fromkeys(layers, 1)) as activations:
+        return activations.run((batch - mean) / sd)
 
 
 def as_pictures(pictures: NDArray[Any] | torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,256 @@
+"""Figure 3: sites respond alike to textures and objects that look alike (3G)."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from scipy import stats
+
+from core.errors import MalformedDataError, MissingDataError
+from core.published import Statistic
+from core.source_data import SourceData
+from core.table_registry import SIMILARITY_COLUMNS
+from figure_reproduction.figure_page import FigureScript, Panel, main
+from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks, success_masks
+from neuro_data_analysis.similarity_tables import NETWORKS_DETAIL, UNTRAINED
+
+logger = logging.getLogger(__name__)
+
+#: Success of both threads that is asked for: best two blocks against first two.
+P_SUCCESS = 0.05
+
+#: Columns that say whether an experiment counts, where no table does.
+_SELECTING = ("ephysFN", "blockN", "space1", "space2", "p_maxinit_0", "p_maxinit_1")
+
+#: Colour of each area.
+AREA_COLOURS = dict(zip(AREAS, ("#009e73", "#e69f00", "#0072b2"), strict=True))
+
+#: What the columns are, in words.
+SIMILARITIES = {
+    "cosine_reevol_resnet_avgpool": "generator reconstructions, average pool",
+    "reevol_pix_RNrobust_L4focus": "pixel reconstructions, layer 4, centre-weighted",
+}
+DIFFERENCES = {
+    "psth_MAE": "Mean absolute PSTH difference",
+    "act_MAE": "Absolute difference of mean rates",
+}
+
+
+@dataclass(frozen=True)
+class Prototypes:
+    """The table of similarities, and which of its experiments are drawn.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        With ``visual_area``.
+    selected : numpy.ndarray of bool
+        (n_experiments,)
+    rule : str
+        What selects them.
+    networks : str
+        Networks and weights behind the similarities, where the note of origin tells them.
+    """
+
+    table: pd.DataFrame
+    selected: NDArray[np.bool_]
+    rule: str
+    networks: str
+
+    @property
+    def network(self) -> str:
+        """The network of the similarities drawn, for an axis."""
+        return "UNTRAINED-ResNet50" if UNTRAINED in self.networks else "robust-ResNet50"
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Two columns against each other.
+
+    Attributes
+    ----------
+    points : mapping of str to numpy.ndarray
+        Area → (2, n) similarities and differences, of experiments that have both.
+    r, p : float
+        Pearson correlation of all points and its two-sided p value; NaN where undefined.
+    n : int
+        Number of points.
+    """
+
+    points: Mapping[str, NDArray[np.float64]]
+    r: float
+    p: float
+    n: int
+
+
+def load_prototypes(source: SourceData) -> Prototypes:
+    """Read the similarities, and select valid experiments in which both threads climbed.
+
+    The selection comes from the table beside them; without it, from the same columns of the table
+    of similarities; without those, the table is taken to hold just the rows that are drawn.
+    """
+    table = source.read("Fig3/similarity")
+    meta = _read_meta(source, table)
+    if meta is None and table.columns.intersection(_SELECTING).size == len(_SELECTING):
+        meta = table.assign(valid=inclusion_masks(table)["valid"])
+    if "visual_area" not in table and meta is not None:
+        table = table.assign(visual_area=meta["visual_area"].to_numpy())
+    if "visual_area" not in table:
+        raise MalformedDataError(
+            "the table of similarities lacks the column visual_area, and there is no "
+            "Fig3_meta_df.csv beside it that could tell the areas; add one of them."
+        )
+    if meta is None:
+        selected, rule = np.ones(len(table), dtype=bool), "all rows of the table"
+    else:
+        both = success_masks(meta, P_SUCCESS)["bothsucc"]
+        selected = (meta["valid"] & both).to_numpy()
+        rule = f"valid, both threads climbed (max > init, P<{P_SUCCESS})"
+    networks = source.provenance("Fig3").details.get(NETWORKS_DETAIL, "")
+    return Prototypes(table, selected, rule, networks)
+
+
+def _read_meta(source: SourceData, table: pd.DataFrame) -> pd.DataFrame | None:
+    """Read what each experiment was, one row per row of the similarities; None without a file."""
+    try:
+        meta = source.read("Fig3/meta")
+    except MissingDataError:
+        return None
+    if "Expi" in table:
+        unknown = sorted(set(table["Expi"]) - set(meta["Expi"]))
+        if unknown:
+            raise MalformedDataError(
+                f"Fig3_meta_df.csv lacks experiment {unknown[0]:g} of the table of similarities; "
+                "both must come from one export."
+            )
+        return meta.set_index("Expi").loc[table["Expi"]].reset_index()
+    if len(meta) != len(table):
+        raise MalformedDataError(
+            f"the table of similarities has {len(table)} rows without a column Expi, and "
+            f"Fig3_meta_df.csv has {len(meta)}; add Expi, or remove Fig3_meta_df.csv if all rows "
+            "are to be drawn."
+        )
+    return meta
+
+
+def correlate(data: Prototypes, similarity: str, difference: str) -> Correlation:
+    """Correlate two columns over the selected experiments that have both."""
+    drawn = data.table[data.selected].dropna(subset=[similarity, difference])
+    points = {
+        area: drawn.loc[drawn["visual_area"] == area, [similarity, difference]].to_numpy().T
+        for area in AREAS
+    }
+    x, y = drawn[similarity].to_numpy(), drawn[difference].to_numpy()
+    if len(drawn) < 3 or min(np.ptp(x), np.ptp(y)) == 0:
+        return Correlation(points, np.nan, np.nan, len(drawn))
+    result = stats.pearsonr(x, y)
+    return Correlation(points, float(result.statistic), float(result.pvalue), len(drawn))
+
+
+def tell_correlation(
+    correlation: Correlation, similarity: str, difference: str
+) -> Iterator[Statistic]:
+    """List r, p and n, named as in the list of published values."""
+    columns = f"{difference} vs {similarity}"
+    yield Statistic(f"pearson_r {columns}", correlation.r)
+    yield Statistic(f"pearson_p {columns}", correlation.p)
+    yield Statistic(f"n {columns}", correlation.n)
+
+
+def draw_correlation(
+    data: Prototypes, correlation: Correlation, name: str, similarity: str, difference: str
+) -> dict[str, Figure]:
+    """Draw one dot per experiment in the colour of its area."""
+    figure, axes = plt.subplots(figsize=(4.2, 4.2))
+    for area, (x, y) in correlation.points.items():
+        label = f"{area} (N={len(x)})"
+        axes.scatter(
+            x, y, s=25, alpha=0.6, linewidths=0, color=AREA_COLOURS[area], label=label,
+            zorder=3 - AREAS.index(area) / len(AREAS),
+        )  # fmt: skip
+    axes.set_xlabel(f"Cosine similarity of {data.network} features\n({SIMILARITIES[similarity]})")
+    axes.set_ylabel(f"{DIFFERENCES[difference]}\n(50–200 ms, over the best block response)")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    figure.suptitle(
+        f"{DIFFERENCES[difference]} and similarity of prototypes\n"
+        f"r={correlation.r:.3f}, P={correlation.p:.1e}, N={correlation.n}"
+    )
+    axes.legend(loc="best", handletextpad=0.1)
+    return {name: figure}
+
+
+def count_experiments(data: Prototypes) -> list[Statistic]:
+    """Count the experiments drawn per area, and say what the table lacks."""
+    areas = data.table.loc[data.selected, "visual_area"]
+    counts = [Statistic("n", int((areas == area).sum()), area=area) for area in AREAS]
+    lacking = missing_columns(data.table)
+    if lacking:
+        logger.info("Figure 3: the table of similarities lacks %s; nothing needs them", lacking)
+    return [
+        *counts,
+        Statistic("selection", data.rule),
+        Statistic("networks", data.networks or "not told"),
+        Statistic("columns_missing", lacking or "none"),
+    ]
+
+
+def missing_columns(table: pd.DataFrame) -> str:
+    """Say how many columns of which group a table lacks."""
+    found = []
+    for group, names in SIMILARITY_COLUMNS.items():
+        n_missing = len(set(names) - set(table.columns))
+        if n_missing:
+            found.append(f"{n_missing} of {len(names)} columns of {group}")
+    return "; ".join(found)
+
+
+def _scatter_panel(name: str, similarity: str, difference: str) -> Panel[Prototypes, Correlation]:
+    return Panel(
+        name=name,
+        caption=f"{DIFFERENCES[difference]} to the two prototypes of an experiment (best block of "
+        "each thread, 50–200 ms, over the largest response of both) against how alike a robust "
+        f"ResNet50 finds them ({SIMILARITIES[similarity]}; cosine, higher is more alike). One dot "
+        "per valid experiment in which both threads climbed; Pearson correlation.",
+        load=load_prototypes,
+        compute=partial(correlate, similarity=similarity, difference=difference),
+        tell=partial(tell_correlation, similarity=similarity, difference=difference),
+        draw=partial(draw_correlation, name=name, similarity=similarity, difference=difference),
+    )
+
+
+FIGURE = FigureScript(
+    name="Figure3",
+    folder="Fig3",
+    title="prototypes that look alike to a vision network evoke similar responses",
+    panels=(
+        _scatter_panel("3G_avgpool_psth", "cosine_reevol_resnet_avgpool", "psth_MAE"),
+        _scatter_panel("3G_L4focus_psth", "reevol_pix_RNrobust_L4focus", "psth_MAE"),
+        _scatter_panel("3G_avgpool_act", "cosine_reevol_resnet_avgpool", "act_MAE"),
+        _scatter_panel("3G_L4focus_act", "reevol_pix_RNrobust_L4focus", "act_MAE"),
+        Panel(
+            name="3G_experiments",
+            caption="Experiments drawn per area, how they are selected, and which columns of the "
+            "published table the similarities lack; numbers only.",
+            load=load_prototypes,
+            compute=count_experiments,
+            tell=iter,
+            draw=lambda data, counts: {},
+        ),
+    ),
+)
+
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))
