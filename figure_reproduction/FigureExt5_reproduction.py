@@ -1,0 +1,381 @@
+"""Extended Figure 5: alignment through random networks (5C), linearity of latent codes (5D, 5E)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cbook import boxplot_stats
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from core.insilico.caffenet_layers import LAYER_INDEX, NON_RELU_LAYERS, RELU_LAYERS
+from core.published import Statistic
+from core.source_data import SourceData
+from figure_reproduction.figure_page import FigureScript, Panel, main
+
+OPTIMIZERS = {"CMAES": "CMA-ES", "Adam": "Adam"}
+
+#: Bands of 5C are 95 % bootstrap intervals of the mean over seeds, as seaborn draws them.
+N_RESAMPLES, COVERAGE_PERCENT = 1000, 95
+
+#: Units of each layer that a rank correlation of 5D and 5E is over, those of the smallest layer,
+#: and how often they are drawn.
+UNITS_PER_LAYER, N_DRAWS = 96, 100
+
+#: Seeds of what the published figures left unseeded: bootstrap, and draws of units.
+BOOTSTRAP_SEED, DRAW_SEED = 53, 54
+
+#: Widest range of R² that is shown.
+SHOWN_R2 = (-0.3, 1.05)
+
+#: Metrics that are drawn, by space: column and label.
+METRICS = {
+    "BigGAN": {
+        "Test_R2": "whole code (256)",
+        "Test_R2_class": "class part (128)",
+        "Test_R2_noise": "noise part (128)",
+    },
+    "DeePSim": {
+        "Test_R2": "whole code (4096)",
+        "Test_R2_top_Hess512": "top 512 Hessian axes",
+        "Test_R2_null_Hess512": "null 512 Hessian axes",
+    },
+}
+
+#: Layers that are shown apart, as statistics and titles call them.
+GROUPS = {"non-ReLU": NON_RELU_LAYERS, "ReLU": RELU_LAYERS}
+
+_METRIC_COLOURS = ("tab:blue", "tab:orange", "tab:green")
+_MARKERS = "oXsPD^vp"
+
+
+@dataclass(frozen=True)
+class DepthCurve:
+    """Scores that one optimiser reaches in one dimension, by depth.
+
+    Attributes
+    ----------
+    depth : numpy.ndarray of int
+        (n_depths,) layers of the network.
+    mean, low, high : numpy.ndarray
+        (n_depths,) mean over seeds, and its 95 % bootstrap interval.
+    n_seeds : int
+        Runs behind each point.
+    """
+
+    depth: NDArray[np.int_]
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    n_seeds: int
+
+
+def load_5c(source: SourceData) -> dict[str, pd.DataFrame]:
+    """Read the scores of both optimisers."""
+    twin = "_pickle" if source.form == "pkl" else ""
+    return {name: source.read(f"ExtendedFig5/alignment_{name}{twin}") for name in OPTIMIZERS}
+
+
+def compute_5c(data: dict[str, pd.DataFrame]) -> dict[tuple[str, int], DepthCurve]:
+    """Average the scores over seeds."""
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    return {
+        (optimizer, dimension): _depth_curve(table[table["dimension"] == dimension], rng)
+        for optimizer, table in data.items()
+        for dimension in sorted(map(int, table["dimension"].unique()))
+    }
+
+
+def _depth_curve(rows: pd.DataFrame, rng: np.random.Generator) -> DepthCurve:
+    by_depth = rows.groupby("stack_size")["gaussian_value"]
+    scores = [values.to_numpy() for _, values in by_depth]
+    means = [v[rng.integers(len(v), size=(N_RESAMPLES, len(v)))].mean(axis=1) for v in scores]
+    outside = (100 - COVERAGE_PERCENT) / 2
+    low, high = np.percentile(means, (outside, 100 - outside), axis=1)
+    mean = by_depth.mean()
+    return DepthCurve(
+        mean.index.to_numpy(dtype=int), mean.to_numpy(), low, high, min(map(len, scores))
+    )
+
+
+def tell_5c(computed: dict[tuple[str, int], DepthCurve]) -> Iterator[Statistic]:
+    """List the curves."""
+    for (optimizer, dimension), curve in computed.items():
+        which = f"{optimizer} d={dimension}"
+        yield Statistic(f"depths {which}", curve.depth)
+        yield Statistic(f"mean_score_by_depth {which}", curve.mean)
+        yield Statistic(f"ci95_low_by_depth {which}", curve.low)
+        yield Statistic(f"ci95_high_by_depth {which}", curve.high)
+        yield Statistic(f"n_seeds {which}", curve.n_seeds)
+
+
+def draw_5c(
+    data: dict[str, pd.DataFrame], computed: dict[tuple[str, int], DepthCurve]
+) -> dict[str, Figure]:
+    """Draw one plot per optimiser, one curve per dimension."""
+    figure, panels = plt.subplots(1, len(OPTIMIZERS), figsize=(8, 3.6), sharey=True)
+    colours = mpl.colormaps["Set2"].colors  # type: ignore[attr-defined]
+    for axes, (optimizer, title) in zip(panels, OPTIMIZERS.items(), strict=True):
+        curves = {d: curve for (name, d), curve in computed.items() if name == optimizer}
+        for i, (dimension, curve) in enumerate(curves.items()):
+            colour, marker = colours[i % len(colours)], _MARKERS[i % len(_MARKERS)]
+            axes.fill_between(curve.depth, curve.low, curve.high, color=colour, alpha=0.2, lw=0)
+            axes.plot(
+                curve.depth, curve.mean, color=colour, marker=marker, markersize=6,
+                markeredgecolor="w", label=str(dimension), clip_on=False, zorder=3,
+            )  # fmt: skip
+        axes.set(title=title, xlabel="Depth of the network (layers)", ylim=(0, 1.02))
+        axes.set_xticks(sorted({int(depth) for curve in curves.values() for depth in curve.depth}))
+        axes.tick_params(axis="x", labelsize="small")
+    panels[0].set_ylabel("Score after 100 steps")
+    panels[-1].legend(title="Dimension", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    figure.suptitle("Hill climbing through random invertible networks")
+    return {"Ext5C": figure}
+
+
+@dataclass(frozen=True)
+class LayerBoxes:
+    """Test R² of the units of a group of layers, for one metric.
+
+    Attributes
+    ----------
+    boxes : list of dict
+        One per layer, what `matplotlib.axes.Axes.bxp` draws; units that never change are left out.
+    r, r_sd : float
+        Rank correlation of R² with the depth of the layer: mean and standard deviation over draws.
+    r_live : float
+        The same over all units that change, whatever their number in a layer; NaN for none.
+    """
+
+    boxes: list[dict[str, Any]]
+    r: float
+    r_sd: float
+    r_live: float
+
+
+@dataclass(frozen=True)
+class Linearity:
+    """What 5D or 5E shows.
+
+    Attributes
+    ----------
+    space : str
+        The generative space.
+    groups : dict of (str, str) to LayerBoxes
+        By group of layers and metric.
+    n_units, n_dead : dict of str to int
+        Units of each layer, and those of them that are the same for every image.
+    n_drawn : int
+        Units of each layer in a draw.
+    limits : tuple of float
+        Range of R² that is shown.
+    """
+
+    space: str
+    groups: dict[tuple[str, str], LayerBoxes]
+    n_units: dict[str, int]
+    n_dead: dict[str, int]
+    n_drawn: int
+    limits: tuple[float, float]
+
+
+def load_linearity(space: str, source: SourceData) -> pd.DataFrame:
+    """Read the table of one space."""
+    return source.read(f"ExtendedFig5/linearity_{space}")
+
+
+def compute_linearity(space: str, table: pd.DataFrame) -> Linearity:
+    """Summarise R² by layer, and correlate it with the depth of the layer.
+
+    Correlations are over all units, dead ones too, as published.
+    """
+    metrics = list(METRICS[space])
+    rng = np.random.default_rng(DRAW_SEED)
+    table = table.assign(depth=table["Layer"].map(LAYER_INDEX), is_dead=dead_units(table, metrics))
+    n_units = {str(layer): len(rows) for layer, rows in table.groupby("Layer", sort=False)}
+    n_drawn = min(UNITS_PER_LAYER, *n_units.values())
+    groups = {}
+    for group, layers in GROUPS.items():
+        rows = table[table["Layer"].isin(layers)]
+        live = rows[~rows["is_dead"]]
+        draws = _draw_correlations(rows, metrics, n_drawn, rng)
+        r, r_sd, r_live = draws.mean(axis=0), draws.std(axis=0), rank_correlations(live, metrics)
+        for i, metric in enumerate(metrics):
+            boxes = [_box(layer, live.loc[live["Layer"] == layer, metric]) for layer in layers]
+            groups[group, metric] = LayerBoxes(boxes, r[i], r_sd[i], r_live[i])
+    return Linearity(
+        space=space,
+        groups=groups,
+        n_units=n_units,
+        n_dead={
+            layer: int(table.loc[table["Layer"] == layer, "is_dead"].sum()) for layer in n_units
+        },
+        n_drawn=n_drawn,
+        limits=_limits(groups),
+    )
+
+
+def dead_units(table: pd.DataFrame, metrics: list[str]) -> pd.Series:
+    """Tell which units are the same for every image; their R² is no signal.
+
+    Published tables do not mark them; an R² of exactly 1 for every metric gives them away.
+    """
+    return table["dead"] if "dead" in table else (table[metrics] == 1).all(axis=1)
+
+
+def rank_correlations(rows: pd.DataFrame, metrics: list[str]) -> NDArray[np.float64]:
+    """Return Spearman's correlation of each metric with the depth of the layer; NaN if constant."""
+    values = [rows[name].to_numpy() for name in ("depth", *metrics)]
+    if len(rows) < 2 or any(np.ptp(column) == 0 for column in values):
+        return np.full(len(metrics), np.nan)
+    return np.array([spearmanr(values[0], column).statistic for column in values[1:]])
+
+
+def _draw_correlations(
+    rows: pd.DataFrame, metrics: list[str], n_drawn: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Correlate over equal numbers of units of each layer, (n_draws, n_metrics)."""
+    by_layer = rows.groupby("Layer", sort=False)
+    return np.array(
+        [rank_correlations(by_layer.sample(n_drawn, random_state=rng), metrics)
+         for _ in range(N_DRAWS)]
+    )  # fmt: skip
+
+
+def _box(layer: str, values: pd.Series) -> dict[str, Any]:
+    """Return quartiles, whiskers and outliers of one box, as matplotlib defines them."""
+    if values.empty:
+        nothing = dict.fromkeys(("med", "q1", "q3", "whislo", "whishi"), np.nan)
+        return {**nothing, "fliers": np.empty(0), "label": layer}
+    return boxplot_stats(values.to_numpy(), labels=[layer])[0]
+
+
+def _limits(groups: dict[tuple[str, str], LayerBoxes]) -> tuple[float, float]:
+    drawn = [box for found in groups.values() for box in found.boxes]
+    reach = [(*box["fliers"], box["whislo"], box["whishi"]) for box in drawn]
+    low, high = (f([f(ends) for ends in reach]) for f in (np.nanmin, np.nanmax))
+    margin = 0.03 * (high - low)
+    return max(SHOWN_R2[0], low - margin), min(SHOWN_R2[1], high + margin)
+
+
+def tell_linearity(computed: Linearity) -> Iterator[Statistic]:
+    """List correlations, medians and numbers of units."""
+    yield Statistic("units_per_layer_drawn", computed.n_drawn)
+    for (group, metric), found in computed.groups.items():
+        which = f"{metric} {group}"
+        yield Statistic(f"mean_spearman_r {which}", found.r)
+        yield Statistic(f"sd_spearman_r {which}", found.r_sd)
+        yield Statistic(f"spearman_r_live_units {which}", found.r_live)
+        yield Statistic(f"median_by_layer {which}", [box["med"] for box in found.boxes])
+    for layer, n_units in computed.n_units.items():
+        yield Statistic(f"n_units {layer}", n_units)
+        yield Statistic(f"n_dead_units {layer}", computed.n_dead[layer])
+
+
+def draw_linearity(table: pd.DataFrame, computed: Linearity) -> dict[str, Figure]:
+    """Draw boxes by layer and metric; layers with and without rectifier apart."""
+    figure, panels = plt.subplots(
+        1, len(GROUPS), figsize=(10, 4.6), sharey=True, width_ratios=(1.5, 1)
+    )
+    metrics = METRICS[computed.space]
+    for axes, (group, layers) in zip(panels, GROUPS.items(), strict=True):
+        axes.axhline(0, color="0.5", linestyle="--", linewidth=0.8, zorder=0)
+        for i, metric in enumerate(metrics):
+            found = computed.groups[group, metric]
+            _draw_boxes(axes, found.boxes, offset=(i - 1) * 0.27, colour=_METRIC_COLOURS[i])
+        axes.set_xticks(
+            range(len(layers)), labels=layers, rotation=45, ha="right", rotation_mode="anchor"
+        )
+        axes.set(title=f"{group} layers", xlabel="Layer of CaffeNet", ylim=computed.limits)
+        handles = [
+            Patch(color=colour, label=f"{label}: r={computed.groups[group, metric].r:.3f}")
+            for colour, (metric, label) in zip(_METRIC_COLOURS, metrics.items(), strict=True)
+        ]
+        axes.legend(handles=handles, loc="upper left", fontsize="small")
+    panels[0].set_ylabel("R² on test images")
+    letter = {"BigGAN": "Ext5D", "DeePSim": "Ext5E"}[computed.space]
+    figure.suptitle(
+        f"{computed.space} codes as linear predictors of CaffeNet's units\n"
+        f"r: rank correlation of R² with depth, {computed.n_drawn} units per layer, "
+        f"mean of {N_DRAWS} draws"
+    )
+    return {letter: figure}
+
+
+def _draw_boxes(axes: Axes, boxes: list[dict[str, Any]], offset: float, colour: str) -> None:
+    """Draw one box per layer; outliers, thousands of them, are pixels in vector files."""
+    drawn = axes.bxp(
+        boxes,
+        positions=np.arange(len(boxes)) + offset,
+        widths=0.25,
+        patch_artist=True,
+        manage_ticks=False,
+        boxprops={"facecolor": colour, "edgecolor": "0.2", "linewidth": 0.7},
+        medianprops={"color": "0.2", "linewidth": 1.2},
+        whiskerprops={"color": "0.2", "linewidth": 0.7},
+        capprops={"color": "0.2", "linewidth": 0.7},
+        flierprops={"marker": ".", "markersize": 4, "color": colour, "alpha": 0.5,
+                    "markeredgewidth": 0, "markerfacecolor": colour},
+    )  # fmt: skip
+    for outliers in drawn["fliers"]:
+        outliers.set_rasterized(True)
+
+
+def _linearity_panel(name: str, space: str, caption: str) -> Panel[pd.DataFrame, Linearity]:
+    return Panel(
+        name=name,
+        caption=caption,
+        load=partial(load_linearity, space),
+        compute=partial(compute_linearity, space),
+        tell=tell_linearity,
+        draw=draw_linearity,
+    )
+
+
+FIGURE = FigureScript(
+    name="FigureExt5",
+    folder="ExtendedFig5",
+    title="alignment through random networks, and linearity of latent codes",
+    panels=(
+        Panel(
+            name="Ext5C",
+            caption="Score that CMA-ES and Adam reach in 100 steps from a random start, on a hill "
+            "seen through a random invertible network, by depth and dimension of the network; "
+            "mean over seeds with 95 % bootstrap interval.",
+            load=load_5c,
+            compute=compute_5c,
+            tell=tell_5c,
+            draw=draw_5c,
+        ),
+        _linearity_panel(
+            "Ext5D",
+            "BigGAN",
+            "How well a ridge regression on BigGAN codes, or on their class or noise part, "
+            "predicts the units of each layer of CaffeNet on held-out images; units that are the "
+            "same for every image are not drawn.",
+        ),
+        _linearity_panel(
+            "Ext5E",
+            "DeePSim",
+            "The same for DeePSim codes, and for their projections on the 512 axes along which "
+            "images change most and least.",
+        ),
+    ),
+)
+
+if __name__ == "__main__":
+    sys.exit(main(FIGURE))
