@@ -201,7 +201,7 @@ def _mean_amplitude(
             # Images do not interact: the gradient of the sum holds the gradient of each response.
             (gradient,) = torch.autograd.grad(responses.sum(), batch)
             active = responses.detach().abs() > SILENT
-            total = total + gradient.abs().mean(dim=1)[active].sum(dim=0).double().cpu().numpy()
+            total = total + gradient.abs().mean(dim=1)[active].sum(dim=0).cpu().double().numpy()
             n_active += int(active.sum())
             n_images += len(batch)
     if n_active == 0:
