@@ -126,12 +126,10 @@ def _read(path: Path) -> object:
 
 def _reason(error: Exception) -> str:
     """Return torch's own reason in one line, without its advice to switch the safety off."""
-    lines = (
-        line.rpartition("WeightsUnpickler error:")[2].strip() for line in str(error).split("\n")
-    )
-    telling = [line for line in lines if line and not line.startswith("Weights only load failed")]
-    reason = telling[0] if telling else type(error).__name__
-    return reason.partition(". ")[0].rstrip(".")[:_REASON_SHOWN]
+    text = str(error).strip() or type(error).__name__
+    lines = [line.rpartition("WeightsUnpickler error:")[2].strip() for line in text.split("\n")]
+    refusal = next((line for line in lines if "nsupported" in line), lines[0])
+    return refusal.partition(". ")[0].rstrip(".")[:_REASON_SHOWN]
 
 
 def _described(content: object) -> str:

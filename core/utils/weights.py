@@ -148,14 +148,14 @@ def _torchvision(name: str, file: str, about_mb: int, used_for: str) -> Weights:
 
 
 _ROWS = (
-    _deepsim("fc6", 225, "the texture space: evolutions, Figures 3 and Ext. 5"),
-    _deepsim("fc6_eucl", 225),
-    _deepsim("fc7", 225),
+    _deepsim("fc6", 224, "the texture space: evolutions, Figures 3 and Ext. 5"),
+    _deepsim("fc6_eucl", 224),
+    _deepsim("fc7", 224),
     _deepsim("fc8", 174),
-    _deepsim("pool5", 46),
-    _deepsim("conv3", 36),
-    _deepsim("conv4", 36),
-    _deepsim("norm1", 5),
+    _deepsim("pool5", 51),
+    _deepsim("conv3", 32),
+    _deepsim("conv4", 32),
+    _deepsim("norm1", 4),
     _deepsim("norm2", 7),
     Weights(
         "caffenet",

@@ -1,0 +1,56 @@
+"""From many codes to many images: checks, batches and arrays that all generators share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from core.errors import UsageError
+from core.utils.batching import map_batches
+
+#: Latent codes, one per row.
+Codes = torch.Tensor | np.ndarray
+
+
+def codes_like(
+    codes: Codes, shapes: tuple[tuple[int, ...], ...], like: torch.Tensor
+) -> torch.Tensor:
+    """Return codes as a tensor of a network's device and precision; gradients flow through.
+
+    Parameters
+    ----------
+    codes : tensor or array, n rows
+    shapes : tuple of tuples
+        The shapes that one code may have.
+    like : torch.Tensor
+        A weight of the network.
+
+    Raises
+    ------
+    UsageError
+        If the codes have another shape.
+    """
+    tensor = torch.as_tensor(codes)
+    if tuple(tensor.shape[1:]) not in shapes or not tensor.ndim:
+        allowed = " or ".join(
+            f"(n, {', '.join(map(str, shape))})" for shape in dict.fromkeys(shapes)
+        )
+        raise UsageError(
+            f"codes of shape {tuple(tensor.shape)} were given; this generator takes {allowed}."
+        )
+    return tensor.to(like.device, like.dtype)
+
+
+def images_of(
+    visualize: Callable[[Codes], torch.Tensor], codes: Codes, batch_size: int, to_cpu: bool
+) -> torch.Tensor:
+    """Generate images batch by batch, without the means to take gradients."""
+    with torch.no_grad():
+        return map_batches(visualize, codes, batch_size, to_cpu=to_cpu)
+
+
+def as_arrays(images: torch.Tensor) -> list[np.ndarray]:
+    """Return images (n, 3, height, width) as a list of arrays (height, width, 3)."""
+    return list(images.permute(0, 2, 3, 1).numpy())
