@@ -1,0 +1,500 @@
+"""The simulator: its format is the real one, its truth is found again, its population fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from core.errors import UsageError
+from neuro_data_analysis import simulate_recordings
+from neuro_data_analysis.evolution_population import Population, collect, success_rates
+from neuro_data_analysis.evolution_stats import attributed_fractions, summarize
+from neuro_data_analysis.latent_codes import (
+    merged_codes_file,
+    read_latent_codes,
+    read_merged_codes,
+)
+from neuro_data_analysis.neural_data_lib import MAT_FILE, Recordings, load_neural_data
+from neuro_data_analysis.neural_data_utils import (
+    UNSTABLE_BASELINE,
+    area_of_channel,
+    is_reference_image,
+    local_stimulus_folder,
+    parse_session,
+)
+from neuro_data_analysis.simulated_experiment import (
+    draw_spike_density,
+    simulate_experiment,
+    spike_kernel,
+)
+from neuro_data_analysis.simulated_population import (
+    OUTCOMES,
+    listed_experiments,
+    plan_population,
+)
+from neuro_data_analysis.simulated_recordings import (
+    DEFAULT_SEED,
+    choose_experiments,
+    simulate_matroot,
+    truth_table,
+)
+
+#: Figure 4C at blocks 0, 5, 10, 20, 30, 40 (read from the published picture), DeePSim and BigGAN.
+SHOWN_BLOCKS = [0, 5, 10, 20, 30, 40]
+PUBLISHED_4C = {
+    "V1": [[0.70, 0.88, 0.95, 0.96, 0.95, 0.95], [0.72, 0.75, 0.77, 0.80, 0.81, 0.81]],
+    "V4": [[0.54, 0.74, 0.80, 0.89, 0.90, 0.91], [0.61, 0.65, 0.69, 0.78, 0.78, 0.79]],
+    "IT": [[0.51, 0.57, 0.64, 0.75, 0.81, 0.82], [0.60, 0.67, 0.71, 0.77, 0.81, 0.82]],
+}
+
+#: Shares of 50-100, 100-150, 150-200 ms (Extended Figure 4B, 50-ms bins).
+PUBLISHED_EXT4B = {
+    ("V1", 0): [0.426, 0.430, 0.147],
+    ("V4", 0): [0.380, 0.394, 0.238],
+    ("V4", 1): [0.280, 0.420, 0.318],
+    ("IT", 0): [0.284, 0.415, 0.325],
+    ("IT", 1): [0.198, 0.500, 0.328],
+}
+
+#: Normalised mean PSTHs of Figure 5A: block, area, thread → {ms: value}, read from the picture.
+PUBLISHED_5A = {
+    (0, "V1", 0): {20: 0.287, 70: 0.850, 90: 0.690, 130: 0.593, 180: 0.498},
+    (0, "V1", 1): {20: 0.231, 70: 0.921, 90: 0.998, 130: 0.738, 180: 0.558},
+    (0, "V4", 0): {40: 0.213, 80: 0.639, 110: 0.662, 150: 0.539, 180: 0.486},
+    (0, "V4", 1): {20: 0.181, 80: 0.784, 110: 0.725, 150: 0.593, 180: 0.549},
+    (0, "IT", 0): {110: 0.625, 150: 0.579, 180: 0.565},
+    (0, "IT", 1): {20: 0.273, 80: 0.446, 110: 0.722, 150: 0.743, 180: 0.738},
+    (55, "V1", 0): {50: 0.429, 80: 1.403, 110: 1.118, 150: 0.863, 180: 0.634},
+    (55, "V1", 1): {20: 0.262, 80: 1.011, 110: 0.799, 150: 0.755, 180: 0.579},
+    (55, "V4", 0): {50: 0.321, 80: 1.164, 110: 1.125, 150: 0.905, 180: 0.722},
+    (55, "V4", 1): {20: 0.194, 80: 0.881, 110: 0.873, 150: 0.782, 180: 0.671},
+    (55, "IT", 0): {50: 0.296, 80: 0.739, 110: 0.956, 150: 0.847, 180: 0.738},
+    (55, "IT", 1): {20: 0.273, 80: 0.597, 110: 1.039, 150: 0.914, 180: 0.956},
+}
+
+
+@pytest.fixture(scope="module")
+def matroot(tmp_path_factory):
+    """Twelve experiments on disk: one of each kind."""
+    return simulate_matroot(tmp_path_factory.mktemp("simulated") / "matroot", n_experiments=12)
+
+
+@pytest.fixture(scope="module")
+def recordings(matroot):
+    with load_neural_data(matroot) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def plans():
+    return plan_population(DEFAULT_SEED)
+
+
+@pytest.fixture(scope="module")
+def population(plans):
+    """All 170 experiments through our own analysis, without the detour over the disk."""
+    summaries = []
+    for plan in plans:
+        elements = [{}] * (plan.expi - 1) + [simulate_experiment(plan)]
+        experiment = Recordings(elements, Path("memory"))[plan.expi]
+        summaries.append(summarize(experiment, late_block=55))
+    return Population(tuple(summaries), {})
+
+
+@pytest.fixture(scope="module")
+def threads(plans, population):
+    """Truth and measurement side by side, one row per thread, index (Expi, thread)."""
+    rows = truth_table(plans).set_index(["Expi", "thread"])
+    rows["valid"] = population.inclusion["valid"].reindex(rows.index, level="Expi")
+    for summary in population.summaries:
+        for thread, space in enumerate(("FC", "BG")):
+            here = (summary.info.expi, thread)
+            rows.loc[here, "t"] = summary.tests[f"t_maxinit_{thread}"]
+            rows.loc[here, "p"] = summary.tests[f"p_maxinit_{thread}"]
+            rows.loc[here, "counted"] = summary.time_constants[f"{space}_tc0_bslinit"]
+            late = summary.late_psth[thread]
+            rows.loc[here, "half_rise_ms"] = half_rise_ms(late)
+    return rows
+
+
+def half_rise_ms(psth):
+    """Measure when a mean PSTH reaches half of its evoked maximum, as an observer would."""
+    smooth = np.convolve(psth, np.ones(9) / 9, mode="same")[:196]
+    spontaneous = smooth[5:45].mean()
+    half = spontaneous + (smooth.max() - spontaneous) / 2
+    return float(np.argmax((smooth >= half) & (np.arange(196) >= 45)))
+
+
+def test_the_file_says_that_it_is_simulated_and_holds_190_elements(matroot, recordings):
+    """Attribute, header and README; experiments that were not asked for are absent."""
+    assert recordings.simulated
+    assert recordings.n_elements == 190
+    assert list(recordings) == [3, 4, 5, 8, 23, 26, 27, 65, 120, 155, 187, 188]
+    head = (matroot / MAT_FILE).read_bytes()[:116]
+    assert head.startswith(b"MATLAB 7.3 MAT-file, SIMULATED recordings, seed 2031")
+    assert (matroot / "README.md").read_text(encoding="utf-8").startswith("# SIMULATED")
+    optimizers = pd.read_csv(matroot / "meta_optimizer_info.csv", index_col="Expi")
+    assert optimizers.loc[65, "optim_names2"] == "Concat CMAES CMAES"
+
+
+def test_elements_have_the_fields_of_real_ones(recordings):
+    """A lab member finds every field, with the shapes that MATLAB has."""
+    element = recordings.raw(155)
+    assert set(element) == {
+        "Animal", "color_seq", "evol", "imageName", "meta", "ref", "stim", "units",
+    }  # fmt: skip
+    assert element["Animal"].size == 0
+    assert element["color_seq"].shape == (23, 3)
+    assert set(element["evol"]) == {
+        "psth", "idx_seq", "rspmat", "block_arr", "block_n", "imgpos", "imgsize", "pref_chan",
+        "unit_in_pref_chan", "space_names", "space_cfg", "optim_names", "thread_num",
+    }  # fmt: skip
+    assert set(element["ref"]) == {"psth", "idx_seq", "rspmat"}
+    assert {"ephysFN", "expControlFN", "stimuli", "wvfms", "rasterWindow"} <= set(element["meta"])
+    units = element["units"]
+    row = int(units["pref_chan_id"][0, 0]) - 1
+    assert not units["activ_msk"][0, 0]
+    assert units["spikeID"][row, 0] == recordings.info(155).pref_channel
+    assert element["evol"]["space_cfg"][0, 0][0, 1].shape == (0, 0)
+    first = element["evol"]["rspmat"][0, 0]
+    assert not first[0].any()
+    np.testing.assert_allclose(
+        first[row], element["evol"]["psth"][0, 0][50:].mean(axis=0), rtol=1e-5
+    )
+
+
+def test_presentations_partition_the_image_names(recordings):
+    """Every presentation belongs to one thread, evolved or natural, and is named accordingly."""
+    for expi, experiment in recordings.items():
+        names = recordings.image_names(expi)
+        serial = 0
+        shown = []
+        for block in range(experiment.n_blocks):
+            for number, thread in enumerate(experiment.threads):
+                evolved = sorted(names[i] for i in thread.blocks[block].image_index)
+                start = f"block{block + 1:03d}_thread{number:03d}_gen_gen{block:03d}_"
+                expected = [f"{start}{serial + i:06d}" for i in range(len(evolved))]
+                assert evolved == expected
+                serial += len(evolved)
+                natural = [names[i] for i in thread.references[block].image_index]
+                assert all(is_reference_image(name) for name in natural)
+                assert all(f"_thread{number:03d}_nat" in name for name in natural)
+                shown += [*thread.blocks[block].image_index, *thread.references[block].image_index]
+        assert sorted(shown) == list(range(len(names)))
+    assert any(name.startswith("block125_") and is_reference_image(name) for name in names)
+
+
+def test_every_odd_form_is_in_a_small_simulation(recordings):
+    """Squeezed and empty blocks, nested names, told and untold optimisers, a drift, a short one."""
+    last = [thread.blocks[-1].n_images for thread in recordings[3].threads]
+    assert last == [1, 4]
+    assert recordings[3].threads[0].references[-1].n_images == 0
+    assert recordings.raw(3)["ref"]["psth"][0, -1].shape == (200, 0)
+    assert recordings.raw(4)["evol"]["space_names"][0, 0].shape == (1, 1)
+    assert recordings.raw(5)["evol"]["space_names"][0, 0] == "fc6"
+    assert recordings.info(65).optimizers == ("CMAES", "Concat CMAES CMAES")
+    assert recordings.info(155).optimizers == (None, None)
+    assert recordings.n_blocks(155) == 23
+    assert recordings.n_blocks(120) == 56
+    inclusion = collect(recordings).inclusion
+    assert inclusion["excluded_because"].to_dict() | {4: "", 8: "", 23: ""} == dict.fromkeys(
+        recordings, ""
+    )
+    assert inclusion.loc[8, "excluded_because"] == "14 blocks or fewer; not an fc6 and BigGAN pair"
+    assert inclusion.loc[4, "excluded_because"] == "not an fc6 and BigGAN pair"
+    assert inclusion.loc[23, "excluded_because"] == "unstable baseline"
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path):
+    """Nothing depends on the clock; another seed gives other spikes."""
+    contents = []
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        folder = simulate_matroot(tmp_path / name, seed=seed, n_experiments=1)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        contents.append({path.relative_to(folder): path.read_bytes() for path in files})
+    assert len(contents[0]) > 50
+    assert contents[0] == contents[1]
+    assert contents[0] != contents[2]
+
+
+def test_an_experiment_does_not_depend_on_its_company(recordings, plans):
+    """Expi 155 of twelve is Expi 155 of all."""
+    plan = next(plan for plan in plans if plan.expi == 155)
+    alone = simulate_experiment(plan)["evol"]["psth"]
+    for thread, evolution in enumerate(recordings[155].threads):
+        for block, shown in enumerate(evolution.blocks):
+            np.testing.assert_array_equal(shown.psth, alone[thread, block])
+
+
+def test_one_spike_contributes_what_it_does_in_real_files(rng):
+    """The kernel has the values printed from the recordings; densities are sums of it."""
+    printed = [2.2159, 8.7642, 26.9955, 64.7588, 120.9854, 176.0327, 199.4711]
+    np.testing.assert_allclose(spike_kernel()[:7], printed, atol=5e-5)
+    np.testing.assert_array_equal(spike_kernel(), spike_kernel()[::-1])
+    certain = np.zeros((1, 212))
+    certain[0, [50, 53]] = 1000.0  # spikes at 44 and 47 ms
+    density = draw_spike_density(certain, rng)
+    expected = np.zeros(212)
+    for spike in (50, 53):
+        expected[spike - 6 : spike + 7] += spike_kernel()
+    assert density.dtype == np.float32
+    np.testing.assert_allclose(density[0], expected[6:206], rtol=1e-6)
+
+
+def test_densities_have_the_rate_that_was_asked_for(rng):
+    """The mean is the rate times what the cut-off kernel keeps (0.998)."""
+    density = draw_spike_density(np.full((4000, 212), 80.0), rng)
+    kept = spike_kernel().sum() / 1000
+    assert density.mean() == pytest.approx(80 * kept, abs=4 * np.sqrt(80 / (4000 * 0.2)))
+    values = np.unique(density)
+    assert values[0] == 0
+    assert values[1] == pytest.approx(2.2159, abs=1e-4)
+
+
+def test_latent_codes_join_with_what_was_shown(matroot, recordings):
+    """Founders drop out where they had names of their own; the last generation always does."""
+    for expi, n_dropped in ((155, 30), (65, 0)):
+        folder = local_stimulus_folder(recordings.info(expi).stimuli, matroot)
+        names = recordings.image_names(expi)
+        for thread, evolution in enumerate(recordings[expi].threads):
+            latents = read_latent_codes(folder, thread)
+            presentations, rows = latents.shown(names)
+            shown = np.sort(np.concatenate([block.image_index for block in evolution.blocks]))
+            founders = evolution.blocks[0].n_images if n_dropped else 0
+            assert len(presentations) == len(shown) - founders
+            assert set(presentations) <= set(shown)
+            blocks = [int(names[i][5:8]) for i in presentations]
+            np.testing.assert_array_equal(latents.generation[rows] + 1, blocks)
+            assert (
+                latents.codes.shape[1]
+                == {"fc6": 4096, "BigGAN": 256, "BigGAN_class": 128}[evolution.space]
+            )
+    merged = read_merged_codes(matroot / merged_codes_file(3, 1))
+    assert merged.codes.shape[1] == 128
+    assert merged.generation.max() == recordings.n_blocks(3)
+
+
+def test_the_list_of_experiments_agrees_with_our_rules():
+    """Areas, unstable baselines and space pairs of the real list follow from its names."""
+    listed = listed_experiments()
+    areas = [
+        area_of_channel(parse_session(row.ephysFN, row.expControlFN), row.prefchan)
+        for row in listed.itertuples()
+    ]
+    assert areas == listed["visual_area"].tolist()
+    assert listed["visual_area"].value_counts().to_dict() == {"IT": 116, "V4": 43, "V1": 11}
+    assert set(listed.loc[listed["bsl_unstable"] == 1, "ephysFN"]) == UNSTABLE_BASELINE
+    pair = (listed["space1"] == "fc6") & listed["space2"].str.startswith("BigGAN")
+    assert pair.astype(int).tolist() == listed["fc6_BigGAN_pair"].tolist()
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_any_seed_keeps_the_published_counts_of_the_plan(seed):
+    """154 valid experiments, 8 short ones, and as many clear climbs as the paper has."""
+    plans = plan_population(seed)
+    table = truth_table(plans)
+    table["valid"] = [
+        plan.n_counted > 14 and plan.listed["fc6_BigGAN_pair"] and not plan.listed["bsl_unstable"]
+        for plan in plans
+        for _ in (0, 1)
+    ]
+    assert sum(plan.n_counted <= 14 for plan in plans) == 8
+    valid = table[table["valid"].astype(bool)]
+    assert valid.groupby("visual_area").size().to_dict() == {"V1": 20, "V4": 76, "IT": 212}
+    clear = valid[valid["climb"] == "clear"].groupby(["visual_area", "thread"]).size()
+    assert clear.to_dict() == {
+        ("V1", 0): 10, ("V4", 0): 37, ("V4", 1): 20, ("IT", 0): 67, ("IT", 1): 65,
+    }  # fmt: skip
+    lengths = {plan.expi: plan.n_counted for plan in plans}
+    assert (lengths[155], max(lengths.values())) == (23, 56)
+    rising = table["climbs"]
+    assert (table.loc[rising, "last_rate"] > table.loc[rising, "first_rate"]).all()
+    assert (table.loc[~rising, "last_rate"] < table.loc[~rising, "first_rate"]).all()
+    assert (table["first_rate"] > table["spontaneous_rate"]).all()
+
+
+def test_outcomes_add_up_to_the_published_counts():
+    """Clear is p < 0.01, weak is below 0.05 (both, any, each thread)."""
+    published = {"V1": (10, 2, 2, 10), "V4": (37, 24, 24, 37), "IT": (78, 69, 61, 86)}
+    for area, counts in published.items():
+        climbs = {o: tuple(c != "none" for c in o) for o in OUTCOMES[area]}
+        found = [
+            sum(n for o, n in OUTCOMES[area].items() if rule(climbs[o]))
+            for rule in (lambda c: c[0], lambda c: c[1], all, any)
+        ]
+        assert tuple(found) == counts
+
+
+def test_climbing_threads_are_found_and_others_are_not(threads):
+    """Every clear climb of a valid experiment succeeds; few of the others do."""
+    valid = threads[threads["valid"]]
+    clear = valid[valid["climb"] == "clear"]
+    assert (clear["p"] < 0.01).all()
+    assert (clear["t"] > 0).all()
+    still = valid[valid["climb"] == "none"]
+    assert ((still["p"] < 0.01).mean(), (still["p"] < 0.05).mean()) <= (0.05, 0.15)
+
+
+def test_time_constants_are_found(threads):
+    """Counted blocks follow the true ones: r > 0.75, right on average within 4 blocks."""
+    clear = threads[threads["valid"] & (threads["climb"] == "clear")]
+    error = clear["counted"] - clear["tc0_bslinit"]
+    assert stats.pearsonr(clear["counted"], clear["tc0_bslinit"]).statistic > 0.75
+    assert abs(error.mean()) < 4
+    assert error.abs().median() <= 4
+
+
+def test_latencies_are_found_and_order_the_areas(threads):
+    """Half-rise times are right within 8 ms for most threads; V1 < V4 < IT on average."""
+    valid = threads[threads["valid"]]
+    error = (valid["half_rise_ms"] - valid["latency_ms"]).abs()
+    assert error.median() < 4
+    assert (error < 8).mean() > 0.75
+    for column in ("latency_ms", "half_rise_ms"):
+        mean = valid.groupby("visual_area")[column].mean()
+        assert mean["V1"] < mean["V4"] < mean["IT"]
+
+
+def test_late_and_early_gains_are_found(threads, population):
+    """The two humps fitted to what a thread gained give its true shares, and which is larger."""
+    truth, found = [], []
+    for plan, summary in zip(plan_population(DEFAULT_SEED), population.summaries, strict=True):
+        for thread in (0, 1):
+            row = threads.loc[(plan.expi, thread)]
+            if row["climb"] != "clear" or row["last_rate"] - row["first_rate"] < 40:
+                continue
+            humps = np.stack(
+                [hump.at(np.arange(200)) for hump in (plan.area.early, plan.area.late)]
+            )
+            scale = humps[:, 50:].mean(axis=1)
+            early, late = np.linalg.lstsq(humps.T, summary.psth_rise[thread], rcond=None)[0] * scale
+            truth.append(row["late_gain"] / (row["late_gain"] + row["early_gain"]))
+            found.append(late / (early + late))
+    truth, found = np.array(truth), np.array(found)
+    assert len(truth) > 60
+    assert stats.pearsonr(truth, found).statistic > 0.75
+    told = abs(truth - 0.5) > 0.15
+    assert (((found > 0.5) == (truth > 0.5))[told]).mean() > 0.95
+
+
+def test_success_counts_come_near_the_published_ones(population):
+    """Figure 4A: 10/37/67 in DeePSim and 0/20/65 in BigGAN, within 5."""
+    rates = success_rates(population)
+    np.testing.assert_array_equal(rates["total"], [10, 38, 106])
+    np.testing.assert_allclose(rates["FC_suc"], [10, 37, 67], atol=5)
+    np.testing.assert_allclose(rates["BG_suc"], [0, 20, 65], atol=5)
+    masks = population.masks[population.masks["valid"]]
+    both = [int((masks["bothsucc005"] & masks[f"{a}msk"]).sum()) for a in ("V1", "V4", "IT")]
+    np.testing.assert_allclose(both, [2, 24, 61], atol=6)
+
+
+def test_normalised_curves_stay_within_a_tenth_of_figure_4c(population):
+    """Group means of experiments in which both threads climb."""
+    curves = population.padded(lambda s: s.trajectory) / population.normalizer[:, None, None]
+    masks = population.masks
+    for area, published in PUBLISHED_4C.items():
+        chosen = masks["valid"] & masks["bothsucc005"] & masks[f"{area}msk"]
+        means = curves[chosen.to_numpy()][:, SHOWN_BLOCKS, :2].mean(axis=0)
+        np.testing.assert_allclose(means.T, published, atol=0.1, err_msg=area)
+
+
+def test_initial_and_last_differences_are_those_of_figure_4b(population):
+    """BigGAN starts higher everywhere; DeePSim ends higher in V1 and V4, and not in IT."""
+    curves = population.padded(lambda s: s.trajectory) / population.normalizer[:, None, None]
+    masks = population.masks
+    for area in ("V1", "V4", "IT"):
+        chosen = (masks["valid"] & masks["anysucc005"] & masks[f"{area}msk"]).to_numpy()
+        first, last = (
+            stats.ttest_rel(curves[chosen, block, 0], curves[chosen, block, 1]) for block in (0, -1)
+        )
+        assert first.statistic < 0
+        assert first.pvalue < 0.01
+        assert (last.pvalue < 0.01) == (area != "IT")
+        assert (last.statistic > 0) == (area != "IT")
+
+
+def test_mean_time_constants_are_those_of_figure_4d(population):
+    """Blocks to 0.8 of the rise, within 3 of the published means."""
+    published = {("V1", "FC"): 10.1, ("V4", "FC"): 14.3, ("IT", "FC"): 22.1,
+                 ("V4", "BG"): 17.0, ("IT", "BG"): 16.7}  # fmt: skip
+    masks = population.masks
+    for (area, space), mean in published.items():
+        chosen = masks["valid"] & masks[f"{space}succ001"] & masks[f"{area}msk"]
+        found = population.time_constants.loc[chosen, f"{space}_tc0_bslinit"].mean()
+        assert found == pytest.approx(mean, abs=3), (area, space)
+
+
+def test_responses_unfold_as_in_figure_5a(population):
+    """Mean PSTHs of the first and the late block, within 0.2 of the published ones."""
+    masks = population.masks
+    for (block, area, thread), published in PUBLISHED_5A.items():
+        chosen = (masks["valid"] & masks["anysucc005"] & masks[f"{area}msk"]).to_numpy()
+        psths = np.stack([s.first_psth if block == 0 else s.late_psth
+                          for s in population.summaries])  # fmt: skip
+        mean = (psths[:, thread] / population.normalizer[:, None])[chosen].mean(axis=0)
+        found = mean[list(published)]
+        np.testing.assert_allclose(
+            found, list(published.values()), atol=0.2, err_msg=f"{block} {area} {thread}"
+        )
+
+
+def test_gains_unfold_as_in_extended_figure_4b(population):
+    """Shares of three 50-ms bins within 0.1; texture gains early in V4 and IT, objects late."""
+    masks = population.masks
+    fractions = attributed_fractions(np.stack([s.psth_rise for s in population.summaries]), 50)
+    means = {}
+    for (area, thread), published in PUBLISHED_EXT4B.items():
+        space = ("FC", "BG")[thread]
+        chosen = masks["valid"] & masks[f"{space}succ001"] & masks[f"{area}msk"]
+        means[area, thread] = fractions[chosen.to_numpy(), thread].mean(axis=0)
+        np.testing.assert_allclose(means[area, thread][1:], published, atol=0.1)
+    for area in ("V4", "IT"):
+        difference = means[area, 0] - means[area, 1]
+        assert difference[1] > 0.03
+        assert difference[3] < -0.02
+
+
+def test_the_example_is_that_of_figure_2b(recordings):
+    """Expi 155: DeePSim 134 → 269, BigGAN 202 → 257, baseline 50-84, natural images 145-187."""
+    summary = summarize(recordings[155], late_block=55)
+    np.testing.assert_allclose(summary.trajectory[0, :2], [134, 202], atol=20)
+    np.testing.assert_allclose(summary.trajectory[-1, :2], [269, 257], atol=20)
+    baseline = summary.trajectory[:, 4:]
+    assert baseline.min() > 40
+    assert baseline.max() < 95
+    for thread in recordings[155].threads:
+        natural = [block.psth[50:].mean() for block in thread.references]
+        assert 130 < np.mean(natural) < 200
+
+
+@pytest.mark.parametrize("n_experiments", [0, -1, 171])
+def test_impossible_numbers_of_experiments_are_refused(tmp_path, n_experiments, plans):
+    """Between 1 and 170; nothing is written."""
+    with pytest.raises(UsageError, match="between 1 and 170"):
+        simulate_matroot(tmp_path / "x", n_experiments=n_experiments)
+    assert not (tmp_path / "x").exists()
+    assert len(choose_experiments(plans, 170)) == len(choose_experiments(plans, None)) == 170
+    assert [plan.expi for plan in choose_experiments(plans, 1)] == [155]
+
+
+def test_the_command_line_simulates_and_reports_mistakes(tmp_path, capsys):
+    """One sentence on success and on failure, with the exit code of the kind of failure."""
+    folder = tmp_path / "matroot"
+    arguments = ["--output", str(folder), "--experiments", "1", "--seed", "3"]
+    assert simulate_recordings.main(arguments) == 0
+    assert f"simulated recordings are in {folder}" in capsys.readouterr().out
+    assert simulate_recordings.main(["--output", str(folder), "--experiments", "0"]) == 2
+    (tmp_path / "file").write_text("in the way")
+    assert simulate_recordings.main(["--output", str(tmp_path / "file")]) == 1
+    assert "cannot write" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        simulate_recordings.main(["--help"])
+    assert stopped.value.code == 0
+    assert "example:" in capsys.readouterr().out
