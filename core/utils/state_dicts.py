@@ -6,7 +6,7 @@ import logging
 import os
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,13 +20,18 @@ _KEYS_SHOWN = 6
 _REASON_SHOWN = 200
 
 
-def read_state_dict(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+def read_state_dict(
+    path: str | os.PathLike[str], within: Sequence[str] = ()
+) -> dict[str, torch.Tensor]:
     """Read a state dict (``.pt``, ``.pth``, ``.bin`` or ``.safetensors``) into the CPU's memory.
 
     Parameters
     ----------
     path : path-like
         The file.
+    within : sequence of str, optional
+        Keys under which the checkpoint of a training keeps its state dict; the first that is there
+        is taken.
 
     Returns
     -------
@@ -56,6 +61,9 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
             f"{path} is not a readable file of weights ({_reason(error)}). It may be cut off, or "
             "older than torch 1.6; get it again."
         ) from error
+    if isinstance(content, Mapping):
+        inner = (content[key] for key in within if isinstance(content.get(key), Mapping))
+        content = next(inner, content)
     if not isinstance(content, Mapping) or not all(
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in content.items()
     ):
