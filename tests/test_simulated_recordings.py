@@ -44,39 +44,15 @@ from neuro_data_analysis.simulated_recordings import (
     simulate_matroot,
     truth_table,
 )
-
-#: Figure 4C at blocks 0, 5, 10, 20, 30, 40 (read from the published picture), DeePSim and BigGAN.
-SHOWN_BLOCKS = [0, 5, 10, 20, 30, 40]
-PUBLISHED_4C = {
-    "V1": [[0.70, 0.88, 0.95, 0.96, 0.95, 0.95], [0.72, 0.75, 0.77, 0.80, 0.81, 0.81]],
-    "V4": [[0.54, 0.74, 0.80, 0.89, 0.90, 0.91], [0.61, 0.65, 0.69, 0.78, 0.78, 0.79]],
-    "IT": [[0.51, 0.57, 0.64, 0.75, 0.81, 0.82], [0.60, 0.67, 0.71, 0.77, 0.81, 0.82]],
-}
-
-#: Shares of 50-100, 100-150, 150-200 ms (Extended Figure 4B, 50-ms bins).
-PUBLISHED_EXT4B = {
-    ("V1", 0): [0.426, 0.430, 0.147],
-    ("V4", 0): [0.380, 0.394, 0.238],
-    ("V4", 1): [0.280, 0.420, 0.318],
-    ("IT", 0): [0.284, 0.415, 0.325],
-    ("IT", 1): [0.198, 0.500, 0.328],
-}
-
-#: Normalised mean PSTHs of Figure 5A: block, area, thread → {ms: value}, read from the picture.
-PUBLISHED_5A = {
-    (0, "V1", 0): {20: 0.287, 70: 0.850, 90: 0.690, 130: 0.593, 180: 0.498},
-    (0, "V1", 1): {20: 0.231, 70: 0.921, 90: 0.998, 130: 0.738, 180: 0.558},
-    (0, "V4", 0): {40: 0.213, 80: 0.639, 110: 0.662, 150: 0.539, 180: 0.486},
-    (0, "V4", 1): {20: 0.181, 80: 0.784, 110: 0.725, 150: 0.593, 180: 0.549},
-    (0, "IT", 0): {110: 0.625, 150: 0.579, 180: 0.565},
-    (0, "IT", 1): {20: 0.273, 80: 0.446, 110: 0.722, 150: 0.743, 180: 0.738},
-    (55, "V1", 0): {50: 0.429, 80: 1.403, 110: 1.118, 150: 0.863, 180: 0.634},
-    (55, "V1", 1): {20: 0.262, 80: 1.011, 110: 0.799, 150: 0.755, 180: 0.579},
-    (55, "V4", 0): {50: 0.321, 80: 1.164, 110: 1.125, 150: 0.905, 180: 0.722},
-    (55, "V4", 1): {20: 0.194, 80: 0.881, 110: 0.873, 150: 0.782, 180: 0.671},
-    (55, "IT", 0): {50: 0.296, 80: 0.739, 110: 0.956, 150: 0.847, 180: 0.738},
-    (55, "IT", 1): {20: 0.273, 80: 0.597, 110: 1.039, 150: 0.914, 180: 0.956},
-}
+from tests.published_population import (
+    PUBLISHED_4A,
+    PUBLISHED_4C,
+    PUBLISHED_4D,
+    PUBLISHED_5A,
+    PUBLISHED_BOTH,
+    PUBLISHED_EXT4B,
+    SHOWN_BLOCKS,
+)
 
 
 @pytest.fixture(scope="module")
@@ -388,11 +364,11 @@ def test_success_counts_come_near_the_published_ones(population):
     """Figure 4A: 10/37/67 in DeePSim and 0/20/65 in BigGAN, within 5."""
     rates = success_rates(population)
     np.testing.assert_array_equal(rates["total"], [10, 38, 106])
-    np.testing.assert_allclose(rates["FC_suc"], [10, 37, 67], atol=5)
-    np.testing.assert_allclose(rates["BG_suc"], [0, 20, 65], atol=5)
+    np.testing.assert_allclose(rates["FC_suc"], PUBLISHED_4A["DeePSim"], atol=5)
+    np.testing.assert_allclose(rates["BG_suc"], PUBLISHED_4A["BigGAN"], atol=5)
     masks = population.masks[population.masks["valid"]]
     both = [int((masks["bothsucc005"] & masks[f"{a}msk"]).sum()) for a in ("V1", "V4", "IT")]
-    np.testing.assert_allclose(both, [2, 24, 61], atol=6)
+    np.testing.assert_allclose(both, PUBLISHED_BOTH, atol=6)
 
 
 def test_normalised_curves_stay_within_a_tenth_of_figure_4c(population):
@@ -422,10 +398,9 @@ def test_initial_and_last_differences_are_those_of_figure_4b(population):
 
 def test_mean_time_constants_are_those_of_figure_4d(population):
     """Blocks to 0.8 of the rise, within 3 of the published means."""
-    published = {("V1", "FC"): 10.1, ("V4", "FC"): 14.3, ("IT", "FC"): 22.1,
-                 ("V4", "BG"): 17.0, ("IT", "BG"): 16.7}  # fmt: skip
     masks = population.masks
-    for (area, space), mean in published.items():
+    for (area, thread), mean in PUBLISHED_4D.items():
+        space = ("FC", "BG")[thread]
         chosen = masks["valid"] & masks[f"{space}succ001"] & masks[f"{area}msk"]
         found = population.time_constants.loc[chosen, f"{space}_tc0_bslinit"].mean()
         assert found == pytest.approx(mean, abs=3), (area, space)
