@@ -47,6 +47,7 @@ DIFFERENCES = {
     "psth_MAE": "Mean absolute PSTH difference",
     "act_MAE": "Absolute difference of mean rates",
 }
+TITLES = {"psth_MAE": "PSTH difference", "act_MAE": "Rate difference"}
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def draw_correlation(
     axes.set_ylabel(f"{DIFFERENCES[difference]}\n(50–200 ms, over the best block response)")
     axes.xaxis.set_major_locator(MaxNLocator(4))
     figure.suptitle(
-        f"{DIFFERENCES[difference]} and similarity of prototypes\n"
+        f"{TITLES[difference]} and similarity of prototypes\n"
         f"r={correlation.r:.3f}, P={correlation.p:.1e}, N={correlation.n}"
     )
     axes.legend(loc="best", handletextpad=0.1)

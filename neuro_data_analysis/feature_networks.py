@@ -158,15 +158,20 @@ def as_pictures(pictures: NDArray[Any] | torch.Tensor) -> torch.Tensor:
     UsageError
         If they are not colour pictures of intensities from 0 to 1, see `layer_features`.
     """
-    channels_last = isinstance(pictures, np.ndarray)
-    shape = tuple(pictures.shape)
-    if len(shape) != 4 or shape[3 if channels_last else 1] != 3:
-        order = "(n, rows, columns, 3)" if channels_last else "(n, 3, rows, columns)"
-        raise UsageError(f"pictures of shape {shape} were given; expected {order}.")
+    require_colour(pictures)
     batch = torch.as_tensor(pictures)
     if not batch.is_floating_point() or not 0 <= batch.min() <= batch.max() <= 1:
         raise UsageError(
             f"pictures of {batch.dtype} from {batch.min():g} to {batch.max():g} were given; "
             "expected intensities from 0 to 1 (divide 8-bit pictures by 255)."
         )
-    return (batch.permute(0, 3, 1, 2) if channels_last else batch).float()
+    return (batch.permute(0, 3, 1, 2) if isinstance(pictures, np.ndarray) else batch).float()
+
+
+def require_colour(pictures: NDArray[Any] | torch.Tensor) -> None:
+    """Raise a `UsageError` unless the shape is that of colour pictures, see `layer_features`."""
+    channels_last = isinstance(pictures, np.ndarray)
+    shape = tuple(pictures.shape)
+    if len(shape) != 4 or shape[3 if channels_last else 1] != 3:
+        order = "(n, rows, columns, 3)" if channels_last else "(n, 3, rows, columns)"
+        raise UsageError(f"pictures of shape {shape} were given; expected {order}.")

@@ -29,6 +29,7 @@ from neuro_data_analysis.feature_networks import (
     as_pictures,
     layer_features,
     load_network,
+    require_colour,
 )
 from neuro_data_analysis.similarity_masks import (
     MASK_NAMES,
@@ -176,6 +177,7 @@ def embed(
         if name not in readouts_of(network.name):
             allowed = readouts_of(network.name)
             raise UsageError(choose_from(name, allowed, f"readout of {network.name}"))
+    require_colour(pictures)
     layers = {READOUTS[name].layer for name in names}
 
     def embed_rows(rows: slice) -> dict[str, torch.Tensor]:
@@ -349,6 +351,8 @@ def lpips_matrix(
     UsageError
         If the pictures are not such as described.
     """
+    require_colour(firsts)
+    require_colour(seconds)
     first = map_batches(partial(_lpips_vectors, network), firsts, batch_size)
 
     def distances(pictures: Pictures) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Similarities of the simulated prototypes, computed beforehand for machines without torch.
 
-``python -m neuro_data_analysis.packaged_similarities --seed SEED`` computes them anew; it has to be
-run whenever the simulator draws other prototypes.
+``python -m neuro_data_analysis.packaged_similarities`` computes them anew, which has to be done
+whenever the simulator draws other prototypes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from core.errors import MissingDataError, exit_code_of
 from core.files import atomic_write
 from neuro_data_analysis.simulated_population import listed_experiments
 from neuro_data_analysis.simulated_prototypes import read_truth, simulate_prototypes
+from neuro_data_analysis.simulated_recordings import DEFAULT_SEED
 
 #: Columns that are kept: features of the untrained ResNet50, seed 0.
 PACKAGED_COLUMNS = (
@@ -65,7 +66,7 @@ def packaged_similarities(
     MissingDataError
         If the montages are not those that the similarities were computed from.
     """
-    truth, known = read_truth(prototypes), _read_packaged()
+    truth, known = read_truth(prototypes), read_packaged()
     expis = pd.Index(experiments, name="Expi")
     if not as_demonstrated or truth is None or not _are_the_same(truth, known, expis):
         raise MissingDataError(
@@ -81,8 +82,12 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m neuro_data_analysis.packaged_similarities",
         description="Compute the packaged similarities of the simulated prototypes anew.",
     )
-    parser.add_argument("--seed", type=int, required=True, help="seed of the simulated recordings")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / _FILE)
+    parser.add_argument(
+        "--seed", type=int, default=DEFAULT_SEED, help="of the simulated recordings (%(default)s)"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path(__file__).parent / _FILE, help="default: %(default)s"
+    )
     given = parser.parse_args(arguments)
     return exit_code_of(lambda: _compute(given.seed, given.output))
 
@@ -99,7 +104,8 @@ def _compute(seed: int, output: Path) -> None:
         table.to_csv(unfinished, float_format=_FORMAT)
 
 
-def _read_packaged() -> pd.DataFrame:
+def read_packaged() -> pd.DataFrame:
+    """Read the whole packaged table, index Expi, with the truth about its prototypes."""
     packaged = resources.files("neuro_data_analysis").joinpath(_FILE)
     with resources.as_file(packaged) as path:
         return pd.read_csv(path, index_col="Expi")

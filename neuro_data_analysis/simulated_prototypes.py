@@ -33,8 +33,8 @@ TRUTH_FILE = "simulated_prototypes.csv"
 #: Shared content is a logistic function of the expected psth_MAE: where it is one half, how
 #: sharply it falls there, and the SD of the scatter of its logit from site to site.
 HALF_SHARED_MAE = 0.2
-SHARED_MAE_SCALE = 0.08
-SHARED_LOGIT_SD = 1.2
+SHARED_MAE_SCALE = 0.06
+SHARED_LOGIT_SD = 0.9
 
 #: Range of the spatial frequencies of textures, cycles per picture.
 CYCLES = (6.0, 28.0)
