@@ -8,7 +8,7 @@ takes ``2 T k`` numbers instead of ``k²``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from core.utils.optimizer_state import array_entry
 #: as thin as ours waiting for other threads costs more than they save, much more on a busy machine.
 ONE_THREAD = 2**18
 
-#: Blocks narrower than this cost more than threads do.
-NARROWEST_BLOCK = 64
+#: With blocks of fewer rows reading the matrix again and again costs more than threads do.
+SMALLEST_BLOCK = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,25 +54,28 @@ class DiagonalPlusOuter:
         """Number of outer products."""
         return len(self.left)
 
+    def __rmul__(self, factor: float) -> DiagonalPlusOuter:
+        return replace(self, scale=factor * self.scale)
+
     def __rmatmul__(self, rows: FloatArray) -> FloatArray:
-        product = rows * (self.scale * self.diagonal)
-        if self.rank:
-            blocks = self._column_blocks(product.size // len(self.diagonal))
-            parts = [rows[..., block] @ self.left[:, block].T for block in blocks]
-            weights = self.scale * np.sum(parts, axis=0)
-            for block in blocks:
-                product[..., block] += weights @ self.right[:, block]
+        product = np.empty_like(rows)
+        diagonal = self.scale * self.diagonal
+        for block in self._blocks(rows):
+            np.multiply(rows[block], diagonal, out=product[block])
+            if self.rank:
+                weights = self.scale * (rows[block] @ self.left.T)
+                product[block] += weights @ self.right
         return product
 
     def __matmul__(self, column: FloatArray) -> FloatArray:
         return self.scale * (self.diagonal * column + (self.right @ column) @ self.left)
 
-    def _column_blocks(self, n_rows: int) -> list[slice]:
-        """Cut the columns so that a block takes one thread, unless the blocks become too narrow."""
-        k = len(self.diagonal)
-        width = ONE_THREAD // (n_rows * self.rank)
-        width = width if width >= NARROWEST_BLOCK else k
-        return [slice(start, start + width) for start in range(0, k, width)]
+    def _blocks(self, rows: FloatArray) -> list[slice]:
+        """Cut rows so that one thread multiplies a block, unless the blocks become too small."""
+        height = ONE_THREAD // (len(self.diagonal) * max(self.rank, 1))
+        if rows.ndim == 1 or height < SMALLEST_BLOCK:
+            return [slice(None)]
+        return [slice(start, start + height) for start in range(0, len(rows), height)]
 
     def dense(self) -> FloatArray:
         """Return the matrix as an array (k, k)."""

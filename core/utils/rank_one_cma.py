@@ -173,8 +173,7 @@ class RankOneCMAES(AskTellOptimizer):
     def _population(self) -> FloatArray:
         if self.istep == 0:
             return self._first_population()
-        codes = self._as_codes(self._normals @ self._A)
-        codes *= self.sigma
+        codes = self._as_codes(self._normals @ (self.sigma * self._A))
         codes += self.xmean
         return codes
 
