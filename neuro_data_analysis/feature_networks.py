@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from core.errors import UsageError, choose_from
+from core.errors import UsageError
+from core.utils.classifiers import load_classifier
 from core.utils.recording import record
-from core.utils.state_dicts import load_strictly, read_state_dict
 from core.utils.torch_device import resolve_device
-from core.utils.weights import require
 
 #: Mean and SD of the colours of ImageNet, by which all networks here expect them normalised.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -45,31 +44,6 @@ class FeatureNetwork:
     origin: str
 
 
-def _torchvision(name: str) -> Callable[[], nn.Module]:
-    def build() -> nn.Module:
-        from torchvision import models
-
-        return getattr(models, name)(weights=None)
-
-    return build
-
-
-def _vision_transformer() -> nn.Module:
-    import timm
-
-    return timm.create_model("vit_base_patch16_224", pretrained=False, num_classes=0)
-
-
-#: Architecture of each network, by the name of its weights; the first is a ResNet50 trained against
-#: adversarial perturbations of up to 8/255.
-_ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
-    "resnet50_linf8": _torchvision("resnet50"),
-    "alexnet": _torchvision("alexnet"),
-    "vgg16": _torchvision("vgg16"),
-    "vit_base_patch16_224_dino": _vision_transformer,
-}
-
-
 def load_network(
     name: str,
     weights: str | os.PathLike[str] | None = None,
@@ -80,8 +54,10 @@ def load_network(
 
     Parameters
     ----------
-    name : {"resnet50_linf8", "alexnet", "vgg16", "vit_base_patch16_224_dino"}
-        Architecture and published weights.
+    name : str
+        As `core.utils.classifiers.load_classifier` takes it. Figure 3 uses ``"resnet50_linf8"``,
+        a ResNet50 trained against adversarial perturbations of up to 8/255, ``"alexnet"``,
+        ``"vgg16"`` and ``"vit_base_patch16_224_dino"``.
     weights : path-like, optional
         State dict to take instead of the published one.
     untrained_seed : int, optional
@@ -103,21 +79,11 @@ def load_network(
     MalformedDataError
         If the file holds the weights of another network, or none.
     """
-    if name not in _ARCHITECTURES:
-        raise UsageError(choose_from(name, _ARCHITECTURES, "network"))
     place = resolve_device(device)
-    if weights is None and untrained_seed is not None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(untrained_seed)
-            module = _ARCHITECTURES[name]()
-        origin = f"untrained, seed {untrained_seed}"
-    else:
-        path = require(name, weights)
-        with torch.device("meta"):
-            module = _ARCHITECTURES[name]()
-        load_strictly(module, read_state_dict(path), path)
-        origin = str(path)
-    return FeatureNetwork(name, module.eval().requires_grad_(False).to(place), place, origin)
+    loaded = load_classifier(
+        name, pretrained=untrained_seed is None, weights=weights, seed=untrained_seed or 0
+    )
+    return FeatureNetwork(name, loaded.network.to(place), place, loaded.origin)
 
 
 def layer_features(

@@ -386,4 +386,3 @@ def _lpips_vectors(network: PerceptualNetwork, pictures: Pictures) -> torch.Tens
             weights = linear.model[-1].weight / activations[0, 0].numel()
             parts.append((weights.sqrt() * normalize(activations, dim=1)).flatten(1))
         return torch.cat(parts, dim=1)
-

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.errors import MissingDataError
+from core.errors import MissingDataError, UsageError, choose_from
 from core.provenance import Provenance
 from core.source_data import Table
 from core.table_registry import SIMILARITY_COLUMNS
@@ -69,6 +69,11 @@ class FeatureSettings:
         Where they run.
     alternate_seed : int, default 0
         Of the draw of ``Expi_alt``.
+
+    Raises
+    ------
+    UsageError
+        If a network is unknown.
     """
 
     networks: tuple[str, ...] = ("resnet50_linf8",)
@@ -76,6 +81,11 @@ class FeatureSettings:
     untrained_seed: int | None = None
     device: str = "auto"
     alternate_seed: int = 0
+
+    def __post_init__(self) -> None:
+        for network in (*self.networks, *self.weights):
+            if network not in NETWORKS:
+                raise UsageError(choose_from(network, NETWORKS, "network"))
 
     def origin_of(self, network: str) -> str:
         """Say in a few words where the weights of a network come from."""
@@ -126,8 +136,6 @@ def export_figure3(
         If no montage is there, weights are missing, or torch is needed but not installed.
     MalformedDataError
         If a montage cannot be read or has the wrong size.
-    UsageError
-        If a network is unknown.
     """
     meta = population.meta.join(population.activations)
     chosen = experiments_with_prototypes(meta.index.tolist(), prototypes)

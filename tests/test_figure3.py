@@ -17,6 +17,7 @@ from core.provenance import Provenance, write_provenance
 from core.published import not_computed
 from core.source_data import SourceData, write_table, write_tables
 from core.table_registry import ACTIVATION_COLUMNS, META_COLUMNS, SIMILARITY_COLUMNS
+from core.utils.classifiers import Classifier
 from figure_reproduction.Figure3_reproduction import FIGURE, load_prototypes, missing_columns
 from figure_reproduction.figure_page import PrintJob, print_figure
 from neuro_data_analysis import feature_networks, similarity_tables
@@ -69,9 +70,23 @@ class TinyResNet(nn.Module):
         return self.avgpool(self.layer4(self.layer3(x).relu()))
 
 
+def tiny_network(seed=0):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return TinyResNet().eval().requires_grad_(False)
+
+
 @pytest.fixture
 def _tiny_network(monkeypatch):
-    monkeypatch.setitem(feature_networks._ARCHITECTURES, "resnet50_linf8", TinyResNet)
+    """Take the tiny network for the untrained ResNet50."""
+    load = feature_networks.load_classifier
+
+    def load_tiny(name, *, pretrained, weights, seed):
+        if pretrained or name != "resnet50_linf8":
+            return load(name, pretrained=pretrained, weights=weights, seed=seed)
+        return Classifier(name, tiny_network(seed), False, f"untrained, seed {seed}")
+
+    monkeypatch.setattr(feature_networks, "load_classifier", load_tiny)
 
 
 @pytest.fixture(scope="module")
@@ -128,16 +143,13 @@ def test_a_resnet_gives_its_columns_and_no_others(similarity):
 
 def test_columns_hold_the_cosines_of_the_cut_prototypes(similarity, prototypes):
     """Prototype by prototype and row by row, with the tiny network applied by hand."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = TinyResNet().eval()
+    network = tiny_network()
 
     def pooled(expi, thread, prototype, inner=False):
         picture = cut_cell(read_montage(prototypes / montage_file(expi)), thread, prototype)
         normalised = (picture - feature_networks.IMAGENET_MEAN) / feature_networks.IMAGENET_SD
         tensor = torch.from_numpy(normalised).float().permute(2, 0, 1)[None]
-        with torch.no_grad():
-            features = network.layer4(network.layer3(tensor).relu())[0].numpy()
+        features = network.layer4(network.layer3(tensor).relu())[0].numpy()
         return (features[:, 1:6, 1:6] if inner else features).mean((1, 2))
 
     def cosine(a, b):
@@ -192,11 +204,10 @@ def test_experiments_without_a_montage_are_left_out_and_named(
     [
         (DEMONSTRATION_FEATURES, lambda f: f.unlink(), MissingDataError, "holds no prototype"),
         (DEMONSTRATION_FEATURES, lambda f: f.write_bytes(b""), MalformedDataError, "readable"),
-        (FeatureSettings(("resnet",), untrained_seed=0), None, UsageError, "unknown network"),
         (FeatureSettings(weights={"resnet50_linf8": "gone.pt"}), None, MissingDataError, "gone.pt"),
         (FeatureSettings(untrained_seed=0, device="tpu"), None, UsageError, "device"),
     ],
-    ids=["no montage", "empty montage", "network", "weights", "device"],
+    ids=["no montage", "empty montage", "weights", "device"],
 )
 @pytest.mark.usefixtures("_tiny_network")
 def test_what_stops_an_export_is_said(
@@ -208,6 +219,13 @@ def test_what_stops_an_export_is_said(
         spoil(path)
     with pytest.raises(error, match=problem):
         list(export_figure3(population, tmp_path, settings))
+
+
+def test_settings_know_their_networks():
+    with pytest.raises(UsageError, match="Known: resnet50_linf8, alexnet, vgg16, vit_base"):
+        FeatureSettings(("resnet50",))
+    with pytest.raises(UsageError, match="unknown network 'resnet'"):
+        FeatureSettings(weights={"resnet": "file.pt"})
 
 
 def test_the_origin_tells_networks_and_weights():

@@ -10,7 +10,6 @@ from PIL import Image
 from torch import nn
 
 from core.errors import MalformedDataError, MissingDataError, UsageError
-from neuro_data_analysis import feature_networks
 from neuro_data_analysis.feature_networks import (
     IMAGENET_MEAN,
     IMAGENET_SD,
@@ -214,8 +213,8 @@ def test_unknown_names_list_what_there_is(tiny, pictures):
         embed(tiny, ["vgg_conv5focus"], pictures)
     with pytest.raises(UsageError, match="unknown layer"):
         layer_features(tiny, pictures, ["layer5"])
-    with pytest.raises(UsageError, match="Known: resnet50_linf8, alexnet, vgg16, vit"):
-        load_network("resnet152", untrained_seed=0)
+    with pytest.raises(UsageError, match="Did you mean 'resnet50_linf8'"):
+        load_network("resnet50_linf9", untrained_seed=0)
     with pytest.raises(UsageError, match="Known: squeeze, alex, vgg"):
         load_lpips("resnet")
 
@@ -251,18 +250,9 @@ def test_transformer_tokens_are_compared_one_by_one():
     assert READOUTS["vit_token_m"].reduction(tokens).shape == (1, 2, 2)
 
 
-def test_weights_are_read_from_a_file_and_checked(tmp_path, monkeypatch, tiny, pictures):
-    monkeypatch.setitem(feature_networks._ARCHITECTURES, "resnet50_linf8", TinyNet)
-    torch.save(tiny.module.state_dict(), tmp_path / "imagenet_linf_8_pure.pt")
-    loaded = load_network("resnet50_linf8", tmp_path / "imagenet_linf_8_pure.pt", device="cpu")
-    assert loaded.origin.endswith("imagenet_linf_8_pure.pt")
-    found, expected = (embed(n, ["resnet_avgpool"], pictures) for n in (loaded, tiny))
-    torch.testing.assert_close(found["resnet_avgpool"], expected["resnet_avgpool"])
+def test_weights_that_are_not_there_are_named(tmp_path):
     with pytest.raises(MissingDataError, match="there is no file of weights"):
         load_network("resnet50_linf8", tmp_path / "nowhere.pt")
-    torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "other.pt")
-    with pytest.raises(MalformedDataError, match="does not fit the network"):
-        load_network("resnet50_linf8", tmp_path / "other.pt")
 
 
 @pytest.fixture(scope="module")
