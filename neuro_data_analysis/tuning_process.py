@@ -11,10 +11,12 @@ their mean ȳ_j and n_j − 1 contrasts. With D = diag(√n) and S the sum of sq
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from neuro_data_analysis.tuning_statistics import Levels, explained_variance
 
@@ -145,12 +147,14 @@ def fit_process(distance: ArrayLike, response: ArrayLike, seed: int) -> ProcessF
     start = np.log(scale * (SIGNAL_START, LENGTH_START * np.ptp(x), NOISE_START))
     drawn = np.random.default_rng(seed).uniform(low, high, (N_RESTARTS, len(start)))
     bounds = optimize.Bounds(low, high)
-    searches = [
-        optimize.minimize(
-            likelihood.negative_log, theta, jac=True, method="L-BFGS-B", bounds=bounds
-        )
-        for theta in (start, *drawn)
-    ]
+    # Threads of the linear algebra have nothing to share in matrices of 9 × 9 and only wait.
+    with _thread_pools().limit(limits=1, user_api="blas"):
+        searches = [
+            optimize.minimize(
+                likelihood.negative_log, theta, jac=True, method="L-BFGS-B", bounds=bounds
+            )
+            for theta in (start, *drawn)
+        ]
     best = min(searches, key=lambda search: search.fun)
     if not np.isfinite(best.fun):
         return ProcessFit(problem="the covariance is singular")
@@ -251,6 +255,12 @@ class LevelLikelihood:
         """Return √n_j cov(f(x), f(x_j)), (n_points, m)."""
         squared = (x[:, np.newaxis] - self.position) ** 2
         return signal * np.exp(-squared / (2 * length**2)) * self.root_count
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """Find the thread pools of this process, once."""
+    return ThreadpoolController()
 
 
 def _why_no_process(n_levels: int, variance: float, noise: float) -> str:
