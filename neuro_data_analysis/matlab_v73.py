@@ -17,6 +17,10 @@ import scipy.sparse
 
 from core.errors import MalformedDataError, MissingDataError
 
+#: HDF5 keeps what it has read of a file's structure, by default 32 MiB by its own count, which is
+#: ten times that in memory; a value that is read once needs none of it again.
+_METADATA_CACHE_BYTES = 1 << 20
+
 #: Classes whose value lives in MATLAB's object store, which no reader outside MATLAB can rebuild.
 _OPAQUE_CLASSES = frozenset(
     {"string", "table", "timetable", "datetime", "categorical", "FileWrapper__"}
@@ -126,9 +130,14 @@ def open_v73(path: str | os.PathLike[str]) -> h5py.File:
     if not path.is_file():
         raise MissingDataError(f"there is no file {path}.")
     try:
-        return h5py.File(path, "r", locking=False)
+        file = h5py.File(path, "r", locking=False)
     except OSError as error:
         raise MalformedDataError(_why_not_v73(path, error)) from error
+    cache = file.id.get_mdc_config()
+    cache.set_initial_size = True
+    cache.initial_size = cache.min_size = cache.max_size = _METADATA_CACHE_BYTES
+    file.id.set_mdc_config(cache)
+    return file
 
 
 def decode(item: h5py.Dataset | h5py.Group) -> Any:
