@@ -211,6 +211,17 @@ def test_many_jobs_fetch_a_file_once(served):
     assert require("biggan-deep-256").read_bytes() == BODY
 
 
+@pytest.mark.parametrize("left", [b"half of a fil", BODY])
+def test_fetch_after_a_kill_completes(served, folder, left):
+    """What a killed run left is gone on with, or thrown away, but never trusted unseen."""
+    staging = folder / ".biggan-deep-256.unfinished"
+    staging.mkdir(parents=True)
+    (staging / ".biggan.bin.unfinished").write_bytes(left)
+    assert locate("biggan-deep-256") is None
+    assert fetch("biggan-deep-256").read_bytes() == BODY
+    assert not staging.exists()
+
+
 def test_changed_file_is_refused_and_mended(served):
     """A flipped bit is found by the recorded checksum; --force brings the right file."""
     path = fetch("biggan-deep-256")

@@ -44,6 +44,7 @@ class ImageGenerator(Protocol):
     """What `upconvGAN` and `BigGAN_wrapper` have in common."""
 
     codelen: int
+    latent_shape: tuple[int, ...]
     trained: bool
 
     @property

@@ -154,7 +154,7 @@ class BigGAN_wrapper:
         self.trained: bool = getattr(self.BigGAN, "trained", True)
         self.noise_len: int = self.BigGAN.config.z_dim
         self.codelen: int = self.noise_len + self.BigGAN.embeddings.out_features
-        self.latent_shape = (self.codelen,)
+        self.latent_shape: tuple[int, ...] = (self.codelen,)
 
     def __repr__(self) -> str:
         version = getattr(self.BigGAN, "version", "BigGAN")
@@ -301,7 +301,7 @@ class BigGAN_wrapper:
             raise UsageError(
                 f"noise_std={std} and noise_truncation={truncation} were both given; give one."
             )
-        return torch.from_numpy(noise)
+        return torch.from_numpy(noise).float()
 
     def _classes(
         self, n: int, class_id: int | Sequence[int] | None, rng: np.random.Generator

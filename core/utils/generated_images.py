@@ -40,7 +40,7 @@ def codes_like(
         raise UsageError(
             f"codes of shape {tuple(tensor.shape)} were given; this generator takes {allowed}."
         )
-    return tensor.to(like.device, like.dtype)
+    return tensor.to(like.dtype).to(like.device)  # in this order: MPS has no double precision
 
 
 def images_of(

@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,7 +111,7 @@ class Weights:
     sha256_start: str = ""
 
 
-_DEEPSIM_LICENCE = "none stated; Dosovitskiy & Brox 2016"
+_DEEPSIM_LICENCE = "see the repository; by Dosovitskiy & Brox 2016"
 
 
 def _deepsim(name: str, about_mb: int, used_for: str = "") -> Weights:
@@ -399,7 +399,11 @@ def _alone(staging: Path) -> Iterator[None]:
     with staging.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         staging.mkdir(exist_ok=True)  # whoever held the lock has removed it
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # keeps what has arrived, for the next call to go on
+                staging.rmdir()
 
 
 def _download(
@@ -417,8 +421,8 @@ def _download(
     except Exception as error:  # the hub's HTTP library, and so its errors, change with its version
         if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
             raise
-        reason = str(error) or type(error).__name__
-        raise MissingDataError(reason.splitlines()[0].rstrip(".")) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise MissingDataError(f"{source}: {reason}") from error
     etag = stated.etag or ""  # the SHA-256 of large files; small ones have a git hash
     return Path(file), etag if len(etag) == _SHA256_DIGITS else ""
 
@@ -455,7 +459,7 @@ def _checksum_file(path: Path) -> Path:
 def _unavailable(weights: Weights, folder: Path, reason: str) -> MissingDataError:
     return MissingDataError(
         f"{weights.file} (weights {weights.name!r}, about {weights.about_mb} MB) is not in "
-        f"{folder} and cannot be fetched from {weights.source}: {reason.rstrip('.')}. On a machine "
-        f"with network run '{FETCH_COMMAND} {weights.name}', then copy the file and its "
-        f"{CHECKSUM_SUFFIX} into that folder (${FOLDER_VARIABLE} names another one)."
+        f"{folder} and cannot be fetched ({reason.rstrip('.')}). On a machine with network run "
+        f"'{FETCH_COMMAND} {weights.name}', then copy the file and its {CHECKSUM_SUFFIX} into "
+        f"that folder (${FOLDER_VARIABLE} names another one)."
     )
