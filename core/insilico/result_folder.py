@@ -1,0 +1,66 @@
+"""Folders of resumable results: which experiment a folder belongs to, said in a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from core.errors import MalformedDataError, UsageError
+from core.files import atomic_write
+
+#: Says what a folder holds the results of.
+NOTE_FILE = "experiment.json"
+
+
+def claim_folder(folder: str | Path, settings: Mapping[str, Any], resume: bool) -> None:
+    """Note in a folder what its results are of; refuse one of another experiment.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where results go; made if need be.
+    settings : mapping
+        All that decides the results; JSON-able.
+    resume : bool
+        Whether results that are there may be gone on with.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds results already and `resume` is false, or those of other settings.
+    MalformedDataError
+        If its note cannot be read.
+    CannotWriteError
+        If the folder cannot be written.
+    """
+    note = Path(folder) / NOTE_FILE
+    wanted = json.loads(json.dumps(dict(settings)))
+    if note.is_file():
+        found = _read(note)
+        if not resume:
+            raise UsageError(
+                f"{folder} holds results already; go on with --resume, or give another folder."
+            )
+        if found != wanted:
+            differing = sorted(k for k in found | wanted if found.get(k) != wanted.get(k))
+            raise UsageError(
+                f"{folder} holds the results of another experiment: {', '.join(differing)} "
+                "differ; give another folder."
+            )
+        return
+    with atomic_write(note) as unfinished:
+        unfinished.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+
+
+def _read(note: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(note.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise MalformedDataError(
+            f"{note} cannot be read ({error}); give another folder."
+        ) from error
+    if not isinstance(found, dict):
+        raise MalformedDataError(f"{note} does not hold settings; give another folder.")
+    return found
