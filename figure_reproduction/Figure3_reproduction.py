@@ -189,7 +189,10 @@ def draw_correlation(
         f"{TITLES[difference]} and similarity of prototypes\n"
         f"r={correlation.r:.3f}, P={correlation.p:.1e}, N={correlation.n}"
     )
-    axes.legend(loc="best", handletextpad=0.1)
+    axes.legend(
+        loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(AREAS), handletextpad=0.1,
+        columnspacing=1,
+    )  # fmt: skip
     return {name: figure}
 
 
