@@ -25,7 +25,8 @@ from core.utils.caffenet import Caffenet, build_caffenet
 from core.utils.GAN_utils import loadBigGAN, main, upconvGAN
 from core.utils.state_dicts import read_state_dict
 from core.utils.upconv_specs import GENERATORS, build
-from core.utils.weights import REGISTRY, Address, ByHand, Repository, fetch, locate, require
+from core.utils.weights import fetch, locate, require
+from core.utils.weights_registry import REGISTRY, Address, ByHand, Repository
 
 BODY = b"weights " * 5000
 SHA256 = hashlib.sha256(BODY).hexdigest()

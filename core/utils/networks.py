@@ -28,7 +28,7 @@ def give_weights(
     ----------
     network : torch.nn.Module
     name : str
-        Its weights in `core.utils.weights.REGISTRY`.
+        Its weights in `core.utils.weights_registry.REGISTRY`.
     pretrained : bool
         Whether to read weights at all.
     weights : path-like or None

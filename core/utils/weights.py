@@ -1,7 +1,4 @@
-"""Where published weights come from, where they are kept, and whether a file is the right one.
-
-This module finds, fetches and checks the files; `core.utils.state_dicts` reads them.
-"""
+"""Find, fetch and check files of weights; `core.utils.state_dicts` reads them."""
 
 from __future__ import annotations
 
@@ -12,18 +9,12 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from core.download import Progress, download
-from core.errors import (
-    CannotWriteError,
-    MalformedDataError,
-    MissingDataError,
-    UsageError,
-    choose_from,
-)
+from core.errors import CannotWriteError, MalformedDataError, MissingDataError
 from core.files import UNFINISHED_SUFFIX, atomic_write, sha256_of
+from core.utils.weights_registry import Address, ByHand, Repository, Weights, weights_named
 
 if sys.platform != "win32":
     import fcntl
@@ -41,167 +32,6 @@ _SHA256_DIGITS = 64
 _CANNOT_WRITE = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 #: The command that the errors below name.
 FETCH_COMMAND = "python -m core.utils.GAN_utils fetch"
-
-_DEEPSIM_REPOSITORY = "binxu/DeePSim_DosovitskiyBrox2016"
-_BIGGAN_ADDRESS = "https://s3.amazonaws.com/models.huggingface.co/biggan"
-_TORCHVISION_ADDRESS = "https://download.pytorch.org/models"
-
-
-@dataclass(frozen=True)
-class Repository:
-    """A file of a Hugging Face repository."""
-
-    repository: str
-    file: str
-
-    def __str__(self) -> str:
-        return f"https://huggingface.co/{self.repository}"
-
-
-@dataclass(frozen=True)
-class Address:
-    """A file that is fetched over HTTP."""
-
-    url: str
-
-    def __str__(self) -> str:
-        return self.url
-
-
-@dataclass(frozen=True)
-class ByHand:
-    """A file without a public address: the user puts it where it belongs."""
-
-    origin: str
-
-    def __str__(self) -> str:
-        return self.origin
-
-
-@dataclass(frozen=True)
-class Weights:
-    """One row of the registry.
-
-    Attributes
-    ----------
-    name : str
-        How loaders and the command line call it.
-    file : str
-        Its name in the folder of the weights.
-    source : Repository, Address or ByHand
-    about_mb : int
-        Size in MB (10⁶ bytes), from the number of parameters (4 bytes each).
-    licence : str
-        As far as its publisher states one.
-    used_for : str
-        Where the paper uses it; empty if it does not.
-    other_places : tuple of str
-        Relative to the folder, where published code kept it.
-    sha256_start : str
-        The first digits of its SHA-256, where the publisher states them in the file name.
-    """
-
-    name: str
-    file: str
-    source: Repository | Address | ByHand
-    about_mb: int
-    licence: str
-    used_for: str = ""
-    other_places: tuple[str, ...] = ()
-    sha256_start: str = ""
-
-
-_DEEPSIM_LICENCE = "see the repository; by Dosovitskiy & Brox 2016"
-
-
-def _deepsim(name: str, about_mb: int, used_for: str = "") -> Weights:
-    file = f"upconvGAN_{name}.pt"
-    return Weights(
-        name, file, Repository(_DEEPSIM_REPOSITORY, file), about_mb, _DEEPSIM_LICENCE, used_for
-    )
-
-
-def _biggan(name: str, about_mb: int, used_for: str = "") -> Weights:
-    file = f"{name}-pytorch_model.bin"
-    return Weights(
-        name,
-        file,
-        Address(f"{_BIGGAN_ADDRESS}/{file}"),
-        about_mb,
-        "Apache-2.0 (DeepMind, TensorFlow Hub)",
-        used_for,
-        other_places=(f"../{file}",),
-    )
-
-
-def _torchvision(name: str, file: str, about_mb: int, used_for: str) -> Weights:
-    sha256_start = Path(file).stem.rpartition("-")[2]
-    return Weights(
-        name,
-        file,
-        Address(f"{_TORCHVISION_ADDRESS}/{file}"),
-        about_mb,
-        "BSD-3-Clause (torchvision)",
-        used_for,
-        sha256_start=sha256_start,
-    )
-
-
-_ROWS = (
-    _deepsim("fc6", 224, "the texture space: evolutions, Figures 3 and Ext. 5"),
-    _deepsim("fc6_eucl", 224),
-    _deepsim("fc7", 224),
-    _deepsim("fc8", 174),
-    _deepsim("pool5", 51),
-    _deepsim("conv3", 32),
-    _deepsim("conv4", 32),
-    _deepsim("norm1", 4),
-    _deepsim("norm2", 7),
-    Weights(
-        "caffenet",
-        "caffenet.pt",
-        Repository(_DEEPSIM_REPOSITORY, "caffenet.pt"),
-        244,
-        "unrestricted use (BVLC reference model)",
-        "latent-code linearity, Ext. Figure 5",
-        other_places=("upconvGAN_caffenet.pt",),
-    ),
-    _biggan("biggan-deep-128", 211),
-    _biggan("biggan-deep-256", 234, "the object space: evolutions, Figures 3 and Ext. 5"),
-    _biggan("biggan-deep-512", 236),
-    Weights(
-        "resnet50_linf8",
-        "imagenet_linf_8_pure.pt",
-        ByHand("the state dict of the L-infinity 8/255 ResNet50 of MadryLab/robustness"),
-        102,
-        "MIT (MadryLab/robustness)",
-        "image similarity, Figure 3; paired evolution, Ext. Figure 5",
-    ),
-    _torchvision("resnet50", "resnet50-0676ba61.pth", 102, "paired evolution, Ext. Figure 5"),
-    _torchvision("alexnet", "alexnet-owt-7be5be79.pth", 244, "image similarity, Figure 3"),
-    _torchvision("vgg16", "vgg16-397923af.pth", 553, "image similarity, Figure 3"),
-    Weights(
-        "vit_base_patch16_224_dino",
-        "vit_base_patch16_224.dino.safetensors",
-        Repository("timm/vit_base_patch16_224.dino", "model.safetensors"),
-        343,
-        "Apache-2.0 (Meta, timm)",
-        "image similarity, Figure 3",
-    ),
-    _torchvision(
-        "squeezenet1_1", "squeezenet1_1-b8a52dc0.pth", 5, "LPIPS of the GAN Hessians, Ext. Figure 5"
-    ),
-)
-
-#: Every file of weights that the project can read, by name.
-REGISTRY = {row.name: row for row in _ROWS}
-
-
-def weights_named(name: str) -> Weights:
-    """Return one row of `REGISTRY`; a `UsageError` lists them all."""
-    if name not in REGISTRY:
-        raise UsageError(choose_from(name, REGISTRY, "name of weights"))
-    return REGISTRY[name]
 
 
 def weights_folder() -> Path:
@@ -223,7 +53,7 @@ def locate(name: str, folder: str | os.PathLike[str] | None = None) -> Path | No
     Parameters
     ----------
     name : str
-        A name of `REGISTRY`.
+        A name of `core.utils.weights_registry.REGISTRY`.
     folder : path-like, optional
         Default: `weights_folder`.
 
@@ -244,7 +74,7 @@ def require(name: str, path: str | os.PathLike[str] | None = None) -> Path:
     Parameters
     ----------
     name : str
-        A name of `REGISTRY`.
+        A name of `core.utils.weights_registry.REGISTRY`.
     path : path-like, optional
         A file to take instead of the published one. It needs no checksum.
 
@@ -283,7 +113,7 @@ def fetch(
     Parameters
     ----------
     name : str
-        A name of `REGISTRY`.
+        A name of `core.utils.weights_registry.REGISTRY`.
     folder : path-like, optional
         Default: `weights_folder`. It can be copied to a machine without network as it is.
     force : bool, default False
@@ -344,7 +174,7 @@ def check(name: str, path: Path) -> str:
     Parameters
     ----------
     name : str
-        A name of `REGISTRY`.
+        A name of `core.utils.weights_registry.REGISTRY`.
     path : pathlib.Path
         The file.
 

@@ -10,17 +10,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from core.errors import MalformedDataError, exit_code_of
-from core.utils.weights import (
-    FOLDER_VARIABLE,
-    REGISTRY,
-    ByHand,
-    Weights,
-    check,
-    fetch,
-    locate,
-    weights_folder,
-    weights_named,
-)
+from core.utils.weights import FOLDER_VARIABLE, check, fetch, locate, weights_folder
+from core.utils.weights_registry import REGISTRY, ByHand, Weights, weights_named
 
 _PROGRAM = "python -m core.utils.GAN_utils"
 
