@@ -7,6 +7,7 @@ import http.server
 import os
 import pickle
 import re
+import sys
 import tarfile
 import threading
 from dataclasses import replace
@@ -337,6 +338,13 @@ def test_first_use_fetches_and_the_second_does_not(hub, tmp_path):
     for _ in range(2):
         assert upconvGAN("norm1", device="cpu").trained
     assert server.asked.count(address) == 1
+
+
+def test_missing_client_of_the_hub_is_named(monkeypatch):
+    """What to install, beside how to bring the file without it."""
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingDataError, match="pip install huggingface_hub.*GAN_utils fetch fc6"):
+        require("fc6")
 
 
 def test_weights_without_address_are_put_by_hand(folder):

@@ -202,23 +202,6 @@ def check(name: str, path: Path) -> str:
     return found
 
 
-def _recorded_checksum(path: Path) -> str:
-    """Read the checksum beside a file; empty if there is none."""
-    beside = path.with_name(path.name + CHECKSUM_SUFFIX)
-    try:
-        return beside.read_text(encoding="ascii").split()[0].lower()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError, IndexError) as error:
-        raise MalformedDataError(f"{beside} holds no checksum; remove it.") from error
-
-
-def _record_checksum(path: Path, sha256: str) -> None:
-    """Write the line that ``sha256sum --check`` reads."""
-    with atomic_write(path.with_name(path.name + CHECKSUM_SUFFIX)) as unfinished:
-        unfinished.write_text(f"{sha256}  {path.name}\n", encoding="ascii")
-
-
 @contextmanager
 def _alone(staging: Path) -> Iterator[None]:
     """Let other processes that fetch the same file (the jobs of an array, say) wait."""
@@ -242,8 +225,10 @@ def _download(
     """Fetch one file into a folder; return it and the SHA-256 that its server states, or none."""
     if isinstance(source, Address):
         return download(source.url, staging / source.url.rpartition("/")[2], progress=progress), ""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-
+    try:
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    except ImportError as error:
+        raise MissingDataError(f"{error}; run: pip install huggingface_hub") from error
     try:
         # Asked first: it fails at once where there is no network, the download after 20 s.
         stated = get_hf_file_metadata(hf_hub_url(source.repository, source.file))
