@@ -343,7 +343,7 @@ def test_first_use_fetches_and_the_second_does_not(hub, tmp_path):
 def test_missing_client_of_the_hub_is_named(monkeypatch):
     """What to install, beside how to bring the file without it."""
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(MissingDataError, match="pip install huggingface_hub.*GAN_utils fetch fc6"):
+    with pytest.raises(MissingDataError, match=r"huggingface_hub.*GAN_utils fetch fc6"):
         require("fc6")
 
 
