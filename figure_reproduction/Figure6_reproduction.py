@@ -440,7 +440,7 @@ def _heat_map(space: str, table: pd.DataFrame, middle: float) -> HeatMap:
 def _draw_heat_maps(computed: HeatMaps, numbers: bool) -> Figure:
     n = len(computed.maps)
     size = (4.2 * n + 0.6, 5.0) if numbers else (4.0, 3.8)
-    figure, panels = plt.subplots(1, n, figsize=size, squeeze=False)
+    figure, panels = plt.subplots(1, n, figsize=size, squeeze=False, layout="compressed")
     for axes, heat_map in zip(panels[0], computed.maps, strict=True):
         image = axes.imshow(
             heat_map.responses, vmin=computed.low, vmax=computed.high, cmap=COLOUR_MAP
