@@ -126,6 +126,7 @@ def label2optimizer(
     random_seed: Any = None,
     maximize: bool = True,
     dtype: DTypeLike = np.float64,
+    population_size: int | None = None,
 ) -> AskTellOptimizer:
     """Make the optimiser that the paper's in-silico experiments call by a label.
 
@@ -149,6 +150,8 @@ def label2optimizer(
         Whether high scores are good.
     dtype : dtype, default float64
         Type of the returned codes, float32 or float64.
+    population_size : int, optional
+        Codes per generation; by default that of the dimension searched, as published.
 
     Returns
     -------
@@ -165,7 +168,12 @@ def label2optimizer(
         raise UsageError(choose_from(label, _BLOCKS[GAN], f"optimiser label for {GAN}"))
     blocks = _BLOCKS[GAN][label]
     code = single_code(init_code, CODE_LENGTH[GAN], f"init_code of {GAN}")
-    common = {"maximize": maximize, "random_seed": random_source(random_seed), "dtype": dtype}
+    common = {
+        "maximize": maximize,
+        "random_seed": random_source(random_seed),
+        "dtype": dtype,
+        "population_size": population_size,
+    }
     parts = [
         _optimizer_of(block, code, _eigenpairs(block.axes, hessian, label), common)
         for block in blocks

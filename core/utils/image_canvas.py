@@ -102,6 +102,22 @@ def resize_and_pad_tsr(
         )
     if tuple(images.shape[-2:]) == tuple(canvas_size):
         return images.clone()
+    return place_on_canvas(images, size, offset, canvas_size, scale)
+
+
+def place_on_canvas(
+    images: Tensor,
+    size: tuple[int, int],
+    offset: tuple[int, int],
+    canvas_size: tuple[int, int],
+    scale: float = 1.0,
+) -> Tensor:
+    """Resize images (n, channels, height, width), of whatever size, and put each on the canvas.
+
+    Arguments as for `resize_and_pad_tsr`, whose result this is for images of another size than the
+    canvas's.
+    """
+    _require_inside(size, offset, canvas_size)
     resized = functional.interpolate(images, tuple(size), mode="bilinear", align_corners=True)
     below = canvas_size[0] - offset[0] - size[0]
     right = canvas_size[1] - offset[1] - size[1]
