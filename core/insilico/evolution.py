@@ -77,7 +77,8 @@ class Noise:
         if self.kind == "gaussian":
             return scores + self.scale * rng.standard_normal(scores.shape)
         if self.kind == "poisson":
-            return self.scale * rng.poisson(np.maximum(scores, 0) / self.scale)
+            events = rng.poisson(np.maximum(scores, 0) / self.scale)
+            return self.scale * events.astype(np.float64)
         return scores
 
 
