@@ -167,9 +167,10 @@ class BatchedCMAES:
     def _update_factor(self) -> None:
         """Make A the factor of ``(1 - c1) AᵀA + c1 pcᵀpc`` (Suttorp, Hansen & Igel 2009)."""
         c1, a = self.constants.c1, np.sqrt(1 - self.constants.c1)
-        v = self.pc[:, None] @ self.Ainv
+        pc = self.pc[:, None]
+        v = pc @ self.Ainv
         n = v.square().sum(dim=2, keepdim=True)
         q = torch.sqrt(1 + n * c1 / (1 - c1))
         # A ← a A + a/n (q-1) vᵀ pc;  A⁻¹ ← A⁻¹/a - 1/(a n) (1-1/q) A⁻¹ vᵀ v
-        self.A = a * self.A + (a / n * (q - 1)) * v.mT @ self.pc[:, None]
-        self.Ainv = self.Ainv / a - (1 / (a * n) * (1 - 1 / q)) * (self.Ainv @ v.mT) @ v
+        self.A.baddbmm_(a / n * (q - 1) * v.mT, pc, beta=a)
+        self.Ainv.baddbmm_((1 / q - 1) / (a * n) * (self.Ainv @ v.mT), v, beta=1 / a)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,9 +121,9 @@ def read_hessian(path: str | Path, dimension: int) -> NDArray[np.float64]:
     if not path.is_file():
         raise MissingDataError(f"there is no Hessian {path}; give the path of an .npz file.")
     try:
-        with np.load(path) as saved:
+        with path.open("rb") as file, np.load(file) as saved:
             values, vectors = saved["eigv_avg"], saved["eigvect_avg"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise MalformedDataError(
             f"{path} is not an average Hessian ({error}); it must hold eigv_avg and eigvect_avg."
         ) from error

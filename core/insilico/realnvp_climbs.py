@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -110,13 +111,13 @@ class Climbs:
             If the file is not one.
         """
         try:
-            with np.load(path) as saved:
+            with path.open("rb") as file, np.load(file) as saved:
                 seeds = tuple(saved["seeds"].tolist())
                 size = int(saved["dimension"]), int(saved["depth"])
                 cell = Cell(str(saved["optimizer"]), *size, seeds)
                 arrays = {name: saved[name] for name in ("reached", "reached_output", "top")}
                 return cls(cell, **arrays, score=saved["score"])
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise MalformedDataError(
                 f"{path} is not a finished cell ({error}); remove it and run again."
             ) from error

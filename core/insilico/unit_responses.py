@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -139,9 +140,9 @@ class ResponseFiles:
 
 def _read(path: Path, layer: str) -> NDArray[np.float32]:
     try:
-        with np.load(path) as saved:
+        with path.open("rb") as file, np.load(file) as saved:
             return saved[layer]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise MalformedDataError(
             f"{path} does not hold the responses of {layer} ({error}); remove it and run again."
         ) from error
