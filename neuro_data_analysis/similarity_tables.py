@@ -219,7 +219,7 @@ def prototype_similarities(
         columns |= _columns_of_network(
             network, prototypes, experiments, alternate, settings, progress
         )
-    return pd.DataFrame(columns, index=meta.index)
+    return pd.DataFrame(columns, index=meta.index).astype({"Expi_alt": "Int64"})
 
 
 def draw_alternates(meta: pd.DataFrame, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -126,6 +126,8 @@ def test_the_export_writes_both_tables_with_the_same_rows(population, prototypes
     ]  # fmt: skip
     assert table["Expi"].tolist() == meta["Expi"].tolist() == [3, 6, 7, 155]
     assert meta["valid"].tolist() == [True] * 4
+    assert table["Expi_alt"].isin([3, 6, 7, 155]).all()
+    assert table["Expi_alt"].dtype == int
     source = SourceData(tmp_path)
     pd.testing.assert_frame_equal(
         source.read("Fig3/similarity")[list(ACTIVATION_COLUMNS)],
