@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from core.table_registry import EXTENDED_4C_WINDOWS
 from neuro_data_analysis.evolution_population import Population, collect, success_rates
