@@ -442,3 +442,27 @@ def test_the_marker_tells_seed_and_size(tmp_path):
     simulate_tuning_sessions(tmp_path, seed=5, n_sessions=3)
     note = json.loads((tmp_path / SIMULATED_MARKER).read_text())
     assert note == {"simulated": True, "seed": 5, "n_sessions": 3}
+
+
+def test_success_is_computed_from_the_file_of_all_evolutions(tmp_path, rng):
+    """The evolution is found by its name; the thread in BigGAN rises, so the flag becomes true."""
+    record = published_session("Alfa-08092020-004")
+    levels = ([20] * 6, [20, 20, 24, 30, 40, 45])
+    psth = [[rng.normal(level, 3, (1, 15)) + np.zeros((200, 1)) for level in t] for t in levels]
+    evolved = {
+        "psth": psth,
+        "idx_seq": [[np.arange(1.0, 16.0)] * 6] * 2,
+        "space_names": ["fc6", "BigGAN"],
+        "pref_chan": np.array([57.0, 57.0]),
+        "unit_in_pref_chan": np.array([1.0, 1.0]),
+        "imgsize": np.array([3.0, 3.0]),
+        "imgpos": np.zeros((2, 2)),
+    }
+    meta = {"ephysFN": record.evolution_name, "expControlFN": "", "stimuli": "N:\\Stimuli"}
+    path = tmp_path / "Both_BigGAN_FC6_Evol_Stats_expsep.pkl"
+    path.write_bytes(pickle.dumps([{"evol": None}, {"evol": evolved, "meta": meta}]))
+    other = published_session("Alfa-01092020-004")
+    flagged = with_computed_success(tmp_path, [record, other])
+    assert record.success is False
+    assert flagged[0].success is True
+    assert flagged[1] == other
