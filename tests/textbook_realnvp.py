@@ -54,7 +54,7 @@ class TextbookRealNVP(nn.Module):
 
 def adam_run(network: TextbookRealNVP, start: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the point after 100 steps of `torch.optim.Adam`."""
-    x = nn.Parameter(torch.as_tensor(start))
+    x = nn.Parameter(torch.tensor(start))
     adam = torch.optim.Adam([x], lr=0.1)
     for _ in range(100):
         adam.zero_grad()
