@@ -1,18 +1,23 @@
-"""Writing files so that a reader never sees half of one, and naming them by content."""
+"""Writing files so that a reader never sees half of one, naming them by content, reading JSON."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
 from core.errors import CannotWriteError
 
 #: Files under this suffix are unfinished; no reader of this project ever opens one.
 UNFINISHED_SUFFIX = ".unfinished"
+
+#: No JSON file of this project comes near this.
+LARGEST_JSON_BYTES = 16 << 20
 
 
 @contextmanager
@@ -75,6 +80,28 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: str | os.PathLike[str], largest_bytes: int = LARGEST_JSON_BYTES) -> Any:
+    """Read a JSON file that may come from anywhere.
+
+    Raises
+    ------
+    ValueError
+        If it is too large or nested too deep, holds NaN, or is no JSON at all. The caller knows
+        what should have been there, and says so.
+    """
+    path = Path(path)
+    if (size := path.stat().st_size) > largest_bytes:
+        raise ValueError(f"{size} bytes; at most {largest_bytes} are read")
+    try:
+        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _cannot_write(path: Path, error: OSError) -> CannotWriteError:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from core.download import Progress, download
 from core.errors import MalformedDataError, MissingDataError
-from core.files import UNFINISHED_SUFFIX, atomic_write, sha256_of
+from core.files import UNFINISHED_SUFFIX, atomic_write, read_json, sha256_of
 from core.placement import FoundFile, Placed, choose_files, files_of, place, places
 from core.provenance import Provenance
 
@@ -205,7 +205,7 @@ def _read_page(url: str) -> Any:
         except MissingDataError as error:
             raise MissingDataError(f"{error} {_BY_HAND}") from error
         try:
-            return json.loads(page.read_bytes())
+            return read_json(page, LARGEST_PAGE_BYTES)
         except ValueError as error:
             raise MalformedDataError(f"{url} did not answer with JSON ({error}).") from error
 
@@ -297,12 +297,13 @@ def _read_lock(folder: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["files"]
+        entries = read_json(path)["files"]
         return {
             str(name): {"sha256": str(e["sha256"]), "size": int(e["size"])}
             for name, e in entries.items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise MalformedDataError(
-            f"{path} is not a lock file of this software ({error!r}); remove it and fetch again."
+            f"{path} is not a lock file of this software ({error!r:.200}); remove it and fetch "
+            "again."
         ) from error

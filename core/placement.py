@@ -21,10 +21,8 @@ from typing import BinaryIO
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError
 from core.files import atomic_write, sha256_of
 from core.provenance import Provenance, read_provenance, write_provenance
+from core.table_layouts import LARGEST_TABLE_BYTES
 from core.table_registry import TABLES
-
-#: No file of the source data comes near this; a larger one is a mistake or a bomb.
-LARGEST_FILE_BYTES = 512 << 20
 
 #: Bounds of an archive: all files together, number of entries, and how far it may have been packed.
 LARGEST_ARCHIVE_BYTES = 8 << 30
@@ -239,7 +237,7 @@ def _why_unsafe(entry: zipfile.ZipInfo) -> str | None:
         return "is a link or a special file"
     if entry.flag_bits & 1:
         return "is encrypted"
-    if entry.file_size > LARGEST_FILE_BYTES:
+    if entry.file_size > LARGEST_TABLE_BYTES:
         return f"would unpack to {entry.file_size} bytes"
     if entry.file_size > LARGEST_RATIO * max(entry.compress_size, 1):
         return f"is packed {entry.file_size // max(entry.compress_size, 1)} times, as bombs are"
@@ -269,7 +267,7 @@ def _folder_names(path: str, figure: str) -> bool:
 
 
 def _place_one(file: FoundFile, target: Path, force: bool, placed: Placed) -> None:
-    if file.size > LARGEST_FILE_BYTES:
+    if file.size > LARGEST_TABLE_BYTES:
         raise MalformedDataError(f"{file.path} has {file.size} bytes; no table is that large.")
     there = sha256_of(target) if target.is_file() else None
     with suppress(_NotNeededError), atomic_write(target) as unfinished:

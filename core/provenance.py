@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import MalformedDataError
-from core.files import atomic_write
+from core.files import atomic_write, read_json
 
 #: Written beside the tables of a figure by whatever made them.
 PROVENANCE_FILE = "provenance.json"
@@ -86,10 +86,13 @@ def read_provenance(folder: Path) -> Provenance:
     if not path.is_file():
         return Provenance("found")
     try:
-        return _from_note(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        note = read_json(path)
+        files = {name: _from_note(entry) for name, entry in note.get("files", {}).items()}
+        return replace(_from_note(note), files=files)
+    except (ValueError, KeyError, TypeError, AttributeError, MalformedDataError) as error:
         raise MalformedDataError(
-            f"{path} is not a note of origin ({error}); remove it or export the folder again."
+            f"{path} is not a note of origin ({error!s:.200}); remove it or export the folder "
+            "again."
         ) from error
 
 
@@ -107,5 +110,5 @@ def _note(provenance: Provenance) -> dict[str, Any]:
 
 
 def _from_note(note: Mapping[str, Any]) -> Provenance:
-    files = {name: _from_note(entry) for name, entry in note.get("files", {}).items()}
-    return Provenance(note["kind"], note["details"], files)
+    details = {name: str(value) for name, value in note["details"].items()}
+    return Provenance(note["kind"], details)

@@ -71,9 +71,9 @@ def load_pickle(path: str | os.PathLike[str]) -> Any:
         return content
     except RefusedError as refused:
         raise MalformedDataError(
-            f"{path} was refused: its pickle {refused}, which no table or array needs and which "
-            "could run code. Nothing was run. Use the CSV twin of the file, or get it again from "
-            "its source."
+            f"{path} was refused: its pickle {refused}, which no table or array needs. Such files "
+            "can run code or exhaust the memory; nothing was run. Use the CSV twin of the file, or "
+            "get it again from its source."
         ) from None
     except Exception as error:  # a broken pickle can raise anything while it is rebuilt
         raise MalformedDataError(

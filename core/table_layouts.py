@@ -6,11 +6,12 @@ numbers are written with all their digits.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from core.errors import MalformedDataError
-from core.files import atomic_write
+from core.files import atomic_write, read_json
 from core.safe_pickle import load_pickle
 
 #: Numbers are read with all their digits: what pandas does by itself from 3.1 on.
@@ -29,8 +30,15 @@ _EXACT_NUMBERS: dict[str, Any] = (
     else {}
 )
 
+#: Bounds of a file. No table comes near them; a larger file is a mistake, or meant to fill memory.
+LARGEST_TABLE_BYTES = 512 << 20
+LARGEST_TEXT_BYTES = 64 << 20
+LONGEST_HEADER_BYTES = 1 << 20
+
 #: Length of an axis: a number, or the name of a length that all tables of a figure share.
 Length = int | str
+
+_NAMES_SHOWN = 60
 
 #: Called with the name of a shared length and its value in a table.
 Bind = Callable[[str, int], None]
@@ -45,8 +53,10 @@ class Layout(ABC):
         Raises
         ------
         MalformedDataError
-            If it is not of this kind, or seems cut off.
+            If it is not of this kind, seems cut off, or is larger than any table.
         """
+        if (size := path.stat().st_size) > LARGEST_TABLE_BYTES:
+            raise MalformedDataError(f"{size} bytes; no table has more than {LARGEST_TABLE_BYTES}")
         return self._read(path)
 
     def write(self, path: Path, value: Any) -> None:
@@ -202,8 +212,10 @@ class Columns(Layout):
         if missing:
             raise MalformedDataError(
                 f"missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
-                f"found {', '.join(map(str, table.columns))}"
+                f"found {_listed(table.columns)}"
             )
+        if not table.columns.is_unique:
+            raise MalformedDataError("two columns have the same name")
 
     def _converted(self, column: pd.Series) -> pd.Series:
         name = str(column.name)
@@ -234,8 +246,8 @@ class JsonObject(Layout):
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, UnicodeDecodeError) as error:
+            return read_json(path)
+        except ValueError as error:
             raise MalformedDataError(f"not a JSON object ({error})") from error
 
     def _write(self, path: Path, value: Any) -> None:
@@ -272,7 +284,7 @@ class PickledDict(Layout):
             raise MalformedDataError(f"a {type(value).__name__}; expected a dictionary")
         for key, layout in self.parts.items():
             if key not in value:
-                raise MalformedDataError(f"key {key!r} is missing; found {', '.join(value)}")
+                raise MalformedDataError(f"key {key!r} is missing; found {_listed(value)}")
             if layout is not None:
                 layout.check(value[key], bind)
 
@@ -314,8 +326,13 @@ class PickledTable(Layout):
 
 def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
     with path.open("rb") as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(max(file.tell() - 1, 0))
+        if len(file.readline(LONGEST_HEADER_BYTES)) == LONGEST_HEADER_BYTES:
+            raise MalformedDataError(f"the first line has more than {LONGEST_HEADER_BYTES} bytes")
+        if (size := file.seek(0, os.SEEK_END)) > LARGEST_TEXT_BYTES:
+            raise MalformedDataError(
+                f"{size} bytes; no CSV table has more than {LARGEST_TEXT_BYTES}"
+            )
+        file.seek(max(size - 1, 0))
         if file.read() != b"\n":
             raise MalformedDataError("the last line does not end; the file is empty or cut off")
     try:
@@ -332,6 +349,11 @@ def _as_flags(column: pd.Series) -> pd.Series:
             f"column {column.name!r} holds {column[unknown].iloc[0]!r}; expected 0/1 or True/False"
         )
     return texts == "1"
+
+
+def _listed(names: Iterable[Any]) -> str:
+    shown = [str(name) for name in itertools.islice(names, _NAMES_SHOWN + 1)]
+    return ", ".join(shown[:_NAMES_SHOWN]) + (", …" if len(shown) > _NAMES_SHOWN else "")
 
 
 def _first_text(column: pd.Series) -> str:
