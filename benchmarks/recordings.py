@@ -35,8 +35,8 @@ from neuro_data_analysis.evolution_stats import (
 )
 from neuro_data_analysis.neural_data_lib import MAT_FILE, Experiment, load_neural_data
 from neuro_data_analysis.neural_data_utils import AREAS
-from neuro_data_analysis.simulated_population import EXAMPLE_EXPI
 from neuro_data_analysis.simulated_recordings import DEFAULT_SEED, simulate_matroot
+from neuro_data_analysis.simulation_assumptions import EXAMPLE_EXPI
 from tests.published_population import (
     PUBLISHED_4A,
     PUBLISHED_4B,

@@ -16,7 +16,8 @@ from scipy.ndimage import convolve1d
 
 from neuro_data_analysis.evolution_stats import EVOKED_MS
 from neuro_data_analysis.recorded_values import N_THREADS, PSTH_MS
-from neuro_data_analysis.simulated_population import IMAGE_CV, ExperimentPlan
+from neuro_data_analysis.simulated_population import ExperimentPlan
+from neuro_data_analysis.simulation_assumptions import IMAGE_CV
 
 #: Kernel of the recorded spike densities: Gaussian, SD 2 ms, cut off at 6 ms, not renormalised.
 KERNEL_SD_MS = 2.0

@@ -1,8 +1,8 @@
 """The population of paired evolutions that the simulator gives spikes to.
 
-Names, channels and spaces are those of the 170 real experiments. What a site does is made up: how
-its response unfolds in time, which of its two threads climbs, how fast and how far. The numbers
-below are tuned so that the population passes for the published one (Figures 4, 5, Extended 4).
+Names, channels and spaces are those of the 170 real experiments. What a site does is drawn from
+`simulation_assumptions`: how its response unfolds in time, which of its two threads climbs, how
+fast and how far.
 """
 
 from __future__ import annotations
@@ -11,236 +11,53 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr
 from scipy.stats import beta
 
 from neuro_data_analysis.evolution_stats import EVOKED_MS, MIN_IMAGES_LAST_BLOCK, RISE_FRACTION
 from neuro_data_analysis.neural_data_utils import SHORT_BLOCKS
 from neuro_data_analysis.recorded_values import PSTH_MS
-
-#: Experiment of Figure 2, and the one that is made as long as the longest published session.
-EXAMPLE_EXPI = 155
-LONGEST_EXPI = 120
-
-#: Number of blocks where it is printed or follows from printed counts, and of the two V1 sessions
-#: of Figure 4C, whose curves are flat from block 22.
-KNOWN_BLOCKS = {
-    6: 38, 12: 33, 65: 41, LONGEST_EXPI: 56, 149: 35, EXAMPLE_EXPI: 23, 156: 31, 188: 23, 190: 22,
-}  # fmt: skip
-
-#: Length of the other sessions: mean and SD of a normal law, and its limits.
-SESSION_BLOCKS = (34.0, 8.0)
-SESSION_BLOCKS_LIMITS = (18, 54)
-SHORT_SESSION_BLOCKS = (7, SHORT_BLOCKS + 1)
-
-#: Images per block in (DeePSim first block, later blocks, BigGAN first block, later blocks).
-BLOCK_SIZES = ((30, 40, 30, 25), (30, 30, 30, 28), (31, 40, 34, 25))
-#: Which of them, where it is printed.
-KNOWN_BLOCK_SIZES = {6: 0, 12: 0, 65: 1, LONGEST_EXPI: 1, 149: 2, EXAMPLE_EXPI: 0, 156: 1}
-#: Chance that a repeated or lost presentation makes a block larger or smaller by one or two.
-ODD_BLOCK_CHANCE = 0.08
-
-#: Chances that a session ends in a block too small to count, and in another unfinished block.
-TINY_LAST_BLOCK_CHANCE = 0.25
-UNFINISHED_LAST_BLOCK_CHANCE = 0.35
-#: Last blocks that are fixed (printed for Expi 156; Expi 3 shows the smallest that can happen):
-#: images in DeePSim, in BigGAN.
-KNOWN_LAST_BLOCK = {3: (1, 4), LONGEST_EXPI: (30, 28), EXAMPLE_EXPI: (40, 25), 156: (12, 15)}
-
-#: Sessions too short to count besides one that does not count anyway (published counts).
-SHORT_SESSIONS = {"IT": 4, "V4": 3}
-#: The one that is short and excluded for its spaces as well.
-SHORT_AND_WRONG_SPACE = 8
-
-
-class Component(NamedTuple):
-    """One hump of a response: Gaussian onset times Gaussian offset, 1 in between.
-
-    Times in ms from image onset: when it has half come and half gone, and how sharply.
-    """
-
-    onset_ms: float
-    onset_sd_ms: float
-    offset_ms: float
-    offset_sd_ms: float
-
-    def at(self, time_ms: ArrayLike, delay_ms: float = 0.0) -> NDArray[np.float64]:
-        """Return the height of the hump at some times, when it comes later by `delay_ms`."""
-        time = np.asarray(time_ms, dtype=np.float64) - delay_ms
-        rising = ndtr((time - self.onset_ms) / self.onset_sd_ms)
-        return rising * ndtr((self.offset_ms - time) / self.offset_sd_ms)
-
-
-@dataclass(frozen=True)
-class AreaModel:
-    """How the sites of one area respond; pairs are (DeePSim, BigGAN).
-
-    Attributes
-    ----------
-    early, late : Component
-        The two humps of the response.
-    first_late_share, gained_late_share : pair of float
-        Share of the late hump in the evoked response of the first block, and in what climbing
-        threads gain.
-    climb_blocks : pair of float
-        Median time constant of the climb, blocks.
-    peak_rate : float
-        Median of the best response (50-200 ms) of the two threads, events/s.
-    spontaneous_share : float
-        Mean spontaneous rate as a share of the weaker response.
-    """
-
-    early: Component
-    late: Component
-    first_late_share: tuple[float, float]
-    gained_late_share: tuple[float, float]
-    climb_blocks: tuple[float, float]
-    peak_rate: float
-    spontaneous_share: float
-
-
-#: Humps fitted to the mean PSTHs of Figures 5A and 5C, shares to these and Extended Figure 4B.
-AREA_MODELS = {
-    "V1": AreaModel(
-        early=Component(57, 8, 119, 16),
-        late=Component(130, 14, 188, 32),
-        first_late_share=(0.37, 0.37),
-        gained_late_share=(0.26, 0.40),
-        climb_blocks=(3.8, 6.0),
-        peak_rate=240,
-        spontaneous_share=0.42,
-    ),
-    "V4": AreaModel(
-        early=Component(59, 7, 117, 18),
-        late=Component(119, 25, 185, 50),
-        first_late_share=(0.54, 0.56),
-        gained_late_share=(0.52, 0.68),
-        climb_blocks=(8.0, 13.0),
-        peak_rate=150,
-        spontaneous_share=0.38,
-    ),
-    "IT": AreaModel(
-        early=Component(60, 5, 125, 19),
-        late=Component(98, 16, 209, 14),
-        first_late_share=(0.77, 0.87),
-        gained_late_share=(0.60, 0.72),
-        climb_blocks=(22.0, 11.0),
-        peak_rate=140,
-        spontaneous_share=0.55,
-    ),
-}
-
-
-class Outcome(NamedTuple):
-    """How far the two threads of an experiment climb: ``"clear"``, ``"weak"`` or ``"none"``."""
-
-    deepsim: str
-    biggan: str
-
-
-#: How many valid experiments of each area end how. The sums are the published counts of success:
-#: clear = p < 0.01 (10/37/67 in DeePSim, 0/20/65 in BigGAN), weak = 0.01 ≤ p < 0.05.
-OUTCOMES = {
-    "V1": {Outcome("clear", "none"): 8, Outcome("clear", "weak"): 2},
-    "V4": {
-        Outcome("clear", "clear"): 20,
-        Outcome("clear", "weak"): 4,
-        Outcome("clear", "none"): 13,
-        Outcome("none", "none"): 1,
-    },
-    "IT": {
-        Outcome("clear", "clear"): 52,
-        Outcome("clear", "weak"): 2,
-        Outcome("weak", "clear"): 7,
-        Outcome("clear", "none"): 13,
-        Outcome("weak", "none"): 4,
-        Outcome("none", "clear"): 6,
-        Outcome("none", "weak"): 2,
-        Outcome("none", "none"): 20,
-    },
-}
-
-#: Outcomes that are printed for single experiments.
-KNOWN_OUTCOMES = {
-    3: Outcome("clear", "clear"),
-    5: Outcome("clear", "clear"),
-    6: Outcome("clear", "clear"),
-    7: Outcome("clear", "weak"),
-    149: Outcome("clear", "none"),
-    EXAMPLE_EXPI: Outcome("clear", "clear"),
-    186: Outcome("clear", "clear"),
-    187: Outcome("clear", "none"),
-    188: Outcome("clear", "weak"),
-    189: Outcome("clear", "none"),
-    190: Outcome("clear", "weak"),
-}
-
-
-class Levels(NamedTuple):
-    """Responses of one kind of experiment.
-
-    ``start`` is the mean first response of each thread (DeePSim, BigGAN) as a share of the site's
-    best one, ``concentration`` that of the beta law of the starts; ``log_ratio`` and its SD are
-    ln(DeePSim / BigGAN) of the last responses of threads that climb clearly.
-    """
-
-    start: tuple[float, float]
-    log_ratio: float
-    log_ratio_sd: float
-    concentration: float = 6.0
-
-
-#: Area → which threads climb (DeePSim, BigGAN) → levels, tuned to Figures 4B and 4C.
-LEVELS = {
-    "V1": {
-        (True, False): Levels((0.58, 0.74), 0.3, 0.20),
-        (True, True): Levels((0.73, 0.83), 0.3, 0.10, concentration=60.0),
-    },
-    "V4": {
-        (True, True): Levels((0.56, 0.65), 0.22, 0.22),
-        (True, False): Levels((0.54, 0.64), 0.3, 0.20),
-        (False, False): Levels((0.9, 0.9), 0.0, 0.0),
-    },
-    "IT": {
-        (True, True): Levels((0.54, 0.63), 0.10, 0.46),
-        (True, False): Levels((0.61, 0.72), -0.08, 0.25),
-        (False, True): Levels((0.50, 0.66), -0.3, 0.25),
-        (False, False): Levels((0.85, 0.90), 0.0, 0.0),
-    },
-}
-
-#: How much the first responses of the two threads correlate (Gaussian copula).
-START_CORRELATION = 0.8
-
-#: A thread that does not climb loses this share of its first response over the session, as sites
-#: adapt; it offsets that the best of many blocks is what the first two are compared with.
-ADAPTATION = 0.05
-
-#: t of the best against the first two blocks that a clear climb reaches at least, and that a weak
-#: one aims at, before the gain that comes from picking the best block.
-CLEAR_T = 4.2
-WEAK_T = 0.8
-
-#: Spreads from site to site: log (natural) time constants and peak rates, logit late shares.
-CLIMB_LOG_SD = 0.45
-PEAK_LOG_SD = 0.40
-PEAK_RATE_LIMITS = (45.0, 330.0)
-LATE_SHARE_LOGIT_SD = 0.45
-DELAY_SD_MS = 2.5
-SPONTANEOUS_CONCENTRATION = 10.0
-
-#: Variation from image to image, relative to the evoked response.
-IMAGE_CV = 0.12
-
-#: Expi 155 as Figure 2B shows it: peak rate, and first and last responses, events/s.
-EXAMPLE_RATES = ((134.0, 262.0), (203.0, 255.0))
-EXAMPLE_CLIMB_BLOCKS = (6.5, 4.5)
-EXAMPLE_SPONTANEOUS_RATE = 65.0
+from neuro_data_analysis.simulation_assumptions import (
+    ADAPTATION,
+    AREA_MODELS,
+    BLOCK_SIZES,
+    CLEAR_T,
+    CLIMB_LOG_SD,
+    DELAY_SD_MS,
+    EXAMPLE_CLIMB_BLOCKS,
+    EXAMPLE_EXPI,
+    EXAMPLE_RATES,
+    EXAMPLE_SPONTANEOUS_RATE,
+    IMAGE_CV,
+    KNOWN_BLOCK_SIZES,
+    KNOWN_BLOCKS,
+    KNOWN_LAST_BLOCK,
+    KNOWN_OUTCOMES,
+    LATE_SHARE_LOGIT_SD,
+    LEVELS,
+    ODD_BLOCK_CHANCE,
+    OUTCOMES,
+    PEAK_LOG_SD,
+    PEAK_RATE_LIMITS,
+    SESSION_BLOCKS,
+    SESSION_BLOCKS_LIMITS,
+    SHORT_AND_WRONG_SPACE,
+    SHORT_SESSION_BLOCKS,
+    SHORT_SESSIONS,
+    SPONTANEOUS_CONCENTRATION,
+    START_CORRELATION,
+    TINY_LAST_BLOCK_CHANCE,
+    UNFINISHED_LAST_BLOCK_CHANCE,
+    WEAK_T,
+    AreaModel,
+    Levels,
+    Outcome,
+)
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,11 @@ from neuro_data_analysis.simulated_experiment import (
     simulate_experiment,
 )
 from neuro_data_analysis.simulated_latent_codes import write_block_codes, write_merged_codes
-from neuro_data_analysis.simulated_population import (
+from neuro_data_analysis.simulated_population import ExperimentPlan, plan_population
+from neuro_data_analysis.simulation_assumptions import (
     EXAMPLE_EXPI,
     LONGEST_EXPI,
     SHORT_AND_WRONG_SPACE,
-    ExperimentPlan,
-    plan_population,
 )
 
 #: Seed of a simulation that no one chose: one whose population comes close to the published one.

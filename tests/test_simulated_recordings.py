@@ -33,17 +33,14 @@ from neuro_data_analysis.simulated_experiment import (
     simulate_experiment,
     spike_kernel,
 )
-from neuro_data_analysis.simulated_population import (
-    OUTCOMES,
-    listed_experiments,
-    plan_population,
-)
+from neuro_data_analysis.simulated_population import listed_experiments, plan_population
 from neuro_data_analysis.simulated_recordings import (
     DEFAULT_SEED,
     choose_experiments,
     simulate_matroot,
     truth_table,
 )
+from neuro_data_analysis.simulation_assumptions import OUTCOMES
 from tests.published_population import (
     PUBLISHED_4A,
     PUBLISHED_4C,
