@@ -118,7 +118,7 @@ def test_factor_times_inverse_is_the_identity_and_makes_the_covariance(rng):
 @pytest.mark.parametrize("n_rows", [1, 40])
 @pytest.mark.parametrize("rank", [0, 3, 40, 200])
 def test_products_in_blocks_equal_dense_products(rng, n_rows, rank):
-    """Blocks of columns, of whatever width, change nothing."""
+    """Cutting products into pieces changes nothing, nor does leaving them whole."""
     left, right = rng.standard_normal((2, rank, 500))
     matrix = DiagonalPlusOuter(rng.uniform(1, 2, 500), left, right, scale=0.7)
     rows = rng.standard_normal((n_rows, 500))

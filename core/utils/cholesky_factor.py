@@ -16,12 +16,15 @@ import numpy as np
 from core.utils.optimizer_arguments import FloatArray
 from core.utils.optimizer_state import array_entry
 
-#: Multiply-adds up to which OpenBLAS computes a product of matrices in one thread. For products
-#: as thin as ours waiting for other threads costs more than they save, much more on a busy machine.
+#: Multiply-adds up to which OpenBLAS computes a product of matrices in one thread.
 ONE_THREAD = 2**18
 
-#: With blocks of fewer rows reading the matrix again and again costs more than threads do.
-SMALLEST_BLOCK = 2
+#: Up to this rank products are cut into pieces of one thread each: waiting for other threads would
+#: cost more than they save, and ten times more on a machine that does other work.
+THIN_RANK = 128
+
+#: Outer products in one piece.
+STRIP = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,24 +61,20 @@ class DiagonalPlusOuter:
         return replace(self, scale=factor * self.scale)
 
     def __rmatmul__(self, rows: FloatArray) -> FloatArray:
+        diagonal, rank = self.scale * self.diagonal, self.rank
+        if rows.ndim == 1 or rank > THIN_RANK:
+            return rows * diagonal + (self.scale * (rows @ self.left.T)) @ self.right
         product = np.empty_like(rows)
-        diagonal = self.scale * self.diagonal
-        for block in self._blocks(rows):
+        height = max(ONE_THREAD // (len(diagonal) * min(max(rank, 1), STRIP)), 1)
+        for block in _cut(len(rows), height):
             np.multiply(rows[block], diagonal, out=product[block])
-            if self.rank:
-                weights = self.scale * (rows[block] @ self.left.T)
-                product[block] += weights @ self.right
+            for strip in _cut(rank, STRIP):
+                weights = self.scale * (rows[block] @ self.left[strip].T)
+                product[block] += weights @ self.right[strip]
         return product
 
     def __matmul__(self, column: FloatArray) -> FloatArray:
         return self.scale * (self.diagonal * column + (self.right @ column) @ self.left)
-
-    def _blocks(self, rows: FloatArray) -> list[slice]:
-        """Cut rows so that one thread multiplies a block, unless the blocks become too small."""
-        height = ONE_THREAD // (len(self.diagonal) * max(self.rank, 1))
-        if rows.ndim == 1 or height < SMALLEST_BLOCK:
-            return [slice(None)]
-        return [slice(start, start + height) for start in range(0, len(rows), height)]
 
     def dense(self) -> FloatArray:
         """Return the matrix as an array (k, k)."""
@@ -96,6 +95,10 @@ class DiagonalPlusOuter:
         left = np.vstack([self.left, column / scale])
         matrix = DiagonalPlusOuter(self.diagonal, left, np.vstack([self.right, row]), scale)
         return matrix.dense() if 2 * matrix.rank > len(self.diagonal) else matrix
+
+
+def _cut(length: int, step: int) -> list[slice]:
+    return [slice(start, start + step) for start in range(0, length, step)]
 
 
 Matrix = DiagonalPlusOuter | FloatArray
