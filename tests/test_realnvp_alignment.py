@@ -285,10 +285,10 @@ def test_the_number_of_processes_does_not_matter(small_grid, finished, tmp_path)
 
 
 def test_cells_are_not_overwritten_or_mixed_unasked(small_grid, finished):
-    with pytest.raises(UsageError, match="keep them with --resume"):
+    with pytest.raises(UsageError, match="go on with --resume"):
         run(small_grid, finished)
     other_seeds = grid(dimensions=(2,), depths=(0,), seeds=(1, 2))
-    with pytest.raises(UsageError, match="of the seeds 40, 41"):
+    with pytest.raises(UsageError, match="another experiment: seeds differ"):
         run(other_seeds, finished, resume=True)
 
 
@@ -338,7 +338,7 @@ def test_command_line(tmp_path, capsys):
     assert main([*job, "--optimizers", "Adam", "--seeds", "1", "2"]) == 0
     assert capsys.readouterr().out.count("FigureExt5C_Adam") == 2
     assert main(job) == 2
-    assert "keep them with --resume" in capsys.readouterr().err
+    assert "go on with --resume" in capsys.readouterr().err
     assert main([*job, "--jobs", "0"]) == 2
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])

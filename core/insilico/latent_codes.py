@@ -137,6 +137,12 @@ def read_hessian(path: str | Path, dimension: int) -> NDArray[np.float64]:
     return vectors.astype(np.float64)
 
 
+def is_of_untrained(path: str | Path) -> bool:
+    """Return whether the file of a Hessian says that it was computed with random weights."""
+    with Path(path).open("rb") as file, np.load(file) as saved:
+        return "untrained" in saved and bool(saved["untrained"])
+
+
 def features_of(
     codes: NDArray[np.floating], bases: Mapping[str, Basis]
 ) -> dict[str, NDArray[np.floating]]:

@@ -10,7 +10,6 @@ subspaces of DeePSim in which its images change most and least.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.errors import UsageError, exit_code_of
-from core.files import atomic_write, sha256_of
+from core.files import sha256_of
 from core.insilico.caffenet_layers import LAYER_INDEX, LAYERS
 from core.insilico.code_regression import Split, r2_by_unit
 from core.insilico.extended_figure5_tables import save_tables
@@ -33,9 +32,11 @@ from core.insilico.latent_codes import (
     Experiment,
     bases_of,
     features_of,
+    is_of_untrained,
     load_networks,
     sample_codes,
 )
+from core.insilico.result_folder import claim_folder
 from core.insilico.unit_responses import ResponseFiles
 from core.provenance import Provenance
 from core.source_data import Table
@@ -103,7 +104,7 @@ def run(
     generator, network = load_networks(experiment, device)
     codes = sample_codes(experiment, generator)
     files = ResponseFiles(Path(output) / "responses" / experiment.space)
-    _claim(files.folder, experiment, resume)
+    claim_folder(files.folder, asdict(experiment), resume)
     files.fill(codes, generator, network, LAYERS, batch_size)
     features = features_of(codes, bases)
     tables = []
@@ -114,6 +115,8 @@ def run(
         tables.append(layer_table(layer, units, responses[:, units], features, experiment.space))
     table = pd.concat(tables, ignore_index=True)
     trained = generator.trained and network.trained
+    if hessian is not None:
+        trained = trained and not is_of_untrained(hessian)
     origin = _origin(experiment, trained, hessian, units_per_layer)
     return save_tables(output, [Table(f"ExtendedFig5/linearity_{experiment.space}", table)], origin)
 
@@ -227,23 +230,6 @@ def _chosen_units(n_units: int, wanted: int | None, seed: int) -> NDArray[np.int
     if wanted is None or wanted >= n_units:
         return np.arange(n_units)
     return np.sort(np.random.default_rng(seed).choice(n_units, wanted, replace=False))
-
-
-def _claim(folder: Path, experiment: Experiment, resume: bool) -> None:
-    """Note what the responses in a folder are of; refuse a folder of another experiment."""
-    note, settings = folder / "experiment.json", asdict(experiment)
-    if note.is_file():
-        if not resume:
-            raise UsageError(
-                f"{folder} holds responses already; use them with --resume, or give another folder."
-            )
-        if json.loads(note.read_text(encoding="utf-8")) != settings:
-            raise UsageError(
-                f"{folder} holds the responses of another experiment (see {note.name} there); "
-                "give another folder."
-            )
-    with atomic_write(note) as unfinished:
-        unfinished.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 
 def _rounded(values: NDArray[np.float64]) -> list[float]:

@@ -25,6 +25,7 @@ import pandas as pd
 from core.errors import UsageError, exit_code_of
 from core.insilico.extended_figure5_tables import save_tables
 from core.insilico.realnvp_climbs import OPTIMIZERS, Cell, Climbs, cell_path, climb
+from core.insilico.result_folder import claim_folder
 from core.provenance import Provenance
 from core.source_data import Table
 from core.versions import software_versions
@@ -86,12 +87,12 @@ def run(
     Raises
     ------
     UsageError
-        If there are finished cells and `resume` is not set, or they are of other seeds.
+        If the folder holds cells and `resume` is not set, or they are of other seeds.
     CannotWriteError
         If the folder cannot be written.
     """
     folder = Path(output) / CELLS
-    _refuse_other_experiment(folder, cells[0].seeds, resume)
+    claim_folder(folder, {"seeds": cells[0].seeds}, resume)
     left = [cell for cell in cells if not cell_path(folder, cell).is_file()]
     if len(left) < len(cells):
         logger.info("%d of %d cells are finished already", len(cells) - len(left), len(cells))
@@ -172,21 +173,6 @@ def _climb_all(cells: Sequence[Cell], n_jobs: int) -> Iterator[Climbs]:
             yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _refuse_other_experiment(folder: Path, seeds: tuple[int, ...], resume: bool) -> None:
-    finished = sorted(folder.glob("*.npz"))
-    if finished and not resume:
-        raise UsageError(
-            f"{folder} holds {len(finished)} finished cells; keep them with --resume, or give "
-            "another folder."
-        )
-    for path in finished:
-        if (there := Climbs.load(path).cell.seeds) != seeds:
-            raise UsageError(
-                f"{path} is of the seeds {', '.join(map(str, there))}, not of "
-                f"{', '.join(map(str, seeds))}; give another folder."
-            )
 
 
 def _rows(climbs: Climbs) -> Iterator[dict[str, object]]:
