@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakMethod
 
 import torch
 from torch import nn
@@ -71,8 +72,11 @@ class _Fetcher:
             self._handles.pop(name).remove()
         device = store_device or self._store_device
 
+        store_if_alive = WeakMethod(store)  # the hook must not keep its fetcher alive
+
         def keep(value: Any) -> None:
-            store(name, own_tensors(value, keep_graph=ingraph, device=device))
+            if (alive := store_if_alive()) is not None:
+                alive(name, own_tensors(value, keep_graph=ingraph, device=device))
 
         # The input is taken before the layer runs, because an in-place layer overwrites it.
         self._handles[name] = (

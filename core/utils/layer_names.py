@@ -83,13 +83,8 @@ def find_layer(model: nn.Module, name: str) -> str:
     if name in paths:
         return paths[name]
     is_published = str(name).startswith(".")
-    raise UsageError(
-        choose_from(
-            name,
-            [known for known in paths if known.startswith(".") == is_published],
-            f"layer of {type(model).__name__}",
-        )
-    )
+    own_scheme_first = sorted(paths, key=lambda known: known.startswith(".") != is_published)
+    raise UsageError(choose_from(name, own_scheme_first, f"layer of {type(model).__name__}"))
 
 
 def trace_layers(model: nn.Module, *inputs: Tensor) -> list[LayerCall]:
