@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from core.errors import MalformedDataError, UsageError
+from core.insilico.evolution_settings import Noise
 from core.utils.ask_tell import AskTellOptimizer
 from core.utils.batching import map_batches
 from core.utils.CNN_scorers import TorchScorer
@@ -48,38 +49,6 @@ class Field:
     def show(self, images: torch.Tensor) -> torch.Tensor:
         """Resize images (n, 3, height, width) to the field and put them on the canvas."""
         return place_on_canvas(images, self.size, self.offset, (self.canvas, self.canvas))
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Variability of a unit's response, as a neuron has it; the optimiser sees the noisy score.
-
-    Attributes
-    ----------
-    kind : {"none", "gaussian", "poisson"}
-    scale : float
-        Gaussian: standard deviation. Poisson: response of one event, so that the variance is
-        ``scale`` times the response.
-    """
-
-    kind: str = "none"
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("none", "gaussian", "poisson") or not self.scale > 0:
-            raise UsageError(
-                f"noise {self.kind!r} of scale {self.scale} was given; expected none, gaussian or "
-                "poisson, with a scale above 0."
-            )
-
-    def on(self, scores: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return what is measured of true responses; Poisson responses are cut at zero."""
-        if self.kind == "gaussian":
-            return scores + self.scale * rng.standard_normal(scores.shape)
-        if self.kind == "poisson":
-            events = rng.poisson(np.maximum(scores, 0) / self.scale)
-            return self.scale * events.astype(np.float64)
-        return scores
 
 
 @dataclass
@@ -201,7 +170,8 @@ class Evolution:
     Raises
     ------
     UsageError
-        If runs share a name or stand at different generations.
+        If there are no runs, two share a name, they stand at different generations, or their
+        images do not come to the same size.
 
     Examples
     --------
@@ -217,8 +187,13 @@ class Evolution:
         runs: Sequence[Run],
         batch_size: int = BATCH_SIZE,
     ) -> None:
-        if len({run.name for run in runs}) < len(runs):
-            raise UsageError(f"runs share a name: {', '.join(run.name for run in runs)}.")
+        if not runs or len({run.name for run in runs}) < len(runs):
+            raise UsageError(
+                f"runs {', '.join(run.name for run in runs) or '(none)'} were given; give at least "
+                "one, each under a name of its own."
+            )
+        if len({run.place.canvas if run.place else None for run in runs}) > 1:
+            raise UsageError("the runs show images on canvases of different sizes; run them apart.")
         self._generator, self._scorer, self.runs = generator, scorer, tuple(runs)
         self._batch_size = batch_size
         self._require_together()
@@ -226,7 +201,7 @@ class Evolution:
     @property
     def generation(self) -> int:
         """Generations that have been scored."""
-        return self.runs[0].generation if self.runs else 0
+        return self.runs[0].generation
 
     def advance(self) -> None:
         """Score one generation of every run, and let their optimisers choose the next."""

@@ -1,105 +1,98 @@
-"""The files of an evolution: those of the published runs, and the checkpoint of a batch."""
+"""Write the files of an evolution: those of the published runs, and the checkpoint of a batch."""
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib import pyplot as plt
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
-from core.errors import MalformedDataError
 from core.files import atomic_write
 from core.insilico.evolution import Evolution, Run
+from core.insilico.evolution_folders import archive_name
 from core.utils.GAN_utils import ImageGenerator
 from core.utils.optimizer_state import read_state, write_state
-from core.utils.plot_utils import save_imgrid
+from core.utils.plot_utils import to_imgrid
 from core.utils.trajectory_plot import visualize_trajectory
 
 #: Pictures in a row of the grid of each generation's best image, and of the last generation.
 BEST_PER_ROW, LAST_PER_ROW = 10, 7
 
+#: Pixels between the pictures of a grid.
+PADDING = 2
+
+#: Written on every picture that random weights have made.
+UNTRAINED_MARK = "UNTRAINED networks"
+
+#: Height of the strip for that mark, pixels.
+_STRIP = 14
+
 
 @dataclass(frozen=True)
-class EvolvedUnit:
-    """A unit that images are evolved for.
+class RunFiles:
+    """Where the files of a run go.
 
     Attributes
     ----------
-    net, layer : str
-    channel : int
-    centre : tuple of int
-        Row and column in a map; empty in a flat layer.
-    in_field : bool
-        Whether images are shown in its receptive field.
+    folder : pathlib.Path
+        Of the unit.
+    label : str
+        See `core.insilico.evolution_folders.run_label`.
+    number : int
+        Five digits that tell runs of a unit apart.
     """
 
-    net: str
-    layer: str
-    channel: int
-    centre: tuple[int, ...]
-    in_field: bool
+    folder: Path
+    label: str
+    number: int
 
     @property
-    def index(self) -> int | tuple[int, ...]:
-        """How `TorchScorer` names it."""
-        return (self.channel, *self.centre) if self.centre else self.channel
+    def archive(self) -> Path:
+        """The file of scores and codes; it is written last, so that it marks a finished run."""
+        return self.folder / archive_name(self.label, self.number)
 
-    @property
-    def folder(self) -> str:
-        """Name of its folder, as published: ``net_layer_channel[_row_column][_RFrsz]``."""
-        parts = [self.net, self.layer, *map(str, (self.channel, *self.centre))]
-        return "_".join([*parts, "RFrsz"] if self.in_field else parts)
-
-
-def run_label(label: str, generator: str) -> str:
-    """Return the label of file names: that of the optimiser, with ``_fc6`` in DeePSim."""
-    return f"{label}_fc6" if generator == "fc6" else label
+    def picture(self, kind: str, score: float | None = None) -> Path:
+        """Return the path of a picture: besteachgen, lastgen or traj."""
+        ending = "" if score is None else f"_score{score:.1f}"
+        return self.folder / f"{kind}{self.label}_{self.number:05d}{ending}.jpg"
 
 
-def write_run(
-    folder: Path,
-    run: Run,
-    generator: ImageGenerator,
-    label: str,
-    number: int,
-    untrained: bool,
-) -> None:
+def write_run(files: RunFiles, run: Run, generator: ImageGenerator, untrained: bool) -> None:
     """Write what the published runs left of one run; finished files are replaced.
 
     Parameters
     ----------
-    folder : pathlib.Path
-        Of the unit.
+    files : RunFiles
+        Where to.
     run : Run
         After its last generation.
     generator : ImageGenerator
         Makes its pictures.
-    label : str
-        See `run_label`.
-    number : int
-        Five digits that tell runs apart.
     untrained : bool
-        Said on the trajectory and in the archive.
+        Said on the pictures and in the archive.
+
+    Raises
+    ------
+    CannotWriteError
+        If a file cannot be written.
     """
-    tag = f"{label}_{number:05d}"
     scores, generations = scores_of(run)
-    last_score = f"{run.scores[-1].mean():.1f}"
-    _save(folder / f"init_code_{number:05d}.npy", run.best_codes[0][np.newaxis])
+    last = float(run.scores[-1].mean())
+    _write_array(files.folder / f"init_code_{files.number:05d}.npy", run.best_codes[0][np.newaxis])
     best = generator.visualize_batch(np.stack(run.best_codes))
-    save_imgrid(best, folder / f"besteachgen{tag}.jpg", nrow=BEST_PER_ROW, padding=2)
-    last = generator.visualize_batch(run.codes[-1])
-    save_imgrid(last, folder / f"lastgen{tag}_score{last_score}.jpg", nrow=LAST_PER_ROW, padding=2)
-    title = f"{folder.name}\n{label} {number:05d}{' UNTRAINED networks' if untrained else ''}"
-    figure = visualize_trajectory(scores, generations, title_str=title)
-    with atomic_write(folder / f"traj{tag}_score{last_score}.jpg") as unfinished:
-        figure.savefig(unfinished, format="jpg", bbox_inches="tight")
-    plt.close(figure)
-    _save_archive(
-        folder / f"scores{tag}.npz",
+    _write_grid(files.picture("besteachgen"), best, BEST_PER_ROW, untrained)
+    images = generator.visualize_batch(run.codes[-1])
+    _write_grid(files.picture("lastgen", last), images, LAST_PER_ROW, untrained)
+    mark = f"  {UNTRAINED_MARK}" if untrained else ""
+    title = f"{files.folder.name}\n{files.label} {files.number:05d}{mark}"
+    _write_trajectory(files.picture("traj", last), scores, generations, title)
+    _write_archive(
+        files.archive,
         {
             "generations": generations,
             "scores_all": scores,
@@ -111,7 +104,7 @@ def write_run(
 
 
 def scores_of(run: Run) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Return all scores of a run and their generations, from 0."""
+    """Return all scores that the optimiser was told, and their generations, from 0."""
     sizes = [len(scores) for scores in run.scores]
     return np.concatenate(run.scores), np.repeat(np.arange(len(sizes)), sizes)
 
@@ -128,26 +121,11 @@ def load_checkpoint(path: Path, evolution: Evolution) -> None:
     ------
     MalformedDataError
         If the file is damaged, or of other runs.
+    UsageError
+        If it was made with other settings, such as another Hessian.
     """
     if path.is_file():
         evolution.load_state_dict(read_state(path))
-
-
-def read_run(path: Path) -> dict[str, NDArray[Any]]:
-    """Read ``scores….npz`` of a run, ours or a published one.
-
-    Raises
-    ------
-    MalformedDataError
-        If it holds no scores and generations.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as saved:
-            return {"scores_all": saved["scores_all"], "generations": saved["generations"]}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise MalformedDataError(
-            f"{path} does not hold the scores and generations of an evolution ({error})."
-        ) from error
 
 
 def _codes(run: Run) -> NDArray[np.float32]:
@@ -155,11 +133,38 @@ def _codes(run: Run) -> NDArray[np.float32]:
     return codes[-run.codes_kept :] if run.codes_kept else codes
 
 
-def _save(path: Path, array: NDArray[Any]) -> None:
+def _write_grid(path: Path, images: torch.Tensor, per_row: int, untrained: bool) -> None:
+    picture = to_imgrid(images, nrow=per_row, padding=PADDING)
+    if untrained:
+        picture = _marked(picture)
+    with atomic_write(path) as unfinished:
+        picture.save(unfinished, format="JPEG")
+
+
+def _marked(picture: Image.Image) -> Image.Image:
+    """Add a strip with the mark of untrained networks below a picture."""
+    marked = Image.new("RGB", (picture.width, picture.height + _STRIP))
+    marked.paste(picture)
+    ImageDraw.Draw(marked).text((PADDING, picture.height + 1), UNTRAINED_MARK, fill="white")
+    return marked
+
+
+def _write_trajectory(
+    path: Path, scores: NDArray[np.float64], generations: NDArray[np.intp], title: str
+) -> None:
+    figure = visualize_trajectory(scores, generations, title_str=title)
+    try:
+        with atomic_write(path) as unfinished:
+            figure.savefig(unfinished, format="jpg", bbox_inches="tight")
+    finally:
+        plt.close(figure)
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> None:
     with atomic_write(path) as unfinished, unfinished.open("wb") as file:
         np.save(file, array)
 
 
-def _save_archive(path: Path, arrays: dict[str, Any]) -> None:
+def _write_archive(path: Path, arrays: dict[str, Any]) -> None:
     with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)

@@ -11,111 +11,48 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import truncnorm
 from tqdm import tqdm
 
-from core.errors import UsageError, choose_from, exit_code_of
-from core.insilico.evolution import BATCH_SIZE, LAST_CODES, Evolution, Field, Noise, Run
-from core.insilico.evolution_files import (
-    EvolvedUnit,
-    load_checkpoint,
-    run_label,
-    save_checkpoint,
-    write_run,
+from core.errors import UsageError, UserError, exit_code_of
+from core.insilico.evolution import BATCH_SIZE, LAST_CODES, Evolution, Field, Run
+from core.insilico.evolution_files import RunFiles, load_checkpoint, save_checkpoint, write_run
+from core.insilico.evolution_folders import EvolvedUnit, run_label
+from core.insilico.evolution_settings import (
+    GENERATORS,
+    NOISES,
+    PLACEMENTS,
+    EvolutionSettings,
+    Noise,
 )
-from core.insilico.result_folder import claim_folder
+from core.insilico.result_folder import claim_folder, require_own_folder
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upconvGAN
 from core.utils.grad_RF_estim import grad_RF_estimate
-from core.utils.Optimizers import label2optimizer, optimizer_labels
+from core.utils.Optimizers import CODE_LENGTH, AskTellOptimizer, label2optimizer
 from core.utils.rf_maps import gradmap2RF_square
 
-logger = logging.getLogger(__name__)
-
-#: The two threads, as the published files call them.
-GENERATORS = ("fc6", "BigGAN")
-
-#: What is asked of a receptive field: none (whole input), the field, or the published placement,
-#: whose canvas had the generator's size and which took (x, y) for (row, column).
-PLACEMENTS = ("whole", "field", "published")
-
-#: Side of the network's input and of the generators' images, pixels.
-INPUT_PIXELS, IMAGE_PIXELS = 227, 256
+#: Side of the network's input, pixels.
+INPUT_PIXELS = 227
 
 #: Receptive fields: random images, and the least gradient that counts (absolute, relative).
 FIELD_IMAGES, FIELD_ABSOLUTE, FIELD_RELATIVE = 30, 1e-8, 0.01
 
-#: Initial noise of BigGAN: a normal distribution cut at two standard deviations, times this.
-INITIAL_TRUNCATION = 0.7
+#: Initial noise of BigGAN: normal numbers cut at two standard deviations, times this; 128 of them.
+INITIAL_TRUNCATION, NOISE_LENGTH = 0.7, 128
 
+#: Numbers of five digits, which tell runs of a unit apart in file names.
+NUMBERS = 100_000
 
-@dataclass(frozen=True)
-class EvolutionSettings:
-    """All that decides a paired evolution.
-
-    Attributes
-    ----------
-    net, layer : str
-        Network and layer, as `TorchScorer` knows them.
-    channels : tuple of int
-        (first, last + 1) channel, one unit each: the centre of a map.
-    generators : tuple of str
-        Of `GENERATORS`.
-    labels : tuple of str
-        Optimisers, of `core.utils.Optimizers.optimizer_labels`; a generator runs those it knows.
-    steps, repetitions : int
-        Generations of a run; runs of each unit, each from a first code of its own.
-    placement : str
-        Of `PLACEMENTS`.
-    noise : Noise
-        On the scores.
-    population : int or None
-        Codes per generation; by default the published number.
-    untrained : bool
-        Whether network and generators have random weights.
-    biggan : str
-        Version of BigGAN.
-    seed : int
-        Of everything random.
-    """
-
-    net: str
-    layer: str
-    channels: tuple[int, int]
-    generators: tuple[str, ...] = GENERATORS
-    labels: tuple[str, ...] = ("CholCMA",)
-    steps: int = 100
-    repetitions: int = 2
-    placement: str = "whole"
-    noise: Noise = field(default_factory=Noise)
-    population: int | None = None
-    untrained: bool = False
-    biggan: str = "biggan-deep-256"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        first, stop = self.channels
-        if not 0 <= first < stop:
-            raise UsageError(f"channels {first} to {stop - 1} were asked for; give A B with A < B.")
-        if self.placement not in PLACEMENTS:
-            raise UsageError(choose_from(self.placement, PLACEMENTS, "placement"))
-        if min(self.steps, self.repetitions) < 1:
-            raise UsageError(
-                f"{self.steps} steps and {self.repetitions} repetitions; give 1 or more."
-            )
-        for generator in self.generators:
-            if generator not in GENERATORS:
-                raise UsageError(choose_from(generator, GENERATORS, "generator"))
-        known = {label for generator in self.generators for label in optimizer_labels(generator)}
-        for label in self.labels:
-            if label not in known:
-                raise UsageError(choose_from(label, sorted(known), "optimiser label"))
+#: What random numbers are for, in the seeds of `EvolutionSettings.entropy`.
+_FIELD, _NUMBER, _FIRST_CODE, _SEARCH, _NOISE = range(5)
 
 
 @dataclass(frozen=True)
@@ -196,25 +133,82 @@ def evolve_pairs(
         If the folder cannot be written; what was there is intact.
     """
     root = Path(folder)
-    claim_folder(root, asdict(settings), resume)
+    require_own_folder(root, asdict(settings), resume)
     networks = networks or load_networks(settings, device)
     units = list(_units(settings, networks.scorer))
-    fields = {unit: _field(settings, networks.scorer, unit) for unit in units}
+    boxes = [_receptive_field(settings, networks.scorer, unit) for unit in units]
     networks.scorer.set_units(settings.layer, [unit.index for unit in units])
-    for name, generator in networks.generators.items():
-        evolution = Evolution(
-            generator,
-            networks.scorer,
-            list(_runs(settings, name, generator, units, fields, (hessians or {}).get(name))),
-            batch_size,
-        )
-        checkpoint = root / f".{name}.checkpoint.npz"
-        load_checkpoint(checkpoint, evolution)
-        for _ in progress(range(evolution.generation, settings.steps)):
-            evolution.advance()
-            save_checkpoint(checkpoint, evolution)
-        _write_results(settings, root, name, generator, units, evolution)
+    batches = [
+        _Batch.of(settings, root, name, networks, units, boxes, hessians or {}, batch_size)
+        for name in settings.generators
+    ]
+    claim_folder(root, asdict(settings), resume)
+    for batch in batches:
+        batch.run(settings.steps, progress)
     return [root / unit.folder for unit in units]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """All runs in one generator, which evolve together, and where their files go."""
+
+    evolution: Evolution
+    files: tuple[RunFiles, ...]
+    generator: ImageGenerator
+    untrained: bool
+    checkpoint: Path
+
+    @classmethod
+    def of(
+        cls,
+        settings: EvolutionSettings,
+        root: Path,
+        name: str,
+        networks: Networks,
+        units: list[EvolvedUnit],
+        boxes: list[Box | None],
+        hessians: dict[str, str],
+        batch_size: int,
+    ) -> _Batch:
+        generator = networks.generators[name]
+        runs, files = [], []
+        for position, (unit, box) in enumerate(zip(units, boxes, strict=True)):
+            place = _place(settings, box, generator, networks.scorer)
+            for label, repetition, number in _planned(settings, name, unit):
+                optimizer = _optimizer(settings, name, unit, label, repetition, hessians.get(name))
+                runs.append(
+                    Run(
+                        name=f"{unit.folder}/{label}/{repetition}",
+                        unit=position,
+                        optimizer=optimizer,
+                        noise=settings.noise,
+                        noise_seed=_seed(settings, name, unit, repetition, label, _NOISE),
+                        place=place,
+                        codes_kept=LAST_CODES if name == "fc6" else None,
+                    )
+                )
+                files.append(RunFiles(root / unit.folder, run_label(label, name), number))
+        random_weights = not generator.trained or networks.scorer.trained is False
+        return cls(
+            Evolution(generator, networks.scorer, runs, batch_size),
+            tuple(files),
+            generator,
+            settings.untrained or random_weights,
+            root / f".{name}.checkpoint.npz",
+        )
+
+    def run(self, steps: int, progress: Callable[[Iterable[int]], Iterable[int]]) -> None:
+        """Go on from the checkpoint, if there is one; write the files; remove the checkpoint."""
+        finished = all(files.archive.is_file() for files in self.files)
+        if finished and not self.checkpoint.is_file():
+            return
+        load_checkpoint(self.checkpoint, self.evolution)
+        for _ in progress(range(self.evolution.generation, steps)):
+            self.evolution.advance()
+            save_checkpoint(self.checkpoint, self.evolution)
+        for run, files in zip(self.evolution.runs, self.files, strict=True):
+            write_run(files, run, self.generator, self.untrained)
+        self.checkpoint.unlink()
 
 
 def _units(settings: EvolutionSettings, scorer: TorchScorer) -> Iterator[EvolvedUnit]:
@@ -229,7 +223,7 @@ def _units(settings: EvolutionSettings, scorer: TorchScorer) -> Iterator[Evolved
     if stop > shape[0]:
         raise UsageError(
             f"channels {first} to {stop - 1} were asked for; layer {settings.layer!r} has "
-            f"{shape[0]}."
+            f"{shape[0]}, numbered from 0."
         )
     for channel in range(first, stop):
         centre = (shape[1] // 2, shape[2] // 2) if len(shape) == 3 else ()
@@ -238,96 +232,120 @@ def _units(settings: EvolutionSettings, scorer: TorchScorer) -> Iterator[Evolved
         )
 
 
-def _field(settings: EvolutionSettings, scorer: TorchScorer, unit: EvolvedUnit) -> Field | None:
+@dataclass(frozen=True)
+class Box:
+    """A receptive field on the network's input, half-open, pixels."""
+
+    left: int
+    right: int
+    top: int
+    bottom: int
+
+
+def _receptive_field(
+    settings: EvolutionSettings, scorer: TorchScorer, unit: EvolvedUnit
+) -> Box | None:
     """Find the receptive field of a unit, square and inside the input."""
     if settings.placement == "whole":
         return None
-    rng = np.random.default_rng([settings.seed, unit.channel, 1])
-    index = unit.index if isinstance(unit.index, tuple) else (unit.index,)
-    gradients = grad_RF_estimate(
-        scorer.model,
-        settings.layer,
-        index,
-        input_size=(3, INPUT_PIXELS, INPUT_PIXELS),
-        reps=FIELD_IMAGES,
-        rng=rng,
-    )
-    (left, right), (top, bottom) = gradmap2RF_square(gradients, FIELD_ABSOLUTE, FIELD_RELATIVE)
-    if settings.placement == "published":
-        return Field((right - left, bottom - top), (left, top), IMAGE_PIXELS)
-    return Field((bottom - top, right - left), (top, left), INPUT_PIXELS)
-
-
-def _runs(
-    settings: EvolutionSettings,
-    generator_name: str,
-    generator: ImageGenerator,
-    units: list[EvolvedUnit],
-    fields: dict[EvolvedUnit, Field | None],
-    hessian: str | None,
-) -> Iterator[Run]:
-    labels = [label for label in settings.labels if label in optimizer_labels(generator_name)]
-    for position, unit in enumerate(units):
-        for repetition in range(settings.repetitions):
-            for number, label in enumerate(labels):
-                seed = [settings.seed, GENERATORS.index(generator_name), unit.channel, repetition]
-                yield Run(
-                    name=f"{unit.folder}/{label}/{repetition}",
-                    unit=position,
-                    optimizer=label2optimizer(
-                        label,
-                        initial_code(generator, np.random.default_rng(seed)),
-                        GAN=generator_name,
-                        hessian=hessian,
-                        random_seed=np.random.default_rng([*seed, number, 2]),
-                        dtype=np.float32,
-                        population_size=settings.population,
-                    ),
-                    noise=settings.noise,
-                    noise_seed=[*seed, number, 3],
-                    place=fields[unit],
-                    codes_kept=None if generator_name == "BigGAN" else LAST_CODES,
-                )
-
-
-def initial_code(generator: ImageGenerator, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw a first code: truncated noise and no class for BigGAN, normal numbers for DeePSim."""
-    if isinstance(generator, BigGAN_wrapper):
-        code = generator.sample_vector(1, class_id=0, noise_truncation=INITIAL_TRUNCATION, rng=rng)
-        code[:, generator.noise_len :] = 0
-    else:
-        code = generator.sample_vector(1, rng=rng)
-    return code[0].cpu().numpy().astype(np.float32)
-
-
-def _write_results(
-    settings: EvolutionSettings,
-    root: Path,
-    generator_name: str,
-    generator: ImageGenerator,
-    units: list[EvolvedUnit],
-    evolution: Evolution,
-) -> None:
-    numbers = {unit: _run_numbers(settings, unit) for unit in units}
-    for run in evolution.runs:
-        _, label, repetition = run.name.rsplit("/", 2)
-        unit = units[run.unit]
-        number = numbers[unit][generator_name][int(repetition)]
-        write_run(
-            root / unit.folder,
-            run,
-            generator,
-            run_label(label, generator_name),
-            number,
-            untrained=settings.untrained,
+    try:
+        gradients = grad_RF_estimate(
+            scorer.model,
+            settings.layer,
+            unit.index,
+            input_size=(3, scorer.imgpix, scorer.imgpix),
+            reps=FIELD_IMAGES,
+            rng=np.random.default_rng(settings.entropy(unit.channel, _FIELD)),
         )
+        (left, right), (top, bottom) = gradmap2RF_square(gradients, FIELD_ABSOLUTE, FIELD_RELATIVE)
+    except UserError as error:
+        raise UsageError(
+            f"channel {unit.channel} has no receptive field that can be found ({error}); leave it "
+            "out, or show images on the whole input."
+        ) from error
+    return Box(left, right, top, bottom)
 
 
-def _run_numbers(settings: EvolutionSettings, unit: EvolvedUnit) -> dict[str, list[int]]:
-    """Draw the five-digit numbers that tell runs apart in file names; no two are the same."""
-    rng = np.random.default_rng([settings.seed, unit.channel, 4])
-    drawn = rng.choice(100_000, (len(GENERATORS), settings.repetitions), replace=False)
-    return dict(zip(GENERATORS, drawn.tolist(), strict=True))
+def _place(
+    settings: EvolutionSettings, box: Box | None, generator: ImageGenerator, scorer: TorchScorer
+) -> Field | None:
+    """Turn a receptive field into the place of images on a canvas."""
+    if box is None:
+        return None
+    width, height = box.right - box.left, box.bottom - box.top
+    if settings.placement == "field":
+        return Field((height, width), (box.top, box.left), scorer.imgpix)
+    side = generator.visualize(np.zeros((1, generator.codelen), np.float32)).shape[-1]
+    if max(box.right, box.bottom) > side:
+        raise UsageError(
+            f"the published placement puts a receptive field of the {scorer.imgpix} pixels of the "
+            f"input on a canvas of the generator's {side}, where {box} does not lie; use "
+            'placement "field", or a generator of larger images.'
+        )
+    return Field((width, height), (box.left, box.top), side)
+
+
+def _planned(
+    settings: EvolutionSettings, generator: str, unit: EvolvedUnit
+) -> Iterator[tuple[str, int, int]]:
+    """Yield label, repetition and number of the runs of a unit in a generator."""
+    rng = np.random.default_rng(settings.entropy(unit.channel, _NUMBER))
+    numbers = rng.choice(NUMBERS, (len(GENERATORS), settings.repetitions), replace=False)
+    for repetition, number in enumerate(numbers[GENERATORS.index(generator)].tolist()):
+        for label in settings.labels_of(generator):
+            yield label, repetition, number
+
+
+def _seed(
+    settings: EvolutionSettings,
+    generator: str,
+    unit: EvolvedUnit,
+    repetition: int,
+    label: str,
+    purpose: int,
+) -> list[int]:
+    thread = GENERATORS.index(generator)
+    return [*settings.entropy(unit.channel, purpose, thread, repetition), *label.encode()]
+
+
+def _optimizer(
+    settings: EvolutionSettings,
+    generator: str,
+    unit: EvolvedUnit,
+    label: str,
+    repetition: int,
+    hessian: str | None,
+) -> AskTellOptimizer:
+    """Make the optimiser of a run; those of one repetition start from the same code."""
+    if label.startswith("HessCMA") and hessian is None:
+        raise UsageError(
+            f"optimiser {label!r} needs the average Hessian of {generator}; give "
+            f"--hessian-{generator} FILE (in Python hessians={{{generator!r}: FILE}})."
+        )
+    first, search = (
+        np.random.default_rng(_seed(settings, generator, unit, repetition, name, purpose))
+        for name, purpose in (("", _FIRST_CODE), (label, _SEARCH))
+    )
+    return label2optimizer(
+        label,
+        initial_code(generator, first),
+        GAN=generator,
+        hessian=hessian,
+        random_seed=search,
+        dtype=np.float32,
+        population_size=settings.population,
+    )
+
+
+def initial_code(generator: str, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Draw a first code: truncated noise and no class for BigGAN, normal numbers for DeePSim."""
+    if generator == "fc6":
+        return rng.standard_normal(CODE_LENGTH[generator], dtype=np.float32)
+    code = np.zeros(CODE_LENGTH[generator], np.float32)
+    code[:NOISE_LENGTH] = INITIAL_TRUNCATION * truncnorm.rvs(
+        -2, 2, size=NOISE_LENGTH, random_state=rng
+    )
+    return code
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -362,7 +380,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images fill the input, or the unit's receptive field (as it should be, or as the "
         "published runs did it); default: %(default)s",
     )
-    parser.add_argument("--noise", default="none", choices=("none", "gaussian", "poisson"))
+    parser.add_argument("--noise", default="none", choices=NOISES)
     parser.add_argument("--noise-scale", type=float, default=1.0, metavar="X")
     parser.add_argument("--population", type=int, metavar="N", help="default: as published")
     parser.add_argument("--untrained", action="store_true", help="random weights, marked as such")

@@ -28,36 +28,48 @@ def claim_folder(folder: str | Path, settings: Mapping[str, Any], resume: bool) 
 
     Raises
     ------
+    UsageError, MalformedDataError
+        As `require_own_folder`.
+    CannotWriteError
+        If the folder cannot be written.
+    """
+    require_own_folder(folder, settings, resume)
+    note = Path(folder) / NOTE_FILE
+    if not note.is_file():
+        with atomic_write(note) as unfinished:
+            unfinished.write_text(json.dumps(dict(settings), indent=1) + "\n", encoding="utf-8")
+
+
+def require_own_folder(folder: str | Path, settings: Mapping[str, Any], resume: bool) -> None:
+    """Refuse a folder of another experiment; write nothing.
+
+    Raises
+    ------
     UsageError
         If the folder holds results already and `resume` is false, or those of other settings.
     MalformedDataError
         If its note cannot be read.
-    CannotWriteError
-        If the folder cannot be written.
     """
     note = Path(folder) / NOTE_FILE
-    wanted = json.loads(json.dumps(dict(settings)))
-    if note.is_file():
-        found = _read(note)
-        if not resume:
-            raise UsageError(
-                f"{folder} holds results already; go on with --resume, or give another folder."
-            )
-        if found != wanted:
-            differing = sorted(k for k in found | wanted if found.get(k) != wanted.get(k))
-            raise UsageError(
-                f"{folder} holds the results of another experiment: {', '.join(differing)} "
-                "differ; give another folder."
-            )
+    if not note.is_file():
         return
-    with atomic_write(note) as unfinished:
-        unfinished.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+    found, wanted = _read(note), json.loads(json.dumps(dict(settings)))
+    differing = sorted(key for key in found | wanted if found.get(key, ...) != wanted.get(key, ...))
+    if differing:
+        raise UsageError(
+            f"{folder} holds the results of another experiment: {', '.join(differing)} differ; "
+            "give another folder."
+        )
+    if not resume:
+        raise UsageError(
+            f"{folder} holds results already; go on with --resume, or give another folder."
+        )
 
 
 def _read(note: Path) -> dict[str, Any]:
     try:
         found = json.loads(note.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise MalformedDataError(
             f"{note} cannot be read ({error}); give another folder."
         ) from error
