@@ -102,7 +102,7 @@ class SourceData:
             before.
         """
         spec = spec_of(key)
-        path = spec.path(self.folder, member)
+        path = spec.find(self.folder, member)
         if not path.is_file():
             raise MissingDataError(
                 f"{path} is missing ({spec.meaning}). Put the source data of {spec.figure} there, "
@@ -306,7 +306,7 @@ def check_folder(folder: str | Path, figures: Iterable[str] | None = None) -> It
     wanted = set(FIGURES if figures is None else figures)
     for spec in (spec for spec in TABLES.values() if spec.figure in wanted):
         for member in spec.members:
-            path = spec.path(source.folder, member)
+            path = spec.find(source.folder, member)
             try:
                 source.read(spec.key, **member)
                 yield TableStatus(spec, path, "present")

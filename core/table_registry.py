@@ -135,6 +135,8 @@ class TableSpec:
         The members of a family; a single table has one, without keys.
     optional : bool
         Whether every figure can be drawn without it.
+    also : str
+        Pattern of other names that the published file may have; empty where its name is known.
     """
 
     figure: str
@@ -145,6 +147,7 @@ class TableSpec:
     layout: Layout
     members: tuple[Mapping[str, Any], ...] = field(default=({},))
     optional: bool = False
+    also: str = ""
 
     @property
     def key(self) -> str:
@@ -158,6 +161,12 @@ class TableSpec:
                 choose_from(dict(member), map(dict, self.members), f"{self.key} table")
             )
         return folder / self.figure / self.file.format(**member)
+
+    def find(self, folder: Path, member: Mapping[str, Any]) -> Path:
+        """Return the file of a member: that of `path`, or the only one with another known name."""
+        path = self.path(folder, member)
+        others = [] if path.is_file() or not self.also else list(path.parent.glob(self.also))
+        return others[0] if len(others) == 1 else path
 
 
 def _members(**axes: Iterable[Any]) -> tuple[dict[str, Any], ...]:
@@ -364,6 +373,7 @@ _EXT5 = (
             f"FigureExt{panel}_{space}_latent_code_linearity_results.csv",
             f"how well the {space} code predicts each unit of CaffeNet by ridge regression",
             "R², 1", _linearity(space),
+            also=f"FigureExt{panel}_*.csv",  # the published name beyond this is not known
         )
         for panel, space in (("6D", "BigGAN"), ("6E", "DeePSim"))
     ),

@@ -125,13 +125,13 @@ def _chosen(results: Folders) -> Iterator[tuple[TableSpec, Path]]:
     """Yield the tables that there are, each with the folder to take it from."""
     specs = [spec for spec in TABLES.values() if spec.figure == FIGURE]
     for folder in results:
-        if not any(spec.path(Path(folder), {}).is_file() for spec in specs):
+        if not any(spec.find(Path(folder), {}).is_file() for spec in specs):
             raise MissingDataError(
                 f"{folder} holds no table of Extended Figure 5; give the output folder of a "
                 "finished run of core.insilico."
             )
     for spec in specs:
-        folders = [Path(f) for f in (*results, PACKAGED) if spec.path(Path(f), {}).is_file()]
+        folders = [Path(f) for f in (*results, PACKAGED) if spec.find(Path(f), {}).is_file()]
         if folders:
             yield spec, folders[0]
 
