@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from core.errors import MalformedDataError, MissingDataError, UserError, exit_code_of
-from core.files import atomic_write
+from core.files import atomic_write, read_json
 from core.provenance import Provenance
 from core.published import Statistic, compare
 from core.source_data import DEFAULT_FOLDER, SourceData
@@ -345,8 +345,8 @@ def _write_json(script: FigureScript, entries: dict[str, Any], job: PrintJob) ->
 
 def _earlier_panels(path: Path) -> dict[str, Any]:
     """Return the panels that an earlier run left; none where its file cannot be read."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        return json.loads(path.read_text(encoding="utf-8"))["panels"]
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return dict(read_json(path)["panels"])
     return {}
 
 

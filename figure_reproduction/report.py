@@ -10,14 +10,23 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
+from core.errors import MalformedDataError
 from core.files import atomic_write
 from core.provenance import KINDS
-from figure_reproduction.verification import is_compared, read_figure, unanswered
+from figure_reproduction.verification import is_compared, read_figure, unanswered, verify
 
 PAGE = "index.html"
 
 #: Formats that a browser shows inside a page, in order of preference.
 _SHOWN_FORMATS = (".png", ".svg")
+
+#: What a figure script calls its files; anything else in its JSON does not become a link.
+_PICTURE_FILE = re.compile(r"[\w-]+\.(png|pdf|svg)")
+
+#: Height of a picture on the page, in CSS pixels; a click shows it in full size.
+_THUMBNAIL_HEIGHT = 416
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _PAPER = {
     "title": "Neuronal tuning aligns dynamically with object and texture manifolds across the "
@@ -55,7 +64,7 @@ def write_report(folder: Path) -> Path:
     )
     environment.filters["shown_value"] = shown_value
     paths = _in_order(folder.glob("Figure*[0-9].json"))
-    figures = [_with_view(read_figure(path), path) for path in paths]
+    figures = [_figure_view(path) for path in paths]
     page = environment.get_template("report.html").render(
         paper=_PAPER,
         figures=figures,
@@ -64,6 +73,10 @@ def write_report(folder: Path) -> Path:
             panel["provenance"]["kind"] for figure in figures for panel in figure["panels"].values()
         ),
         verdicts=count_verdicts(figures),
+        discrepancies=verify(folder).discrepancies,
+        anchors={
+            name: f"{figure['figure']}-{name}" for figure in figures for name in figure["panels"]
+        },
     )
     with atomic_write(folder / PAGE) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
@@ -100,18 +113,42 @@ def _in_order(paths: Iterator[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: ("Ext" in path.stem, int(re.sub(r"\D", "", path.stem))))
 
 
-def _with_view(figure: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Add what the page shows of each panel."""
+def _figure_view(path: Path) -> dict[str, Any]:
+    """Return a figure with what the page shows of each panel."""
+    figure = read_figure(path)
+    number = re.sub(r"\D", "", path.stem)
     for name, panel in figure["panels"].items():
         panel["shown"] = [
-            _shown_picture(picture, files) for picture, files in panel["pictures"].items()
+            _picture_view(picture, files, path) for picture, files in panel["pictures"].items()
         ]
         panel["mark"] = KINDS[panel["provenance"]["kind"]][0]
         panel["compared"] = is_compared(panel)
         panel["not_computed"] = unanswered(name, panel) if panel["compared"] else []
-    return figure | {"json": path.name}
+    title = f"Extended Data Figure {number}" if "Ext" in path.stem else f"Figure {number}"
+    return figure | {"json": path.name, "figure": path.stem, "called": title}
 
 
-def _shown_picture(name: str, files: list[str]) -> dict[str, Any]:
-    shown = [f for kind in _SHOWN_FORMATS for f in files if f.endswith(kind)]
-    return {"name": name, "image": shown[0] if shown else None, "files": files}
+def _picture_view(name: str, files: list[str], told_by: Path) -> dict[str, Any]:
+    """Return the files of a picture that are there, and the one that the page shows."""
+    if odd := [file for file in files if not _PICTURE_FILE.fullmatch(file)]:
+        raise MalformedDataError(
+            f"{told_by} tells of a picture {odd[0]!r:.80}, which no figure script writes; remove "
+            "it and run again."
+        )
+    folder = told_by.parent
+    there = [file for file in files if (folder / file).is_file()]
+    shown = [file for kind in _SHOWN_FORMATS for file in there if file.endswith(kind)]
+    image = shown[0] if shown else None
+    size = _thumbnail_size(folder / image) if image else None
+    return {"name": name, "image": image, "size": size, "files": there}
+
+
+def _thumbnail_size(path: Path) -> tuple[int, int] | None:
+    """Return width and height of a PNG on the page, so that it keeps its place while it loads."""
+    with path.open("rb") as file:
+        head = file.read(24)  # signature, length and name of the first chunk, width, height
+    if not head.startswith(_PNG_SIGNATURE) or len(head) < 24:
+        return None
+    width, height = (int.from_bytes(head[start : start + 4]) for start in (16, 20))
+    scale = min(1.0, _THUMBNAIL_HEIGHT / max(height, 1))
+    return round(width * scale), round(height * scale)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.errors import MalformedDataError
+from core.files import read_json
+from core.provenance import KINDS
 from core.published import Statistic, not_computed, published_values
 
 
@@ -70,15 +71,26 @@ def read_figure(path: Path) -> dict[str, Any]:
         If a figure script did not write it.
     """
     try:
-        figure = json.loads(path.read_text(encoding="utf-8"))
+        figure = read_json(path)
+        _ = figure["title"], figure["command"], figure["software"].items()
         for panel in figure["panels"].values():
-            _ = panel["caption"], panel["pictures"], panel["inputs"], panel["statistics"]
-            _ = panel["provenance"]["kind"], figure["software"], figure["command"]
+            _touch_panel(panel)
         return figure
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MalformedDataError(
-            f"{path} is not what a figure script writes ({error!r}); remove it and run again."
+            f"{path} is not what a figure script writes ({error!r:.200}); remove it and run again."
         ) from error
+
+
+def _touch_panel(panel: dict[str, Any]) -> None:
+    """Use everything that a page or a comparison uses of a panel; raise if it is not there."""
+    _ = panel["caption"], panel["inputs"].items(), panel["provenance"]["details"].items()
+    _ = KINDS[panel["provenance"]["kind"]]
+    _ = ["".join(files) for files in panel["pictures"].values()]
+    for s in panel["statistics"]:
+        _ = s["value"], hash((s["quantity"], s["area"], s["space"]))
+        if is_compared(panel):
+            _ = s["published"], "".join(s["verdict"])
 
 
 def is_compared(panel: dict[str, Any]) -> bool:
@@ -86,13 +98,25 @@ def is_compared(panel: dict[str, Any]) -> bool:
     return any("verdict" in statistic for statistic in panel["statistics"])
 
 
-def unanswered(name: str, panel: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    """List the published numbers of a panel that it does not tell: panel, quantity, area, space."""
+def unanswered(panels: Mapping[str, dict[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """List the published numbers of some panels that none of them tells.
+
+    Parameters
+    ----------
+    panels : mapping
+        Name → panel, all that were made of a figure.
+
+    Returns
+    -------
+    list of (panel, quantity, area, space)
+    """
+    compared = {name: panel for name, panel in panels.items() if is_compared(panel)}
     told = [
         (name, Statistic(s["quantity"], s["value"], s["area"], s["space"]))
+        for name, panel in compared.items()
         for s in panel["statistics"]
     ]
-    return list(not_computed([name], told))
+    return list(not_computed(compared, told))
 
 
 def verify(folder: Path) -> Verification:
@@ -114,19 +138,21 @@ def verify(folder: Path) -> Verification:
         for name, panel in read_figure(path)["panels"].items()
         if is_compared(panel)
     }
-    entries = [(name, s) for name, panel in compared.items() for s in panel["statistics"]]
-    differing = tuple(d for name, panel in compared.items() for d in _discrepancies(name, panel))
+    statistics = [(name, s) for name, panel in compared.items() for s in panel["statistics"]]
     return Verification(
-        n_equal=sum(statistic["verdict"] == "equal" for _, statistic in entries),
-        discrepancies=differing,
+        n_equal=sum(statistic["verdict"] == "equal" for _, statistic in statistics),
+        discrepancies=(*_differing(statistics), *_missing(compared)),
         panels=tuple(compared),
     )
 
 
-def _discrepancies(name: str, panel: dict[str, Any]) -> Iterator[Discrepancy]:
-    for s in panel["statistics"]:
+def _differing(statistics: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[Discrepancy]:
+    for name, s in statistics:
         if s["verdict"].startswith("differs"):
             found = f"computed {s['value']}, {s['verdict']}"
             yield Discrepancy(name, s["quantity"], s["area"], s["space"], s["published"], found)
-    for key in unanswered(name, panel):
+
+
+def _missing(panels: Mapping[str, dict[str, Any]]) -> Iterator[Discrepancy]:
+    for key in unanswered(panels):
         yield Discrepancy(*key, published=published_values()[key].value, found="not computed")
