@@ -48,23 +48,19 @@ def as_batch(images: Images) -> Tensor | Sequence[Any]:
     UsageError
         If there is no image, or one of another shape.
     """
-    if isinstance(images, Tensor):
-        return _checked(images if images.ndim == 4 else _channels_first(images)[None])
-    if isinstance(images, np.ndarray) and images.ndim == 4:
-        return _checked(_as_tensor(images).permute(0, 3, 1, 2))
+    if isinstance(images, Tensor | np.ndarray) and images.ndim == 4:
+        return _channels_first(images, n_axes=4)
     if not isinstance(images, Sequence):
-        return _checked(_channels_first(images)[None])
+        return _channels_first(images, n_axes=3)[None]
     if not images:
         raise UsageError("no images were given; give at least one.")
-    tensors = [_channels_first(image) for image in images]
+    tensors = [_channels_first(image, n_axes=3) for image in images]
     if len({(tensor.shape, tensor.dtype, tensor.device) for tensor in tensors}) > 1:
-        return [_checked(tensor[None])[0] for tensor in tensors]
+        return tensors
     if isinstance(images[0], Tensor):
-        return _checked(torch.stack(tensors))
+        return torch.stack(tensors)
     # Stacked as they lie in memory, channels last.
-    return _checked(
-        torch.stack([tensor.permute(1, 2, 0) for tensor in tensors]).permute(0, 3, 1, 2)
-    )
+    return torch.stack([tensor.movedim(0, 2) for tensor in tensors]).movedim(3, 1)
 
 
 def network_input(
@@ -118,20 +114,27 @@ def _colours(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return mean.view(3, 1, 1), sd.view(3, 1, 1)
 
 
-def _channels_first(image: Any) -> Tensor:
-    """Return one image as (channels, height, width)."""
-    if isinstance(image, Tensor):
-        return image[None] if image.ndim == 2 else image
-    array = np.asarray(image)
-    if array.ndim not in (2, 3):
-        raise _misshaped(array.shape)
-    tensor = _as_tensor(array)
-    return tensor[None] if array.ndim == 2 else tensor.permute(2, 0, 1)
+def _channels_first(images: Any, n_axes: int) -> Tensor:
+    """Return an image as (channels, height, width), or with a batch before these for 4 axes."""
+    values = images if isinstance(images, Tensor) else np.asarray(images)
+    is_tensor = isinstance(values, Tensor)
+    if values.ndim == 2 == n_axes - 1:
+        values = values[None] if is_tensor else values[:, :, None]
+    if values.ndim != n_axes or values.shape[-3 if is_tensor else -1] not in (1, 3):
+        raise UsageError(
+            f"images of shape {tuple(values.shape)} were given; give arrays (height, width, 3) or "
+            "(n, height, width, 3), tensors (n, 3, height, width), or grey images with one channel."
+        )
+    if isinstance(values, np.ndarray):
+        return _as_tensor(values).movedim(-1, -3)
+    if values.dtype == torch.bool or values.is_complex():
+        raise _mistyped(values.dtype)
+    return values
 
 
 def _as_tensor(array: NDArray[Any]) -> Tensor:
     if array.dtype.kind not in "uif":
-        raise UsageError(f"images of type {array.dtype} were given; give uint8 or float ones.")
+        raise _mistyped(array.dtype)
     if array.dtype.kind == "f":
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
     elif array.dtype != np.uint8:
@@ -139,19 +142,8 @@ def _as_tensor(array: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))  # else torch refuses, warns
 
 
-def _checked(batch: Tensor) -> Tensor:
-    if batch.ndim != 4 or batch.shape[1] not in (1, 3):
-        raise _misshaped(tuple(batch.shape))
-    if batch.dtype == torch.bool or batch.is_complex():
-        raise UsageError(f"images of type {batch.dtype} were given; give uint8 or float ones.")
-    return batch
-
-
-def _misshaped(shape: tuple[int, ...]) -> UsageError:
-    return UsageError(
-        f"images of shape {shape} were given; give arrays (height, width, 3) or (n, height, width, "
-        "3), tensors (n, 3, height, width), or grey images with one channel."
-    )
+def _mistyped(dtype: Any) -> UsageError:
+    return UsageError(f"images of type {dtype} were given; give uint8 or float ones.")
 
 
 def _require_scale(images: Tensor, white: float) -> None:
