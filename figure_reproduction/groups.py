@@ -136,13 +136,12 @@ def _tests(
         return t, p
     if paired:
         varies = np.ptp(deepsim - biggan, axis=0) > 0
-        result = stats.ttest_rel(deepsim[:, varies], biggan[:, varies])
+        paired_result = stats.ttest_rel(deepsim[:, varies], biggan[:, varies])
+        t[varies], p[varies] = paired_result.statistic, paired_result.pvalue
     else:
         varies = (np.ptp(deepsim, axis=0) > 0) | (np.ptp(biggan, axis=0) > 0)
-        result = stats.ttest_ind_from_stats(
-            *_samples(deepsim[:, varies]), *_samples(biggan[:, varies])
-        )
-    t[varies], p[varies] = result.statistic, result.pvalue
+        samples = *_samples(deepsim[:, varies]), *_samples(biggan[:, varies])
+        t[varies], p[varies] = stats.ttest_ind_from_stats(*samples)
     return t, p
 
 

@@ -117,15 +117,19 @@ def _figure_view(path: Path) -> dict[str, Any]:
     """Return a figure with what the page shows of each panel."""
     figure = read_figure(path)
     number = re.sub(r"\D", "", path.stem)
-    for name, panel in figure["panels"].items():
+    for panel in figure["panels"].values():
         panel["shown"] = [
             _picture_view(picture, files, path) for picture, files in panel["pictures"].items()
         ]
         panel["mark"] = KINDS[panel["provenance"]["kind"]][0]
         panel["compared"] = is_compared(panel)
-        panel["not_computed"] = unanswered(name, panel) if panel["compared"] else []
     title = f"Extended Data Figure {number}" if "Ext" in path.stem else f"Figure {number}"
-    return figure | {"json": path.name, "figure": path.stem, "called": title}
+    return figure | {
+        "json": path.name,
+        "figure": path.stem,
+        "called": title,
+        "not_computed": unanswered(figure["panels"]),
+    }
 
 
 def _picture_view(name: str, files: list[str], told_by: Path) -> dict[str, Any]:

@@ -72,6 +72,14 @@ def main(arguments: list[str] | None = None) -> int:
         default="published",
         help="success flags of Figure 6: published, or computed from recorded evolutions",
     )
+    parser.add_argument(
+        "--results",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="output of an in-silico run for Extended Figure 5 (default: the packaged tables)",
+    )
     given = parser.parse_args(arguments)
     return exit_code_of(lambda: _run(given))
 
@@ -95,7 +103,9 @@ def _options(given: argparse.Namespace) -> Options:
         untrained_seed=0 if given.untrained else None,
     )
     told = given.network or given.weights or given.untrained
-    return Options(given.prototypes, features if told else None, given.success)
+    return Options(
+        given.prototypes, features if told else None, given.success, tuple(given.results)
+    )
 
 
 def _weights(text: str) -> tuple[str, str]:

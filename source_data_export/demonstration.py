@@ -25,9 +25,6 @@ from source_data_export.exports import PROTOTYPE_FOLDER, run
 
 logger = logging.getLogger(__name__)
 
-#: Tuning sessions that `make figures` simulates of the 55: their curve fits take longest of all.
-DEMONSTRATION_SESSIONS = 16
-
 #: Says that a simulated folder is complete, and what made it.
 _READY_FILE = "simulation.json"
 
@@ -36,7 +33,7 @@ def ensure_demonstration(
     folder: str | Path = SIMULATED_FOLDER,
     seed: int = DEFAULT_SEED,
     n_experiments: int | None = None,
-    n_sessions: int = DEMONSTRATION_SESSIONS,
+    n_sessions: int | None = None,
 ) -> Path:
     """Build the simulated source data, unless the same are there.
 
@@ -48,8 +45,8 @@ def ensure_demonstration(
         Seed of the simulation.
     n_experiments : int, optional
         Fewer experiments than the real list has, for tests.
-    n_sessions : int
-        Tuning sessions of Figure 6, 3 to 55.
+    n_sessions : int, optional
+        Fewer tuning sessions of Figure 6 than the 55 of the real list, 3 or more.
 
     Returns
     -------
@@ -78,7 +75,9 @@ def ensure_demonstration(
     return folder
 
 
-def _simulate(matroot: Path, seed: int, n_experiments: int | None, n_sessions: int) -> None:
+def _simulate(
+    matroot: Path, seed: int, n_experiments: int | None, n_sessions: int | None
+) -> None:
     """Simulate everything that a MATROOT holds; a half-made one never takes its name."""
     staging = matroot.with_name(f".{matroot.name}{UNFINISHED_SUFFIX}")
     shutil.rmtree(staging, ignore_errors=True)

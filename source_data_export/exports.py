@@ -18,6 +18,10 @@ from tqdm import tqdm
 
 from core.errors import MissingDataError, UserError
 from core.files import sha256_of
+from core.insilico.extended_figure5_tables import (
+    export_extended_figure5,
+    extended_figure5_provenance,
+)
 from core.provenance import Provenance
 from core.source_data import Table, write_tables
 from core.table_registry import EXAMPLE_EXPI
@@ -70,14 +74,15 @@ class Options:
         demonstration where the recordings are simulated.
     success : {"published", "computed"}
         Where the success flags of Figure 6 come from.
-    results : pathlib.Path or None
-        Folder of in-silico results for Extended Figure 5; by default those of this package.
+    results : tuple of pathlib.Path
+        Output folders of in-silico runs for Extended Figure 5; what they lack comes from this
+        package.
     """
 
     prototypes: Path | None = None
     features: FeatureSettings | None = None
     success: Success = "published"
-    results: Path | None = None
+    results: tuple[Path, ...] = ()
 
 
 class MatRoot:
@@ -209,6 +214,10 @@ EXPORTS: dict[str, Export] = {
         lambda matroot: matroot.tuning_provenance,
     ),
     "ExtendedFig4": _from_evolutions(extended_figure4_tables),
+    "ExtendedFig5": Export(
+        lambda matroot: export_extended_figure5(matroot.options.results),
+        lambda matroot: extended_figure5_provenance(matroot.options.results),
+    ),
     "Tables": _from_evolutions(summary_tables),
 }
 
