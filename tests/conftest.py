@@ -25,6 +25,17 @@ def small_matroot(tmp_path_factory):
     return simulate_matroot(tmp_path_factory.mktemp("matroot"), seed=3, n_experiments=12)
 
 
+@pytest.fixture(scope="session")
+def small_source_data(small_matroot, tmp_path_factory):
+    """Export the small MATROOT once: the figures that need evolutions only."""
+    from source_data_export.exports import run
+
+    folder = tmp_path_factory.mktemp("source_data")
+    report = run(small_matroot, folder, ["Fig2", "Fig4", "Fig5", "ExtendedFig4", "Tables"])
+    assert report.left_out == {}
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _closed_figures():
     yield

@@ -23,15 +23,6 @@ ROOT = Path(__file__).resolve().parents[1]
 EVOLUTION_FIGURES = ("Fig2", "Fig4", "Fig5", "ExtendedFig4")
 
 
-@pytest.fixture(scope="session")
-def small_source_data(small_matroot, tmp_path_factory):
-    """Export the small MATROOT once."""
-    folder = tmp_path_factory.mktemp("source_data")
-    report = run(small_matroot, folder, [*EVOLUTION_FIGURES, "Tables"])
-    assert report.left_out == {}
-    return folder
-
-
 def test_the_export_of_simulated_recordings_is_complete_and_says_simulated(small_source_data):
     statuses = list(check_folder(small_source_data, EVOLUTION_FIGURES))
     assert [s.problem or s.path for s in statuses if s.state != "present"] == []
