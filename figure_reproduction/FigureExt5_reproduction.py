@@ -266,8 +266,8 @@ def _box(layer: str, values: pd.Series) -> dict[str, Any]:
 
 def _limits(groups: dict[tuple[str, str], LayerBoxes]) -> tuple[float, float]:
     drawn = [box for found in groups.values() for box in found.boxes]
-    reach = [(*box["fliers"], box["whislo"], box["whishi"]) for box in drawn]
-    low, high = (f([f(ends) for ends in reach]) for f in (np.nanmin, np.nanmax))
+    ends = np.concatenate([[*box["fliers"], box["whislo"], box["whishi"]] for box in drawn])
+    low, high = np.nanmin(ends), np.nanmax(ends)
     margin = 0.03 * (high - low)
     return max(SHOWN_R2[0], low - margin), min(SHOWN_R2[1], high + margin)
 
