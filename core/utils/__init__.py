@@ -25,7 +25,11 @@ _HOME = {
         "get_module_names", "get_module_name_shapes", "get_layer_names",
         "register_hook_by_module_name", "register_hook_by_module_names", "featureFetcher",
         "featureFetcher_module", "featureFetcher_recurrent", "named_apply",
+        "recursive_named_apply", "recursive_named_apply_w_depth", "recursive_print",
+        "print_specific_layer",
     ),
+    "recording": ("record",),
+    "classifiers": ("load_classifier",),
     "grad_RF_estim": (
         "grad_RF_estimate", "GAN_grad_RF_estimate", "grad_population_RF_estimate",
         "gradmap2RF_square", "fit_2dgauss", "twoD_Gaussian", "show_gradmap",
