@@ -75,6 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_print_arguments(parser)
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells of every glyph of a PDF
     mpl.use("Agg")
     return exit_code_of(lambda: _run(given))
 
