@@ -153,6 +153,7 @@ def _write_trajectory(
     path: Path, scores: NDArray[np.float64], generations: NDArray[np.intp], title: str
 ) -> None:
     figure = visualize_trajectory(scores, generations, title_str=title)
+    figure.axes[0].xaxis.get_major_locator().set_params(integer=True)
     try:
         with atomic_write(path) as unfinished:
             figure.savefig(unfinished, format="jpg", bbox_inches="tight")
