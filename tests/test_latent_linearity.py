@@ -180,6 +180,17 @@ def test_all_units_at_once_equal_one_regression_for_each(rng):
         assert len(chosen) > 1
 
 
+def test_units_that_never_change_count_as_predicted(rng):
+    """R² is 1 whatever the constant; beside them, and without any other unit."""
+    responses = np.full((40, 3), 0.3, dtype=np.float32)
+    codes = rng.standard_normal((40, 5))
+    scores = r2_by_unit({"R2": codes}, responses, ALPHAS["BigGAN"], Split.of(40))
+    np.testing.assert_array_equal(scores["Test_R2"], np.ones(3))
+    responses[:, 1] = codes[:, 0]
+    scores = r2_by_unit({"R2": codes}, responses, ALPHAS["BigGAN"], Split.of(40))
+    np.testing.assert_allclose(scores["Train_R2"], np.ones(3), atol=1e-9)
+
+
 def test_parts_of_a_biggan_code(rng):
     """A unit that follows the class alone is predicted by the class part, and not by the noise."""
     codes = rng.standard_normal((900, 256)).astype(np.float32)

@@ -65,16 +65,19 @@ def r2_by_unit(
     Returns
     -------
     dict of str to numpy.ndarray
-        ``Train_`` and ``Test_`` of each metric → (n_units,). A unit that never changes has an R² of
-        1 if it is predicted to the last digit, 0 otherwise (`sklearn.metrics.r2_score`).
+        ``Train_`` and ``Test_`` of each metric → (n_units,). A unit that never changes counts as
+        predicted, R² = 1, as scikit-learn has it.
     """
-    scores = {}
-    for metric, values in features.items():
+    live = np.ptp(responses, axis=0) > 0
+    scores = {
+        f"{part}_{metric}": np.ones(len(live)) for metric in features for part in ("Train", "Test")
+    }
+    for metric, values in features.items() if live.any() else ():
         model = RidgeCV(alphas=alphas, alpha_per_target=True)
-        model.fit(values[split.train], responses[split.train])
+        model.fit(values[split.train], responses[split.train][:, live])
         for part, rows in (("Train", split.train), ("Test", split.test)):
             predicted = model.predict(values[rows]).reshape(len(rows), -1)
-            scores[f"{part}_{metric}"] = np.atleast_1d(
-                r2_score(responses[rows], predicted, multioutput="raw_values")
+            scores[f"{part}_{metric}"][live] = r2_score(
+                responses[rows][:, live], predicted, multioutput="raw_values"
             )
     return scores
