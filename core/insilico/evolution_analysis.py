@@ -293,9 +293,9 @@ def layer_tests(pairs: pd.DataFrame, layers: Sequence[str] | None = None) -> pd.
             shown = [layer for layer in order if counts.get(layer, 0) > 1]
             for later in shown[-2:]:
                 for layer in shown[: shown.index(later)]:
-                    masks = [(differences["layer"] == name).to_numpy() for name in (layer, later)]
-                    means = [differences["difference"][mask].mean() for mask in masks]
-                    test = ttest_ind_df(differences, *masks, "difference")
+                    here = (differences["layer"] == layer).to_numpy()
+                    there = (differences["layer"] == later).to_numpy()
+                    test = ttest_ind_df(differences, here, there, "difference")
                     rows.append(
                         {
                             "netname": net,
@@ -304,8 +304,8 @@ def layer_tests(pairs: pd.DataFrame, layers: Sequence[str] | None = None) -> pd.
                             "later": later,
                             "first": first,
                             "second": second,
-                            "difference": means[0],
-                            "difference_later": means[1],
+                            "difference": differences["difference"][here].mean(),
+                            "difference_later": differences["difference"][there].mean(),
                             **_outcome(test),
                         }
                     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -153,7 +154,7 @@ def _write_trajectory(
     path: Path, scores: NDArray[np.float64], generations: NDArray[np.intp], title: str
 ) -> None:
     figure = visualize_trajectory(scores, generations, title_str=title)
-    figure.axes[0].xaxis.get_major_locator().set_params(integer=True)
+    figure.axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     try:
         with atomic_write(path) as unfinished:
             figure.savefig(unfinished, format="jpg", bbox_inches="tight")

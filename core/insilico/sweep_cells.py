@@ -86,9 +86,10 @@ class Cell:
         _write(self.folder / _FAILED, {"reason": reason})
 
     def write(self) -> None:
-        """Write what to run into its folder, for the process that will run it."""
+        """Write what to run for the process that will run it, and forget an earlier failure."""
         content = {**asdict(self), "folder": "", "settings": asdict(self.settings)}
         _write(self.folder / _CELL, content)
+        (self.folder / _FAILED).unlink(missing_ok=True)
 
 
 def read_cell(folder: Path) -> Cell:
@@ -140,7 +141,6 @@ class RunCell:
                 cell.fail(str(error) if said else f"{type(error).__name__}: {error}")
                 raise
             _write(place / _DONE, {"results": RESULTS})
-            (place / _FAILED).unlink(missing_ok=True)
 
     def checkpoint(self, folder: str) -> Any:
         """Return the submission that goes on with the cell."""

@@ -29,8 +29,8 @@ from core.insilico.sweep_cells import Cell, load_function
 #: Channels that evolve together in one job.
 CHANNELS_PER_CELL = 10
 
-#: Keys that say how to run, not what; results are the same.
-_MANNER = ("device", "batch_size", "hessians", "networks")
+#: Keys that say how to run and where files are; results are the same.
+_MANNER = ("device", "batch_size", "hessians")
 
 #: Keys of a sweep file, and the type of each.
 _KEYS: dict[str, tuple[type, ...]] = {
@@ -170,7 +170,7 @@ def _check(content: Mapping[str, Any]) -> None:
     if missing:
         raise UsageError(f"{', '.join(missing)} missing; every sweep says its {_all(_NEEDED)}.")
     channels = content["channels"]
-    if len(channels) != 2 or not all(type(n) is int for n in channels) or channels[0] >= channels[1]:
+    if [type(n) for n in channels] != [int, int] or channels[0] >= channels[1]:
         raise UsageError(f"channels is {channels}; expected [A, B] for channels A to B - 1.")
     if min(content.get("channels_per_cell", 1), content.get("batch_size", 1)) < 1:
         raise UsageError("channels_per_cell and batch_size are 1 or more.")

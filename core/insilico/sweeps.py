@@ -20,7 +20,7 @@ from typing import Any
 
 from core.errors import MissingDataError, UsageError, choose_from, exit_code_of
 from core.insilico.evolution_analysis import gather, normalised, write_table
-from core.insilico.result_folder import claim_folder
+from core.insilico.result_folder import claim_folder, require_own_folder
 from core.insilico.sweep_cells import Cell, RunCell
 from core.insilico.sweep_file import Sweep, read_sweep
 
@@ -135,13 +135,16 @@ def run_sweep(
     if not wait and resources.executor == "local":
         raise UsageError("jobs of this machine are waited for; leaving them is for a cluster.")
     cells = sweep.cells(root)
+    require_own_folder(root, sweep.settings, resume=True)
     executor = (make_executor or submitit_executor)(root / _LOGS, resources)
     claim_folder(root, sweep.settings, resume=True)
     outcome = Outcome()
     todo = [cell for cell in cells if not cell.is_done and not cell.is_running]
-    for cell in todo:
-        cell.write()
     logger.info("%d cells, %d to run", len(cells), len(todo))
+    for cell in todo:
+        if earlier := cell.failure():
+            logger.info("again: %s, which failed: %s", cell.folder.name, earlier)
+        cell.write()
     jobs = _submitted(executor, todo, resources)
     if wait:
         for cell, job in jobs:
@@ -173,7 +176,7 @@ def submitit_executor(logs: Path, resources: Resources) -> Any:
         raise MissingDataError(
             "sweeps need the package submitit; install it with 'pip install submitit'."
         ) from error
-    executor = submitit.AutoExecutor(folder=logs / "%j", cluster=resources.executor)
+    executor = submitit.AutoExecutor(folder=logs, cluster=resources.executor)
     executor.update_parameters(
         name="evolution",
         timeout_min=max(1, round(60 * resources.hours)),

@@ -1,0 +1,277 @@
+"""Sweeps: their file, their cells, submission, failure and gathering."""
+
+from __future__ import annotations
+
+import fcntl
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from core.errors import MalformedDataError, MissingDataError, UsageError, UserError
+from core.insilico.evolution_settings import EvolutionSettings, Noise
+from core.insilico.paired_evolution import evolve_pairs
+from core.insilico.sweep_cells import Cell, CellBusyError, RunCell, read_cell
+from core.insilico.sweep_file import read_sweep
+from core.insilico.sweeps import Resources, main, run_sweep
+from tests.tiny_networks import tiny_networks
+
+ROOT = Path(__file__).parents[1]
+
+TWO_CELLS = """
+nets = ["tiny", "breaks"]
+layers = ["conv2"]
+channels = [2, 4]
+generators = ["BigGAN"]
+steps = 3
+repetitions = 1
+population = 6
+networks = "tests.tiny_networks:tiny_networks"
+"""
+
+
+def sweep_of(folder, text):
+    path = folder / "sweep.toml"
+    path.write_text(text)
+    return read_sweep(path)
+
+
+@pytest.fixture
+def tiny_cell(tmp_path):
+    settings = EvolutionSettings("tiny", "conv2", (2, 3), ("BigGAN",), steps=3, repetitions=1)
+    cell = Cell(tmp_path / "cell", settings, {}, "tests.tiny_networks:tiny_networks")
+    cell.write()
+    return cell
+
+
+def test_cells_of_a_file(tmp_path):
+    """A file gives one cell per net, layer, placement, generator and block of channels."""
+    sweep = sweep_of(
+        tmp_path,
+        """
+        nets = ["resnet50", "alexnet"]
+        layers = {resnet50 = [".layer3.Bottleneck5", ".Linearfc"], alexnet = ["conv5"]}
+        channels = [0, 25]
+        placements = ["whole", "field"]
+        optimizers = {BigGAN = ["CholCMA", "HessCMA"], fc6 = ["HessCMA500"]}
+        hessians = {BigGAN = "H.npz"}
+        repetitions = 10
+        noise = {kind = "poisson", scale = 0.5}
+        """,
+    )
+    cells = sweep.cells(tmp_path)
+    assert len(cells) == 3 * 2 * 2 * 3
+    assert len({cell.folder for cell in cells}) == len(cells)
+    assert [cell.settings.channels for cell in cells[:3]] == [(0, 10), (10, 20), (20, 25)]
+    for cell in cells:
+        (generator,) = cell.settings.generators
+        assert cell.settings.labels == (
+            ("HessCMA500",) if generator == "fc6" else ("CholCMA", "HessCMA")
+        )
+        assert cell.settings.noise == Noise("poisson", 0.5)
+        assert cell.settings.repetitions == 10
+        assert cell.hessians == {"BigGAN": str(tmp_path / "H.npz")}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ('layer = ["conv1"]', "unknown key 'layer'. Did you mean 'layers'"),
+        ('optimizers = ["ChloCMA"]', "Did you mean 'CholCMA'"),
+        ('generators = ["fc7"]', "unknown generator 'fc7'"),
+        ('placements = ["fields"]', "Did you mean 'field'"),
+        ("steps = true", "steps is True; expected a whole number"),
+        ('steps = "many"', "expected a whole number"),
+        ("untrained = 1", "expected true or false"),
+        ("nets = []", "expected a list that is not empty"),
+        ("nets = [3]", "expected a list of texts"),
+        ('layers = ["a", "a"]', "each there once"),
+        ("channels = [4, 2]", "expected \\[A, B\\]"),
+        ("channels_per_cell = 0", "1 or more"),
+        ('noise = {kind = "pink"}', "unknown noise 'pink'"),
+        ("noise = {sd = 1}", "unknown key of noise 'sd'"),
+        ('layers = {tinny = ["conv1"]}', "unknown entry of layers 'tinny'. Did you mean 'tiny'"),
+        ('layers = {tiny = ["conv1"]}', "layers says nothing of 'breaks'"),
+        ('optimizers = {fc6 = ["CholCMA"]}', "optimizers says nothing of 'BigGAN'"),
+        ('hessians = {biggan = "H.npz"}', "unknown generator of hessians 'biggan'"),
+        ('networks = "nowhere.networks:load"', "cannot be imported"),
+        ('networks = "tests.tiny_networks:loda"', "cannot be imported"),
+        ("repetitions = 0", "0 repetitions"),
+    ],
+)
+def test_mistakes_in_a_file(tmp_path, change, words):
+    """A typo in a sweep file is named, with what is allowed, before anything runs."""
+    key = change.partition(" ")[0]
+    lines = [line for line in TWO_CELLS.splitlines() if not line.startswith(f"{key} ")]
+    with pytest.raises(UsageError, match=words):
+        run_sweep(sweep_of(tmp_path, "\n".join([*lines, change])), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_are_no_sweep(tmp_path):
+    """A file that is missing, no TOML, or lacks a key is named."""
+    with pytest.raises(MissingDataError, match="no sweep file"):
+        read_sweep(tmp_path / "nothing.toml")
+    with pytest.raises(MalformedDataError, match="is not TOML"):
+        sweep_of(tmp_path, "nets = [")
+    with pytest.raises(UsageError, match="channels missing"):
+        sweep_of(tmp_path, 'nets = ["a"]\nlayers = ["b"]')
+
+
+def test_a_cell_reads_back(tmp_path, tiny_cell):
+    """A process reads from its folder what another has written there."""
+    assert read_cell(tiny_cell.folder) == tiny_cell
+    (tiny_cell.folder / "cell.json").write_text('{"settings": {}}')
+    with pytest.raises(MalformedDataError, match="is not what a sweep wrote"):
+        read_cell(tiny_cell.folder)
+
+
+def test_a_running_cell_is_locked(tiny_cell):
+    """A cell that a process is at is not run a second time."""
+    assert not tiny_cell.is_running
+    with (tiny_cell.folder / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert tiny_cell.is_running
+        with pytest.raises(CellBusyError, match="another process"):
+            RunCell()(str(tiny_cell.folder))
+    assert not tiny_cell.is_running
+    assert not tiny_cell.is_done
+
+
+def test_a_requeued_cell_goes_on(tiny_cell):
+    """What submitit requeues goes on from the last generation, and runs only once."""
+
+    def stopped(steps):
+        for step in steps:
+            if step == 2:
+                raise KeyboardInterrupt
+            yield step
+
+    networks = tiny_networks()
+    with pytest.raises(KeyboardInterrupt):
+        evolve_pairs(tiny_cell.settings, tiny_cell.results, networks=networks, progress=stopped)
+    networks.generators["BigGAN"].batches.clear()
+    again = RunCell().checkpoint(str(tiny_cell.folder))
+    again.result()
+    assert tiny_cell.is_done
+    pictures = [3, 28]  # the best of three generations, and the last one
+    assert networks.generators["BigGAN"].batches == [28, *pictures]
+    RunCell()(str(tiny_cell.folder))
+    assert networks.generators["BigGAN"].batches == [28, *pictures]
+
+
+def test_a_sweep_through_submitit(tmp_path, monkeypatch, capsys):
+    """Cells run in processes; one fails, is reported and run alone; all runs are one table."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("TINY_MENDED", str(tmp_path / "mended"))
+    sweep_of(tmp_path, TWO_CELLS)
+    output = tmp_path / "out"
+    arguments = [str(tmp_path / "sweep.toml"), "--output", str(output), "--jobs", "2"]
+    assert main(arguments) == 1
+    said = capsys.readouterr()
+    assert "RuntimeError: the network fell apart (log: " in said.err
+    assert "the network fell apart" in Path(said.err.split("(log: ")[1].rstrip(")\n")).read_text()
+    assert said.out.startswith("1 cells done, 1 failed")
+    assert set(pd.read_csv(output / "runs.csv")["netname"]) == {"tiny"}
+    first = {path: path.stat().st_mtime_ns for path in output.rglob("scores*.npz")}
+    (tmp_path / "mended").touch()
+    assert main(arguments) == 0
+    runs = pd.read_csv(output / "runs.csv")
+    assert sorted(zip(runs["netname"], runs["unitid"], strict=True)) == [
+        ("breaks", 2), ("breaks", 3), ("tiny", 2), ("tiny", 3),
+    ]  # fmt: skip
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+    assert len(list((output / "logs").glob("*_log.err"))) == 3
+    assert main(arguments) == 0  # nothing is left to run
+    assert len(list((output / "logs").glob("*_log.err"))) == 3
+    sweep_of(tmp_path, TWO_CELLS + "seed = 4")
+    assert main(arguments) == 2
+    assert len(list((output / "logs").glob("*_log.err"))) == 3
+    assert "another experiment: seed differ" in capsys.readouterr().err
+
+
+class Executor:
+    """Stands in for submitit: runs nothing, or each cell in this process."""
+
+    def __init__(self, run):
+        self.run, self.arrays = run, []
+
+    def map_array(self, function, folders):
+        self.arrays.append(list(folders))
+        return [self.submit(function, folder) for folder in folders]
+
+    def submit(self, function, folder):
+        error = None
+        if self.run:
+            try:
+                function(folder)
+            except UserError as raised:
+                error = raised
+        return SimpleNamespace(
+            exception=lambda: error, done=lambda: True, paths=SimpleNamespace(stderr="x.err")
+        )
+
+
+def test_arrays_stay_below_the_limit(tmp_path):
+    """On a cluster the cells go out as arrays that the site accepts, and may be left there."""
+    sweep = sweep_of(tmp_path, TWO_CELLS.replace("[2, 4]", "[0, 7]") + "channels_per_cell = 1")
+    executor = Executor(run=False)
+    outcome = run_sweep(
+        sweep,
+        tmp_path / "out",
+        Resources("slurm", max_array=4),
+        wait=False,
+        make_executor=lambda *_: executor,
+    )
+    assert [len(array) for array in executor.arrays] == [4, 4, 4, 2]
+    assert len({folder for array in executor.arrays for folder in array}) == 14
+    assert len(outcome.waiting) == 14
+    assert outcome.table is None
+
+
+def test_the_reason_of_a_user_error_is_told(tmp_path):
+    """A cell that cannot be run is reported in the words of its error; the others run."""
+    text = TWO_CELLS.replace('"breaks"', '"tiny2"').replace("[2, 4]", "[7, 9]")
+    sweep = sweep_of(tmp_path, text + "channels_per_cell = 1")
+    outcome = run_sweep(sweep, tmp_path / "out", make_executor=lambda *_: Executor(run=True))
+    assert len(outcome.done) == len(outcome.failed) == 2
+    for reason in outcome.failed.values():
+        assert reason == (
+            "channels 8 to 8 were asked for; layer 'conv2' has 8, numbered from 0. (log: x.err)"
+        )
+
+
+def test_a_process_that_vanishes_is_told(tmp_path):
+    """A cell whose process ended without noting why is reported as failed."""
+    outcome = run_sweep(
+        sweep_of(tmp_path, TWO_CELLS), tmp_path / "out", make_executor=lambda *_: Executor(False)
+    )
+    assert len(outcome.failed) == 2
+    assert all("ended without a word" in reason for reason in outcome.failed.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"executor": "slrum"}, "Did you mean 'slurm'"),
+        ({"jobs": 0}, "1 or more"),
+        ({"hours": 0}, "above 0"),
+    ],
+)
+def test_resources_that_cannot_be(options, words):
+    """Impossible resources are refused."""
+    with pytest.raises(UsageError, match=words):
+        Resources(**options)
+
+
+def test_without_submitit(tmp_path, monkeypatch, capsys):
+    """Without submitit the command says how to install it; jobs here cannot be left alone."""
+    sweep = sweep_of(tmp_path, TWO_CELLS)
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    assert main([str(tmp_path / "sweep.toml"), "--output", str(tmp_path / "out")]) == 3
+    assert "pip install submitit" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UsageError, match="are waited for"):
+        run_sweep(sweep, tmp_path / "out", wait=False)
