@@ -1,0 +1,89 @@
+"""The README tells the truth: its Python runs, its files and commands exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DEVIATIONS = (ROOT / "DEVIATIONS.md").read_text(encoding="utf-8")
+
+
+def _python_block(containing):
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    (block,) = [block for block in blocks if containing in block]
+    return block
+
+
+def test_the_evolution_of_the_readme_climbs():
+    """Twenty generations for a unit of an untrained ResNet; the last one is above the first."""
+    names = {}
+    exec(_python_block("upconvGAN"), names)
+    assert names["codes"].shape == (6, 4096)
+    first = names["scorer"].score_tsr(
+        names["generator"].visualize(names["optimizer"].init_code[None])
+    )
+    assert names["scores"].mean() > first[0]
+    assert not names["generator"].trained
+
+
+def test_the_recordings_of_the_readme_are_read(small_matroot, capsys):
+    exec(_python_block("load_neural_data").replace('"MATROOT"', repr(str(small_matroot))), {})
+    assert "Exp 155 Alfa-25112020-003" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "module", sorted(set(re.findall(r"python -m ([a-z_.A-Z]+)", README + DEVIATIONS)))
+)
+def test_every_command_of_the_readme_has_help(module):
+    if module.startswith("benchmarks"):
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
+        return
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", module, "--help"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "example:" in done.stdout
+
+
+def test_every_link_and_script_of_the_readme_exists():
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    scripts = re.findall(r"`(Figure\w+_reproduction\.py)`", README)
+    assert scripts
+    for path in [*links, *(f"figure_reproduction/{script}" for script in scripts)]:
+        assert (ROOT / path).exists(), path
+
+
+def test_every_deviation_names_tests_that_exist():
+    """Each test file is there, and holds a test whose name begins as the table says."""
+    for line in DEVIATIONS.splitlines():
+        files = re.findall(r"`(test_\w+)`", line.rsplit("|", 2)[-2] if line.startswith("|") else "")
+        for file in files:
+            path = ROOT / "tests" / f"{file}.py"
+            assert path.is_file(), line
+        for name in re.findall(r"`([a-z_0-9]+)…`", line):
+            sources = "".join((ROOT / "tests" / f"{file}.py").read_text() for file in files)
+            assert f"def test_{name}" in sources or name in sources, line
+
+
+def test_requirements_are_those_of_the_project():
+    """requirements.txt is the base and all extras; every one of them is pinned for the tests."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    declared = {*project["dependencies"], *(item for extra in extras for item in extra)}
+    required = {
+        line for line in (ROOT / "requirements.txt").read_text().splitlines() if line[:1] not in "#"
+    }
+    assert required - {""} == declared
+    pinned = re.findall(r"^([\w-]+)==", (ROOT / "constraints.txt").read_text(), re.M)
+    normal = {re.sub("[-_.]+", "-", name).lower() for name in pinned}
+    for requirement in declared:
+        name = re.sub("[-_.]+", "-", re.split("[>=<]", requirement)[0]).lower()
+        assert name in normal, requirement
