@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -229,6 +230,50 @@ def test_arrays_stay_below_the_limit(tmp_path):
     assert len({folder for array in executor.arrays for folder in array}) == 14
     assert len(outcome.waiting) == 14
     assert outcome.table is None
+
+
+def test_without_a_cluster(tmp_path, capsys):
+    """Asked for a cluster where there is none, the command says so."""
+    sweep_of(tmp_path, TWO_CELLS)
+    arguments = [str(tmp_path / "sweep.toml"), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--executor", "slurm"]) == 2
+    assert "Give --executor local" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "experiment.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("sbatch", "code"),
+    [
+        ("cp $1 $SUBMITTED/$$; echo Submitted batch job $$", 0),
+        ("echo no such partition >&2; exit 1", 1),
+    ],
+)
+def test_submission_to_slurm(tmp_path, monkeypatch, capsys, sbatch, code):
+    """SLURM gets arrays with partition, time, requeueing and the signal before preemption."""
+    tools, submitted = tmp_path / "bin", tmp_path / "submitted"
+    for folder in (tools, submitted):
+        folder.mkdir()
+    for name, text in (("sbatch", sbatch), ("srun", "true"), ("sacct", "true")):
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("SUBMITTED", str(submitted))
+    sweep_of(tmp_path, TWO_CELLS + "channels_per_cell = 1")
+    arguments = [str(tmp_path / "sweep.toml"), "--output", str(tmp_path / "out"), "--executor",
+                 "slurm", "--no-wait", "--partition", "gpu", "--gpus", "1", "--jobs", "1",
+                 "--max-array", "2", "--hours", "3"]  # fmt: skip
+    assert main(arguments) == code
+    said = capsys.readouterr()
+    if code:
+        assert "the cluster did not take the jobs" in said.err
+        assert "no such partition" in said.err
+        return
+    assert "4 with other processes" in said.out
+    scripts = [path.read_text() for path in submitted.iterdir()]
+    assert len(scripts) == 2
+    for option in ("--array=0-1%1", "--requeue\n", "--partition=gpu", "--time=180",
+                   "--gpus-per-node=1", "--open-mode=append", "--signal=USR2@"):  # fmt: skip
+        assert all(f"#SBATCH {option}" in script for script in scripts), option
 
 
 def test_the_reason_of_a_user_error_is_told(tmp_path):

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.errors import MissingDataError, UsageError, choose_from, exit_code_of
+from core.errors import MissingDataError, UsageError, UserError, choose_from, exit_code_of
 from core.insilico.evolution_analysis import gather, normalised, write_table
 from core.insilico.result_folder import claim_folder, require_own_folder
 from core.insilico.sweep_cells import Cell, RunCell
@@ -31,6 +31,9 @@ EXECUTORS = ("local", "slurm")
 
 #: Jobs in an array, below the limit (MaxArraySize) of a site that has left it at its default.
 MAX_ARRAY = 1000
+
+#: How often a cluster may run out of a job's time and requeue it; the job goes on where it was.
+REQUEUES = 20
 
 #: How often jobs are looked at, seconds.
 POLL_S = 0.5
@@ -48,8 +51,8 @@ class Resources:
     Attributes
     ----------
     executor : {"local", "slurm"}
-    jobs : int
-        At the same time; on a cluster, of one array.
+    jobs : int or None
+        At the same time; on a cluster, of one array. By default 1 here and all on a cluster.
     max_array : int
         Jobs of an array on a cluster.
     partition : str or None
@@ -61,7 +64,7 @@ class Resources:
     """
 
     executor: str = "local"
-    jobs: int = 1
+    jobs: int | None = None
     max_array: int = MAX_ARRAY
     partition: str | None = None
     hours: float = 24.0
@@ -71,8 +74,15 @@ class Resources:
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:
             raise UsageError(choose_from(self.executor, EXECUTORS, "executor"))
-        if min(self.jobs, self.max_array, self.cpus) < 1 or self.gpus < 0 or self.hours <= 0:
+        if min(self.at_once, self.max_array, self.cpus) < 1 or self.gpus < 0 or self.hours <= 0:
             raise UsageError("jobs, array and processors are 1 or more, hours above 0.")
+
+    @property
+    def at_once(self) -> int:
+        """Jobs at the same time."""
+        if self.jobs is not None:
+            return self.jobs
+        return 1 if self.executor == "local" else self.max_array
 
 
 @dataclass
@@ -169,6 +179,8 @@ def submitit_executor(logs: Path, resources: Resources) -> Any:
     ------
     MissingDataError
         If submitit is not installed.
+    UsageError
+        If a cluster is asked for where there is none.
     """
     try:
         import submitit
@@ -176,13 +188,22 @@ def submitit_executor(logs: Path, resources: Resources) -> Any:
         raise MissingDataError(
             "sweeps need the package submitit; install it with 'pip install submitit'."
         ) from error
-    executor = submitit.AutoExecutor(folder=logs, cluster=resources.executor)
+    try:
+        executor = submitit.AutoExecutor(
+            folder=logs, cluster=resources.executor, slurm_max_num_timeout=REQUEUES
+        )
+    except RuntimeError as error:
+        raise UsageError(
+            f"executor {resources.executor!r} was asked for: {error} Give --executor local, or "
+            "call from a login node of the cluster."
+        ) from error
     executor.update_parameters(
         name="evolution",
         timeout_min=max(1, round(60 * resources.hours)),
         cpus_per_task=resources.cpus,
         gpus_per_node=resources.gpus,
-        slurm_array_parallelism=resources.jobs,
+        slurm_array_parallelism=resources.at_once,
+        slurm_additional_parameters={"requeue": True},
         slurm_partition=resources.partition,
     )
     return executor
@@ -193,18 +214,11 @@ def _submitted(
 ) -> Iterator[tuple[Cell, Any]]:
     """Submit cells, and yield each with its job once that has ended (a cluster's: submitted)."""
     if resources.executor == "slurm":
-        jobs = [
-            job
-            for start in range(0, len(cells), resources.max_array)
-            for job in executor.map_array(
-                RunCell(), [str(cell.folder) for cell in cells[start : start + resources.max_array]]
-            )
-        ]
-        yield from zip(cells, jobs, strict=True)
+        yield from zip(cells, _arrays(executor, cells, resources.max_array), strict=True)
         return
     waiting, running = list(cells), dict[Path, tuple[Cell, Any]]()
     while waiting or running:
-        while waiting and len(running) < resources.jobs:
+        while waiting and len(running) < resources.at_once:
             cell = waiting.pop(0)
             running[cell.folder] = cell, executor.submit(RunCell(), str(cell.folder))
         ended = [folder for folder, (_, job) in running.items() if job.done()]
@@ -212,6 +226,16 @@ def _submitted(
             yield running.pop(folder)
         if not ended:
             time.sleep(POLL_S)
+
+
+def _arrays(executor: Any, cells: Sequence[Cell], max_array: int) -> list[Any]:
+    """Submit cells to a cluster, in arrays that are not larger than it takes."""
+    folders = [str(cell.folder) for cell in cells]
+    chunks = [folders[start : start + max_array] for start in range(0, len(folders), max_array)]
+    try:
+        return [job for chunk in chunks for job in executor.map_array(RunCell(), chunk)]
+    except RuntimeError as error:  # submitit's, with what sbatch said
+        raise UserError(f"the cluster did not take the jobs: {error}") from error
 
 
 def _judge(cell: Cell, job: Any, outcome: Outcome) -> None:
@@ -239,7 +263,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("file", type=Path, metavar="FILE", help="sweep, as TOML")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
     parser.add_argument("--executor", default=default.executor, choices=EXECUTORS)
-    parser.add_argument("--jobs", type=int, default=default.jobs, metavar="N", help="at a time")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="at a time (default: 1 here, all on a cluster)"
+    )
     parser.add_argument(
         "--max-array",
         type=int,

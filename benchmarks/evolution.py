@@ -1,0 +1,205 @@
+"""Units that evolve together against one after another: DeePSim and ResNet18, untrained.
+
+``python -m benchmarks.evolution``. Both ways take turns, generation by generation, so that noise of
+the machine hits both alike. Untrained weights: the time does not depend on them.
+
+- together: the populations of all units in one batch, `core.insilico.evolution.Evolution`.
+- one after another: an evolution per unit, the same codes to begin with.
+
+"else" is the share of the time that is neither generator nor network: optimisers, copies and, also
+given apart, checkpoints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from core.insilico.evolution import Evolution, Run
+from core.insilico.evolution_files import save_checkpoint
+from core.utils.CNN_scorers import TorchScorer
+from core.utils.GAN_utils import upconvGAN
+from core.utils.Optimizers import CODE_LENGTH, label2optimizer
+
+
+@dataclass
+class Seconds:
+    """Time by the clock: of all turns, and of what was called within them."""
+
+    whole: list[float] = field(default_factory=list)
+    networks: list[float] = field(default_factory=list)
+    checkpoints: list[float] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """Forget what was timed so far."""
+        for times in (self.whole, self.networks, self.checkpoints):
+            times.clear()
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Stands before a function and adds up the time that its calls take."""
+
+    function: Callable[..., Any]
+    device: torch.device
+    spent: list[float]
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Call the function."""
+        start = time.perf_counter()
+        result = self.function(*arguments, **options)
+        _wait(self.device)
+        self.spent.append(time.perf_counter() - start)
+        return result
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print times, their ratio, images per second, memory, and the share of everything else."""
+    options = _parser().parse_args(arguments)
+    generator = upconvGAN("fc6", pretrained=False, device=options.device)
+    scorer = TorchScorer("resnet18", pretrained=False, device=options.device)
+    channels, rows, columns = scorer.layer_shape(options.layer)
+    units = [(channel, rows // 2, columns // 2) for channel in range(options.units)]
+    if options.units > channels:
+        raise SystemExit(f"layer {options.layer} has {channels} channels")
+    scorer.set_units(options.layer, units)
+    device = scorer.device
+    print(
+        f"{options.units} units of {options.layer}, {options.generations} generations of "
+        f"{options.population}, {device}, torch {torch.__version__}, {torch.get_num_threads()} "
+        f"threads, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
+    )
+    ways = {
+        "together": [list(range(options.units))],
+        "one after another": [[unit] for unit in range(options.units)],
+    }
+    seconds = {name: Seconds() for name in ways}
+    evolutions = {
+        name: [
+            _evolution(generator, scorer, group, options, seconds[name].networks)
+            for group in groups
+        ]
+        for name, groups in ways.items()
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for generation in range(1 + options.generations):
+            for name, group in evolutions.items():
+                _advance(group, Path(folder), seconds[name], device)
+                if generation == 0:  # the single first codes warm everything up
+                    seconds[name].forget()
+    _report(options, seconds, device)
+    _compare(evolutions)
+
+
+def _advance(
+    evolutions: list[Evolution], folder: Path, seconds: Seconds, device: torch.device
+) -> None:
+    """Run one generation, with a checkpoint, one evolution after the other."""
+    start = time.perf_counter()
+    for evolution in evolutions:
+        evolution.advance()
+    _wait(device)
+    middle = time.perf_counter()
+    for number, evolution in enumerate(evolutions):
+        save_checkpoint(folder / f"{number}.npz", evolution)
+    end = time.perf_counter()
+    seconds.whole.append(end - start)
+    seconds.checkpoints.append(end - middle)
+
+
+def _evolution(
+    generator: upconvGAN,
+    scorer: TorchScorer,
+    units: list[int],
+    options: argparse.Namespace,
+    spent: list[float],
+) -> Evolution:
+    runs = [
+        Run(
+            name=str(unit),
+            unit=unit,
+            optimizer=label2optimizer(
+                "CholCMA",
+                np.random.default_rng(unit).standard_normal(CODE_LENGTH["fc6"]),
+                GAN="fc6",
+                random_seed=unit,
+                dtype=np.float32,
+                population_size=options.population,
+            ),
+            codes_kept=80,
+        )
+        for unit in units
+    ]
+    timed = _Stopwatch(generator, scorer, spent)
+    return Evolution(timed, timed, runs, options.batch_size)  # type: ignore[arg-type]
+
+
+class _Stopwatch:
+    """Generator and network in one, timed."""
+
+    def __init__(self, generator: upconvGAN, scorer: TorchScorer, spent: list[float]) -> None:
+        self.visualize = Timed(generator.visualize, scorer.device, spent)
+        self.score_tsr = Timed(scorer.score_tsr, scorer.device, spent)
+
+
+def _report(options: argparse.Namespace, seconds: dict[str, Seconds], device: torch.device) -> None:
+    n_images = options.units * options.population
+    slow = sum(seconds["one after another"].whole)
+    print(
+        f"{'':20} {'s/generation':>12} {'images/s':>9} {'times faster':>13} {'else':>6} "
+        f"{'checkpoints':>12}"
+    )
+    for name, spent in seconds.items():
+        whole = sum(spent.whole)
+        other = 1 - sum(spent.networks) / whole
+        print(
+            f"{name:20} {whole / len(spent.whole):12.2f} "
+            f"{n_images * len(spent.whole) / whole:9.1f} {slow / whole:13.2f} {other:6.1%} "
+            f"{sum(spent.checkpoints) / whole:12.1%}"
+        )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory of the process {peak:.2f} GiB", end="")
+    if device.type == "cuda":
+        print(f", of the GPU {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB", end="")
+    print()
+
+
+def _compare(evolutions: dict[str, list[Evolution]]) -> None:
+    """Say how far the scores of the two ways are apart."""
+    together, apart = (
+        np.concatenate(
+            [np.concatenate(run.scores) for evolution in group for run in evolution.runs]
+        )
+        for group in evolutions.values()
+    )
+    print(f"scores agree to {np.abs(together - apart).max() / np.abs(apart).max():.1e}")
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--units", type=int, default=8)
+    parser.add_argument("--layer", default=".layer2.BasicBlock1")
+    parser.add_argument("--generations", type=int, default=3, help="that are timed")
+    parser.add_argument("--population", type=int, default=40)
+    parser.add_argument("--batch-size", type=int, default=40)
+    parser.add_argument("--device", default="auto")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
