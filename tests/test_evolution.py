@@ -30,8 +30,9 @@ from core.insilico.evolution_folders import (
     run_of_archive,
     unit_of_folder,
 )
+from core.insilico.evolution_plan import initial_code
 from core.insilico.evolution_settings import EvolutionSettings, Noise
-from core.insilico.paired_evolution import Networks, evolve_pairs, initial_code, main
+from core.insilico.paired_evolution import Networks, evolve_pairs, main
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.Optimizers import CholeskyCMAES
 from tests.tiny_networks import INPUT_SIDE, TinyGenerator, tiny_networks, tiny_scorer

@@ -194,7 +194,7 @@ class Evolution:
             )
         if len({run.place.canvas if run.place else None for run in runs}) > 1:
             raise UsageError("the runs show images on canvases of different sizes; run them apart.")
-        self._generator, self._scorer, self.runs = generator, scorer, tuple(runs)
+        self.generator, self._scorer, self.runs = generator, scorer, tuple(runs)
         self._batch_size = batch_size
         self._require_together()
 
@@ -242,7 +242,7 @@ class Evolution:
         units = torch.tensor([run.unit for run in self.runs])
 
         def respond(rows: Rows) -> torch.Tensor:
-            images = self._shown(self._generator.visualize(rows.codes), rows.owners)
+            images = self._shown(self.generator.visualize(rows.codes), rows.owners)
             scores = self._scorer.score_tsr(images, B=len(images), as_tensor=True)
             own = units[torch.from_numpy(rows.owners)].to(scores.device)
             return scores.reshape(len(images), -1).gather(1, own[:, None])[:, 0]

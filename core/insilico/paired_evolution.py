@@ -10,21 +10,18 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import truncnorm
 from tqdm import tqdm
 
-from core.errors import UsageError, UserError, exit_code_of
-from core.insilico.evolution import BATCH_SIZE, LAST_CODES, Evolution, Field, Run
+from core.errors import exit_code_of
+from core.insilico.evolution import BATCH_SIZE, Evolution
 from core.insilico.evolution_files import RunFiles, load_checkpoint, save_checkpoint, write_run
-from core.insilico.evolution_folders import EvolvedUnit, run_label
+from core.insilico.evolution_plan import place_of, planned_runs, receptive_field, units_of
 from core.insilico.evolution_settings import (
     GENERATORS,
     NOISES,
@@ -35,24 +32,9 @@ from core.insilico.evolution_settings import (
 from core.insilico.result_folder import claim_folder, require_own_folder
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upconvGAN
-from core.utils.grad_RF_estim import grad_RF_estimate
-from core.utils.Optimizers import CODE_LENGTH, AskTellOptimizer, label2optimizer
-from core.utils.rf_maps import gradmap2RF_square
 
 #: Side of the network's input, pixels.
 INPUT_PIXELS = 227
-
-#: Receptive fields: random images, and the least gradient that counts (absolute, relative).
-FIELD_IMAGES, FIELD_ABSOLUTE, FIELD_RELATIVE = 30, 1e-8, 0.01
-
-#: Initial noise of BigGAN: normal numbers cut at two standard deviations, times this; 128 of them.
-INITIAL_TRUNCATION, NOISE_LENGTH = 0.7, 128
-
-#: Numbers of five digits, which tell runs of a unit apart in file names.
-NUMBERS = 100_000
-
-#: What random numbers are for, in the seeds of `EvolutionSettings.entropy`.
-_FIELD, _NUMBER, _FIRST_CODE, _SEARCH, _NOISE = range(5)
 
 
 @dataclass(frozen=True)
@@ -61,6 +43,13 @@ class Networks:
 
     scorer: TorchScorer
     generators: dict[str, ImageGenerator]
+
+    @property
+    def are_untrained(self) -> bool:
+        """Whether any of them is known to have random weights."""
+        return self.scorer.trained is False or not all(
+            generator.trained for generator in self.generators.values()
+        )
 
 
 def load_networks(settings: EvolutionSettings, device: str = "auto") -> Networks:
@@ -135,217 +124,43 @@ def evolve_pairs(
     root = Path(folder)
     require_own_folder(root, asdict(settings), resume)
     networks = networks or load_networks(settings, device)
-    units = list(_units(settings, networks.scorer))
-    boxes = [_receptive_field(settings, networks.scorer, unit) for unit in units]
-    networks.scorer.set_units(settings.layer, [unit.index for unit in units])
-    batches = [
-        _Batch.of(settings, root, name, networks, units, boxes, hessians or {}, batch_size)
-        for name in settings.generators
-    ]
+    scorer = networks.scorer
+    units = list(units_of(settings, scorer))
+    boxes = [receptive_field(settings, scorer, unit) for unit in units]
+    scorer.set_units(settings.layer, [unit.index for unit in units])
+    batches = []
+    for name in settings.generators:
+        generator, hessian = networks.generators[name], (hessians or {}).get(name)
+        places = [place_of(settings, box, generator, scorer) for box in boxes]
+        plans = list(planned_runs(settings, name, units, places, hessian))
+        evolution = Evolution(generator, scorer, [plan.run for plan in plans], batch_size)
+        files = [RunFiles(root / plan.unit.folder, plan.file_label, plan.number) for plan in plans]
+        batches.append((root / f".{name}.checkpoint.npz", evolution, files))
     claim_folder(root, asdict(settings), resume)
-    for batch in batches:
-        batch.run(settings.steps, progress)
+    untrained = settings.untrained or networks.are_untrained
+    for checkpoint, evolution, files in batches:
+        _run_batch(evolution, files, checkpoint, settings.steps, untrained, progress)
     return [root / unit.folder for unit in units]
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """All runs in one generator, which evolve together, and where their files go."""
-
-    evolution: Evolution
-    files: tuple[RunFiles, ...]
-    generator: ImageGenerator
-    untrained: bool
-    checkpoint: Path
-
-    @classmethod
-    def of(
-        cls,
-        settings: EvolutionSettings,
-        root: Path,
-        name: str,
-        networks: Networks,
-        units: list[EvolvedUnit],
-        boxes: list[Box | None],
-        hessians: dict[str, str],
-        batch_size: int,
-    ) -> _Batch:
-        generator = networks.generators[name]
-        runs, files = [], []
-        for position, (unit, box) in enumerate(zip(units, boxes, strict=True)):
-            place = _place(settings, box, generator, networks.scorer)
-            for label, repetition, number in _planned(settings, name, unit):
-                optimizer = _optimizer(settings, name, unit, label, repetition, hessians.get(name))
-                runs.append(
-                    Run(
-                        name=f"{unit.folder}/{label}/{repetition}",
-                        unit=position,
-                        optimizer=optimizer,
-                        noise=settings.noise,
-                        noise_seed=_seed(settings, name, unit, repetition, label, _NOISE),
-                        place=place,
-                        codes_kept=LAST_CODES if name == "fc6" else None,
-                    )
-                )
-                files.append(RunFiles(root / unit.folder, run_label(label, name), number))
-        random_weights = not generator.trained or networks.scorer.trained is False
-        return cls(
-            Evolution(generator, networks.scorer, runs, batch_size),
-            tuple(files),
-            generator,
-            settings.untrained or random_weights,
-            root / f".{name}.checkpoint.npz",
-        )
-
-    def run(self, steps: int, progress: Callable[[Iterable[int]], Iterable[int]]) -> None:
-        """Go on from the checkpoint, if there is one; write the files; remove the checkpoint."""
-        finished = all(files.archive.is_file() for files in self.files)
-        if finished and not self.checkpoint.is_file():
-            return
-        load_checkpoint(self.checkpoint, self.evolution)
-        for _ in progress(range(self.evolution.generation, steps)):
-            self.evolution.advance()
-            save_checkpoint(self.checkpoint, self.evolution)
-        for run, files in zip(self.evolution.runs, self.files, strict=True):
-            write_run(files, run, self.generator, self.untrained)
-        self.checkpoint.unlink()
-
-
-def _units(settings: EvolutionSettings, scorer: TorchScorer) -> Iterator[EvolvedUnit]:
-    """Yield one unit per channel: the centre of a map, or the channel itself."""
-    shape = scorer.layer_shape(settings.layer)
-    if len(shape) not in (1, 3):
-        raise UsageError(
-            f"layer {settings.layer!r} has an output of shape {shape}; expected a map (channels, "
-            "rows, columns) or a vector of channels."
-        )
-    first, stop = settings.channels
-    if stop > shape[0]:
-        raise UsageError(
-            f"channels {first} to {stop - 1} were asked for; layer {settings.layer!r} has "
-            f"{shape[0]}, numbered from 0."
-        )
-    for channel in range(first, stop):
-        centre = (shape[1] // 2, shape[2] // 2) if len(shape) == 3 else ()
-        yield EvolvedUnit(
-            settings.net, settings.layer, channel, centre, settings.placement != "whole"
-        )
-
-
-@dataclass(frozen=True)
-class Box:
-    """A receptive field on the network's input, half-open, pixels."""
-
-    left: int
-    right: int
-    top: int
-    bottom: int
-
-
-def _receptive_field(
-    settings: EvolutionSettings, scorer: TorchScorer, unit: EvolvedUnit
-) -> Box | None:
-    """Find the receptive field of a unit, square and inside the input."""
-    if settings.placement == "whole":
-        return None
-    try:
-        gradients = grad_RF_estimate(
-            scorer.model,
-            settings.layer,
-            unit.index,
-            input_size=(3, scorer.imgpix, scorer.imgpix),
-            reps=FIELD_IMAGES,
-            rng=np.random.default_rng(settings.entropy(unit.channel, _FIELD)),
-        )
-        (left, right), (top, bottom) = gradmap2RF_square(gradients, FIELD_ABSOLUTE, FIELD_RELATIVE)
-    except UserError as error:
-        raise UsageError(
-            f"channel {unit.channel} has no receptive field that can be found ({error}); leave it "
-            "out, or show images on the whole input."
-        ) from error
-    return Box(left, right, top, bottom)
-
-
-def _place(
-    settings: EvolutionSettings, box: Box | None, generator: ImageGenerator, scorer: TorchScorer
-) -> Field | None:
-    """Turn a receptive field into the place of images on a canvas."""
-    if box is None:
-        return None
-    width, height = box.right - box.left, box.bottom - box.top
-    if settings.placement == "field":
-        return Field((height, width), (box.top, box.left), scorer.imgpix)
-    side = generator.visualize(np.zeros((1, generator.codelen), np.float32)).shape[-1]
-    if max(box.right, box.bottom) > side:
-        raise UsageError(
-            f"the published placement puts a receptive field of the {scorer.imgpix} pixels of the "
-            f"input on a canvas of the generator's {side}, where {box} does not lie; use "
-            'placement "field", or a generator of larger images.'
-        )
-    return Field((width, height), (box.left, box.top), side)
-
-
-def _planned(
-    settings: EvolutionSettings, generator: str, unit: EvolvedUnit
-) -> Iterator[tuple[str, int, int]]:
-    """Yield label, repetition and number of the runs of a unit in a generator."""
-    rng = np.random.default_rng(settings.entropy(unit.channel, _NUMBER))
-    numbers = rng.choice(NUMBERS, (len(GENERATORS), settings.repetitions), replace=False)
-    for repetition, number in enumerate(numbers[GENERATORS.index(generator)].tolist()):
-        for label in settings.labels_of(generator):
-            yield label, repetition, number
-
-
-def _seed(
-    settings: EvolutionSettings,
-    generator: str,
-    unit: EvolvedUnit,
-    repetition: int,
-    label: str,
-    purpose: int,
-) -> list[int]:
-    thread = GENERATORS.index(generator)
-    return [*settings.entropy(unit.channel, purpose, thread, repetition), *label.encode()]
-
-
-def _optimizer(
-    settings: EvolutionSettings,
-    generator: str,
-    unit: EvolvedUnit,
-    label: str,
-    repetition: int,
-    hessian: str | None,
-) -> AskTellOptimizer:
-    """Make the optimiser of a run; those of one repetition start from the same code."""
-    if label.startswith("HessCMA") and hessian is None:
-        raise UsageError(
-            f"optimiser {label!r} needs the average Hessian of {generator}; give "
-            f"--hessian-{generator} FILE (in Python hessians={{{generator!r}: FILE}})."
-        )
-    first, search = (
-        np.random.default_rng(_seed(settings, generator, unit, repetition, name, purpose))
-        for name, purpose in (("", _FIRST_CODE), (label, _SEARCH))
-    )
-    return label2optimizer(
-        label,
-        initial_code(generator, first),
-        GAN=generator,
-        hessian=hessian,
-        random_seed=search,
-        dtype=np.float32,
-        population_size=settings.population,
-    )
-
-
-def initial_code(generator: str, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw a first code: truncated noise and no class for BigGAN, normal numbers for DeePSim."""
-    if generator == "fc6":
-        return rng.standard_normal(CODE_LENGTH[generator], dtype=np.float32)
-    code = np.zeros(CODE_LENGTH[generator], np.float32)
-    code[:NOISE_LENGTH] = INITIAL_TRUNCATION * truncnorm.rvs(
-        -2, 2, size=NOISE_LENGTH, random_state=rng
-    )
-    return code
+def _run_batch(
+    evolution: Evolution,
+    files: Sequence[RunFiles],
+    checkpoint: Path,
+    steps: int,
+    untrained: bool,
+    progress: Callable[[Iterable[int]], Iterable[int]],
+) -> None:
+    """Go on from the checkpoint, if there is one; write the files; remove the checkpoint."""
+    if all(one.archive.is_file() for one in files) and not checkpoint.is_file():
+        return
+    load_checkpoint(checkpoint, evolution)
+    for _ in progress(range(evolution.generation, steps)):
+        evolution.advance()
+        save_checkpoint(checkpoint, evolution)
+    for run, one in zip(evolution.runs, files, strict=True):
+        write_run(one, run, evolution.generator, untrained)
+    checkpoint.unlink()
 
 
 def main(arguments: list[str] | None = None) -> int:
