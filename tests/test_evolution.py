@@ -445,6 +445,14 @@ def test_killed_runs_resume_to_the_same_bytes(tmp_path, finished):
         assert all_bytes(folder) == all_bytes(finished), moment
 
 
+def test_a_silent_unit_is_told(tmp_path, caplog):
+    """A unit that answers every image alike is named; there was nothing to optimise."""
+    networks = tiny_networks()
+    networks.scorer.model.conv2.weight.zero_()
+    evolve_pairs(replace(SMALL, generators=("BigGAN",)), tmp_path, networks=networks)
+    assert caplog.text.count("answered every image alike") == 2
+
+
 def test_a_finished_experiment_is_not_run_again(finished):
     """Resuming what is finished generates nothing and changes nothing."""
     networks, before = tiny_networks(), all_bytes(finished)

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from core.errors import exit_code_of
@@ -32,6 +33,8 @@ from core.insilico.evolution_settings import (
 from core.insilico.result_folder import claim_folder, require_own_folder
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upconvGAN
+
+logger = logging.getLogger(__name__)
 
 #: Side of the network's input, pixels.
 INPUT_PIXELS = 227
@@ -160,6 +163,8 @@ def _run_batch(
         save_checkpoint(checkpoint, evolution)
     for run, one in zip(evolution.runs, files, strict=True):
         write_run(one, run, evolution.generator, untrained)
+        if np.ptp(np.concatenate(run.true_scores)) == 0:
+            logger.warning("%s: the unit answered every image alike", one.archive)
     checkpoint.unlink()
 
 
@@ -169,8 +174,8 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m core.insilico.paired_evolution",
         description="Evolve images for units of a network in DeePSim and BigGAN.",
         epilog="example: python -m core.insilico.paired_evolution --net resnet18 "
-        "--layer .layer2.BasicBlock1 --chans 0 4 --steps 5 --reps 1 --population 6 --untrained "
-        "--output my_evolution",
+        "--layer .layer2.BasicBlock1 --chans 3 7 --steps 5 --reps 1 --population 7 --untrained "
+        "--biggan biggan-deep-128 --output my_evolution",
     )
     _add_arguments(parser)
     given = parser.parse_args(arguments)
