@@ -93,6 +93,15 @@ def plainly_normalised(images: Images) -> Tensor:
     return functional.interpolate(batch.contiguous(), size, mode="bilinear", align_corners=True)
 
 
+def responsive_unit(network: nn.Module, layer: str, images: Images) -> tuple[int, int, int]:
+    """Return the central unit that responds most, lest scores of a silent one be compared."""
+    scorer = TorchScorer(network, imgpix=INPUT_SIDE, device="cpu")
+    scorer.set_recording(layer)
+    _, recorded = scorer.score(images)
+    row, column = (n // 2 for n in recorded[layer].shape[2:])
+    return int(recorded[layer][0, :, row, column].argmax()), row, column
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table of medians and ratios."""
     options = _parser().parse_args(arguments)
@@ -110,8 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _report(layer: str, images: Images, repeats: int) -> None:
     makers: dict[str, Any] = {"plain": plain, "torchvision": feature_extractor, "ours": ours}
     networks = {name: load_classifier("resnet50", pretrained=False).network for name in makers}
-    channels, rows, columns = TorchScorer(networks["ours"], device="cpu").layer_shape(layer)
-    unit = (channels // 2, rows // 2, columns // 2)
+    unit = responsive_unit(networks["ours"], layer, images[:1])
     scorers = {name: make(networks[name], layer, unit) for name, make in makers.items()}
     scores = {name: score(images[:4]) for name, score in scorers.items()}  # and so warm up
     seconds = {name: Seconds() for name in makers}

@@ -55,14 +55,11 @@ __all__ = [
 #: Key of the units whose responses are the scores.
 SCORE = "score"
 
-#: On the CPU a pass takes as many images as keep the largest map below this: larger blocks leave
-#: the cache, and malloc (from 32 MiB on) returns them to the system each time. Measured.
-CPU_MAP_BYTES = 16 * 2**20
+#: On the CPU a pass takes as many images as keep the largest map below this. Measured: smaller maps
+#: stay in the cache, but more passes wait more often for each other's threads on a busy machine.
+CPU_MAP_BYTES = 64 * 2**20
 #: But not fewer than this: each pass reads all weights again.
 CPU_FEWEST_IMAGES = 4
-
-#: Networks of `load_featnet` whose features are a part of them.
-_WITH_FEATURES = ("alexnet", "vgg16")
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,8 @@ class TorchScorer:
     ----------
     model : str or torch.nn.Module
         A name that `core.utils.classifiers.load_classifier` knows, or a network that takes
-        (n, 3, height, width). The network is set to evaluation mode, frozen and moved to `device`.
+        (n, 3, height, width). The network is set to evaluation mode, frozen and moved to `device`;
+        on the CPU its weights are laid out channels-last.
     layer : str, optional
         Layer of the scored units; later choices are made with the ``set_…`` methods.
     unit : int, tuple of int, list of these, or numpy.ndarray of bool, optional
