@@ -34,15 +34,16 @@ from core.utils.Optimizers import CODE_LENGTH, label2optimizer
 
 @dataclass
 class Seconds:
-    """Time by the clock: of all turns, and of what was called within them."""
+    """Time of all turns by the clock and on all processors, and of parts of them by the clock."""
 
     whole: list[float] = field(default_factory=list)
+    processors: list[float] = field(default_factory=list)
     networks: list[float] = field(default_factory=list)
     checkpoints: list[float] = field(default_factory=list)
 
     def forget(self) -> None:
         """Forget what was timed so far."""
-        for times in (self.whole, self.networks, self.checkpoints):
+        for times in (self.whole, self.processors, self.networks, self.checkpoints):
             times.clear()
 
 
@@ -105,7 +106,7 @@ def _advance(
     evolutions: list[Evolution], folder: Path, seconds: Seconds, device: torch.device
 ) -> None:
     """Run one generation, with a checkpoint, one evolution after the other."""
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     for evolution in evolutions:
         evolution.advance()
     _wait(device)
@@ -114,6 +115,7 @@ def _advance(
         save_checkpoint(folder / f"{number}.npz", evolution)
     end = time.perf_counter()
     seconds.whole.append(end - start)
+    seconds.processors.append(time.process_time() - start_cpu)
     seconds.checkpoints.append(end - middle)
 
 
@@ -154,17 +156,18 @@ class _Stopwatch:
 
 def _report(options: argparse.Namespace, seconds: dict[str, Seconds], device: torch.device) -> None:
     n_images = options.units * options.population
-    slow = sum(seconds["one after another"].whole)
+    slow = seconds["one after another"]
     print(
-        f"{'':20} {'s/generation':>12} {'images/s':>9} {'times faster':>13} {'else':>6} "
-        f"{'checkpoints':>12}"
+        f"{'':20} {'s/generation':>12} {'images/s':>9} {'times faster':>13} {'by CPU':>7} "
+        f"{'else':>6} {'checkpoints':>12}"
     )
     for name, spent in seconds.items():
         whole = sum(spent.whole)
         other = 1 - sum(spent.networks) / whole
         print(
             f"{name:20} {whole / len(spent.whole):12.2f} "
-            f"{n_images * len(spent.whole) / whole:9.1f} {slow / whole:13.2f} {other:6.1%} "
+            f"{n_images * len(spent.whole) / whole:9.1f} {sum(slow.whole) / whole:13.2f} "
+            f"{sum(slow.processors) / sum(spent.processors):7.2f} {other:6.1%} "
             f"{sum(spent.checkpoints) / whole:12.1%}"
         )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -167,6 +167,11 @@ class Evolution:
     batch_size : int, default 40
         Images generated and scored at a time; bounds the memory whatever the number of runs.
 
+    Attributes
+    ----------
+    generator : ImageGenerator
+    runs : tuple of Run
+
     Raises
     ------
     UsageError
