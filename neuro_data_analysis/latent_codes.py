@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from core.errors import MalformedDataError, MissingDataError
 from neuro_data_analysis import matlab_v73
-from neuro_data_analysis.recorded_values import as_text, as_vector, flat
+from neuro_data_analysis.recorded_values import as_integers, as_numbers, as_text, flat
 
 #: Length of a code in each generative space; ``BigGAN_class`` is the class half of ``BigGAN``.
 CODE_LENGTHS = {"fc6": 4096, "BigGAN": 256, "BigGAN_class": 128}
@@ -147,15 +146,15 @@ def read_merged_codes(path: str | os.PathLike[str]) -> LatentCodes:
     MalformedDataError
         If it is no v7.3 file or lacks ``codes_all``, ``code_geni`` or ``img_ids``.
     """
-    with matlab_v73.open_v73(path) as file:
+    with matlab_v73.open_v73(path) as file, matlab_v73.reading(path):
         missing = [name for name in ("codes_all", "code_geni", "img_ids") if name not in file]
         if missing:
             raise MalformedDataError(f"{path} holds no {', '.join(missing)}.")
         names = tuple(as_text(name) for name in flat(matlab_v73.decode(file["img_ids"])))
         return LatentCodes(
-            codes=matlab_v73.decode(file["codes_all"]),
+            codes=as_numbers(matlab_v73.decode(file["codes_all"]), "codes_all"),
             picture_names=names,
-            generation=as_vector(matlab_v73.decode(file["code_geni"]), "code_geni").astype(np.intp),
+            generation=as_integers(matlab_v73.decode(file["code_geni"]), "code_geni"),
         )
 
 
@@ -166,7 +165,7 @@ def _read_block(path: Path) -> tuple[NDArray[np.floating[Any]], list[str]]:
         names = [str(np.ravel(name)[0]) for name in np.ravel(content["ids"])]
     except KeyError as error:
         raise MalformedDataError(f"{path} holds no {error}.") from error
-    except (OSError, ValueError, TypeError, IndexError, MatReadError, NotImplementedError) as error:
+    except Exception as error:  # a damaged file can raise anything
         raise MalformedDataError(
             f"{path} is not a readable MATLAB v5 file of latent codes ({error}); copy it again."
         ) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import h5py
 import numpy as np
 import scipy.sparse
 
-from core.errors import MalformedDataError, MissingDataError
+from core.errors import MalformedDataError, MissingDataError, UserError
 
 #: HDF5 keeps what it has read of a file's structure, by default 32 MiB by its own count, which is
 #: ten times that in memory; a value that is read once needs none of it again.
@@ -25,6 +26,12 @@ _METADATA_CACHE_BYTES = 1 << 20
 _OPAQUE_CLASSES = frozenset(
     {"string", "table", "timetable", "datetime", "categorical", "FileWrapper__"}
 )
+
+
+#: A value that takes so many times its place in the file was not written by MATLAB, whose only
+#: filter, deflate, reaches 1032.
+_LARGEST_RATIO = 2000
+_MANY_VALUES = 100_000
 
 
 class Struct(Mapping[str, Any]):
@@ -59,8 +66,13 @@ class Struct(Mapping[str, Any]):
         return _shape_of_empty(stored) if _is_empty(stored) else stored.shape[::-1]
 
     def _stored(self, field: str) -> h5py.Dataset | h5py.Group:
-        stored = self._fields[field]
-        return self._file[stored] if isinstance(stored, h5py.Reference) else stored
+        with reading(self._file.filename):
+            stored = self._fields.get(field)
+            if isinstance(stored, h5py.Reference):
+                stored = self._file[stored]
+        if stored is None:
+            raise KeyError(field)
+        return stored
 
 
 class StructArray(Sequence[Struct]):
@@ -140,6 +152,23 @@ def open_v73(path: str | os.PathLike[str]) -> h5py.File:
     return file
 
 
+@contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say of whatever goes wrong in the block that the file is damaged; h5py raises anything.
+
+    Raises
+    ------
+    MalformedDataError
+        If the block raises anything but a `UserError`.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise MalformedDataError(f"{path} is damaged: {error}. Copy the file again.") from error
+
+
 def decode(item: h5py.Dataset | h5py.Group) -> Any:
     """Decode one MATLAB value.
 
@@ -162,7 +191,9 @@ def decode(item: h5py.Dataset | h5py.Group) -> Any:
     """
     try:
         return _decode(item)
-    except (OSError, RuntimeError) as error:
+    except UserError:
+        raise
+    except Exception as error:
         raise MalformedDataError(
             f"{item.file.filename} is damaged at {item.name}: {error}. Copy the file again."
         ) from error
@@ -176,6 +207,10 @@ def _decode(item: h5py.Dataset | h5py.Group) -> Any:
         return _decode_empty(matlab_class, item)
     if "MATLAB_object_decode" in item.attrs or matlab_class in _OPAQUE_CLASSES:
         return Opaque(matlab_class)
+    if item.size > _MANY_VALUES:
+        stored_bytes = item.id.get_storage_size()
+        if item.nbytes > _LARGEST_RATIO * stored_bytes:
+            raise ValueError(f"{item.nbytes} bytes are promised, {stored_bytes} are stored")
     if item.dtype == h5py.ref_dtype:
         return _decode_references(item)
     values = item[()]
@@ -195,7 +230,9 @@ def _decode_group(group: h5py.Group) -> Any:
         if "data" not in group:
             return scipy.sparse.csc_array((rows, columns))
         parts = (group["data"][()], group["ir"][()], group["jc"][()])
-        return scipy.sparse.csc_array(parts, shape=(rows, columns))
+        matrix = scipy.sparse.csc_array(parts, shape=(rows, columns))
+        matrix.check_format(full_check=True)  # indices out of range would reach foreign memory
+        return matrix
     return StructArray(group) if _is_struct_array(group) else Struct(group.file, group)
 
 
@@ -211,7 +248,10 @@ def _decode_empty(matlab_class: str, item: h5py.Dataset) -> Any:
     if matlab_class == "char":
         return ""
     kinds = {"cell": object, "struct": object, "logical": bool}
-    return np.zeros(_shape_of_empty(item), dtype=kinds.get(matlab_class, np.float64))
+    shape = _shape_of_empty(item)
+    if 0 not in shape:
+        raise ValueError(f"an empty array of shape {shape}")
+    return np.zeros(shape, dtype=kinds.get(matlab_class, np.float64))
 
 
 def _text(codes: np.ndarray) -> str | np.ndarray:

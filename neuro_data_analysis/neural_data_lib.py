@@ -28,7 +28,10 @@ from neuro_data_analysis.recorded_values import (
     N_THREADS,
     PSTH_MS,
     as_image_index,
+    as_integers,
+    as_positions,
     as_psth,
+    as_struct,
     as_text,
     as_vector,
     flat,
@@ -327,8 +330,9 @@ def load_neural_data(matroot: str | os.PathLike[str] | None = None) -> Recording
         return Recordings(_pickled_elements(path), path)
     file = matlab_v73.open_v73(path)
     try:
-        elements = _stored_elements(file, path)
-        simulated = bool(file.attrs.get(SIMULATED_ATTRIBUTE, False))
+        with matlab_v73.reading(path):
+            elements = _stored_elements(file, path)
+            simulated = bool(file.attrs.get(SIMULATED_ATTRIBUTE, False))
     except BaseException:
         file.close()
         raise
@@ -384,10 +388,10 @@ def _rows(columns: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
 
 
 def _info(expi: int, element: Mapping[str, Any]) -> ExperimentInfo:
-    meta, evolved = element["meta"], element["evol"]
+    meta, evolved = as_struct(element["meta"], "meta"), element["evol"]
     ephys_name, control_name = as_text(meta["ephysFN"]), as_text(meta["expControlFN"])
     session = parse_session(ephys_name, control_name)
-    channel = int(as_vector(evolved["pref_chan"], "pref_chan")[0])
+    channel = int(as_integers(evolved["pref_chan"], "pref_chan")[0])
     spaces = [as_text(name) for name in flat(evolved["space_names"])]
     optimizers = [as_text(name) for name in flat(evolved.get("optim_names"))]
     if len(spaces) != N_THREADS:
@@ -398,10 +402,10 @@ def _info(expi: int, element: Mapping[str, Any]) -> ExperimentInfo:
         control_name=control_name,
         session=session,
         pref_channel=channel,
-        pref_unit=int(as_vector(evolved["unit_in_pref_chan"], "unit_in_pref_chan")[0]),
+        pref_unit=int(as_integers(evolved["unit_in_pref_chan"], "unit_in_pref_chan")[0]),
         area=area_of_channel(session, channel),
         image_size_deg=as_vector(evolved["imgsize"], "imgsize"),
-        position_deg=np.reshape(np.asarray(evolved["imgpos"], dtype=np.float64), (-1, 2))[0],
+        position_deg=as_positions(evolved["imgpos"])[0],
         stimuli=as_text(meta["stimuli"]),
         spaces=(spaces[0], spaces[1]),
         optimizers=(optimizers[0], optimizers[1]) if len(optimizers) == N_THREADS else (None, None),

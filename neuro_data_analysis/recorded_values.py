@@ -6,6 +6,8 @@ list, a list of one-element lists or an object array. The rules are those of the
 
 from __future__ import annotations
 
+import reprlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,9 @@ PSTH_MS = 200
 
 #: Thread 0 evolves in DeePSim, thread 1 in BigGAN.
 N_THREADS = 2
+
+#: Beyond it, doubles do not hold every whole number.
+_LARGEST_INTEGER = 2**53
 
 
 def flat(value: Any) -> list[Any]:
@@ -41,8 +46,27 @@ def as_text(value: Any) -> str:
     """
     texts = [item for item in flat(value) if not _is_shape_of_empty(item)]
     if len(texts) > 1 or any(not isinstance(text, str) for text in texts):
-        raise MalformedDataError(f"expected one text, found {value!r:.80}")
+        raise MalformedDataError(f"expected one text, found {reprlib.repr(value)}")
     return texts[0] if texts else ""
+
+
+def as_numbers(value: Any, name: str) -> NDArray[np.float64]:
+    """Return real numbers as an array of their shape; `MalformedDataError` for anything else."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of different length
+        raise MalformedDataError(f"field {name!r} is no array ({error})") from error
+    if array.dtype.kind not in "biuf":
+        raise MalformedDataError(f"field {name!r} holds {reprlib.repr(value)}; expected numbers")
+    return array.astype(np.float64)
+
+
+def as_integers(value: Any, name: str) -> NDArray[np.intp]:
+    """Return whole numbers as a vector; `MalformedDataError` if it is empty or holds others."""
+    numbers = as_vector(value, name)
+    if not (np.abs(numbers) <= _LARGEST_INTEGER).all() or (numbers != np.rint(numbers)).any():
+        raise MalformedDataError(f"the values of field {name!r} are not whole numbers")
+    return numbers.astype(np.intp)
 
 
 def as_vector(value: Any, name: str) -> NDArray[np.float64]:
@@ -50,7 +74,22 @@ def as_vector(value: Any, name: str) -> NDArray[np.float64]:
     is_empty = value is None or _is_shape_of_empty(value) or np.size(value) == 0
     if is_empty:
         raise MalformedDataError(f"field {name!r} is empty")
-    return np.asarray(value, dtype=np.float64).ravel()
+    return as_numbers(value, name).ravel()
+
+
+def as_positions(value: Any) -> NDArray[np.float64]:
+    """Return positions as (n, 2); `MalformedDataError` if they are no pairs of numbers."""
+    positions = as_vector(value, "imgpos")
+    if positions.size % 2:
+        raise MalformedDataError(f"field 'imgpos' holds {positions.size} numbers; expected pairs")
+    return positions.reshape(-1, 2)
+
+
+def as_struct(value: Any, name: str) -> Mapping[str, Any]:
+    """Return a struct; `MalformedDataError` if it is none."""
+    if not isinstance(value, Mapping):
+        raise MalformedDataError(f"field {name!r} is a {type(value).__name__}; expected a struct")
+    return value
 
 
 def as_psth(value: Any) -> NDArray[np.float64]:
@@ -63,7 +102,7 @@ def as_psth(value: Any) -> NDArray[np.float64]:
     """
     if value is None or _is_shape_of_empty(value) or np.size(value) == 0:
         return np.zeros((PSTH_MS, 0))
-    psth = np.asarray(value, dtype=np.float64)
+    psth = as_numbers(value, "psth")
     if psth.ndim == 1:  # one image, squeezed
         psth = psth[:, np.newaxis]
     if psth.ndim == 3 and psth.shape[0] == 1:
@@ -79,12 +118,10 @@ def as_image_index(value: Any) -> NDArray[np.intp]:
     """Return MATLAB's 1-based positions of a block's images as a 0-based vector."""
     if value is None or _is_shape_of_empty(value) or np.size(value) == 0:
         return np.zeros(0, dtype=np.intp)
-    index = np.asarray(value, dtype=np.float64)
+    index = as_numbers(value, "idx_seq")
     if index.ndim > 1 and max(index.shape) != index.size:
         raise MalformedDataError(f"image positions have shape {index.shape}; expected a vector")
-    if not np.array_equal(index, np.rint(index)):
-        raise MalformedDataError("image positions are not whole numbers")
-    return index.ravel().astype(np.intp) - 1
+    return as_integers(index, "idx_seq") - 1
 
 
 def per_thread(cells: Any) -> list[list[Any]]:

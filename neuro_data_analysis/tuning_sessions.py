@@ -7,6 +7,7 @@ the pickle was made of. Both give the same `TuningSession`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +21,13 @@ from numpy.typing import NDArray
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from
 from core.safe_pickle import load_pickle
 from neuro_data_analysis import matlab_v73
-from neuro_data_analysis.recorded_values import PSTH_MS, as_text, as_vector, flat
+from neuro_data_analysis.recorded_values import (
+    PSTH_MS,
+    as_integers,
+    as_struct,
+    as_text,
+    flat,
+)
 
 #: List of sessions that the authors keep beside their recordings.
 SESSION_LIST_FILE = "ExpRecord_BigGAN_Hessian_tuning_ABCD_w_meta.csv"
@@ -179,22 +186,24 @@ def read_session(folder: str | os.PathLike[str], ephys_name: str) -> TuningSessi
     path = session_file(folder, ephys_name)
     content = _read_mat(path) if path.suffix == ".mat" else _read_pickle(path)
     try:
-        rasters, meta, trials = content["rasters"], content["meta"], content["Trials"]
+        rasters, meta = content["rasters"], as_struct(content["meta"], "meta")
+        trials = as_struct(content["Trials"], "Trials")
         names = [as_text(name) for name in flat(trials["imageName"])]
-        channels = as_vector(meta["spikeID"], "spikeID").astype(np.intp)
+        channels = as_integers(meta["spikeID"], "spikeID")
         numbers = meta.get("unitID")
-        simulated = bool(meta.get("simulated", False))
+        units = None if numbers is None else as_integers(numbers, "unitID")
+        simulated = meta.get("simulated", False) is True
     except KeyError as field:
         raise MalformedDataError(f"{path}: there is no field {field}.") from field
     except MalformedDataError as error:
         raise MalformedDataError(f"{path}: {error}.") from error
-    if rasters.ndim != 3 or rasters.shape[2] != len(channels):
+    if rasters.ndim != 3 or rasters.shape[2] != len(channels) or rasters.dtype.kind not in "iuf":
         raise MalformedDataError(
-            f"{path}: rasters of shape {rasters.shape} for {len(channels)} channels; expected "
-            f"(trials, {PSTH_MS} ms, units)."
+            f"{path}: rasters of shape {rasters.shape} and type {rasters.dtype} for "
+            f"{len(channels)} channels; expected numbers, (trials, {PSTH_MS} ms, units)."
         )
-    units = infer_units(rasters, channels) if numbers is None else as_vector(numbers, "unitID")
-    return TuningSession(rasters, channels, units.astype(np.intp), names, path, simulated)
+    units = infer_units(rasters, channels) if units is None else units
+    return TuningSession(rasters, channels, units, names, path, simulated)
 
 
 def session_file(folder: str | os.PathLike[str], ephys_name: str) -> Path:
@@ -274,7 +283,7 @@ def parse_stimulus_names(names: Iterable[str]) -> pd.DataFrame:
     """
     images = pd.Series(list(names), dtype=object, name="img_name")
     for pattern in STIMULUS_PATTERNS:
-        parts = images.str.extract(pattern)
+        parts = images.str.extract(pattern, flags=re.ASCII)
         if parts["space_name"].notna().any():
             break
     else:
@@ -374,7 +383,7 @@ def _read_pickle(path: Path) -> Mapping[str, Any]:
 
 def _read_mat(path: Path) -> dict[str, Any]:
     """Read what is needed of a ``_formatted.mat``; MATLAB holds rasters as (units, ms, trials)."""
-    with matlab_v73.open_v73(path) as file:
+    with matlab_v73.open_v73(path) as file, matlab_v73.reading(path):
         missing = [name for name in ("rasters", "meta", "Trials") if name not in file]
         if missing:
             raise MalformedDataError(
