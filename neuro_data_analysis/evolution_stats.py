@@ -83,8 +83,12 @@ class Trials:
         numpy.ndarray
             (n_windows, n_trials) events/s.
         """
-        # One product serves every window: row w of the weights is 1/width inside window w.
-        return np.stack([_window_weights(window) for window in windows]) @ self.psth
+        # The mean over [start, stop) is a difference of cumulative sums: one pass for all windows.
+        chosen = [_checked(window) for window in windows]
+        starts, stops = np.array(chosen).T
+        so_far = np.zeros((PSTH_MS + 1, self.psth.shape[1]))
+        np.cumsum(self.psth, axis=0, out=so_far[1:])
+        return (so_far[stops] - so_far[starts]) / (stops - starts)[:, np.newaxis]
 
     def responses(self, window: Window = EVOKED_MS) -> NDArray[np.float64]:
         """Mean rate of every trial in one window, (n_trials,) events/s."""
@@ -407,10 +411,8 @@ def _moments(values: NDArray[np.float64]) -> dict[str, float]:
     return {"mean": float(values.mean()), "std": float(values.std()), "sem": float(sem)}
 
 
-def _window_weights(window: Window) -> NDArray[np.float64]:
+def _checked(window: Window) -> Window:
     start, stop = window
     if not 0 <= start < stop <= PSTH_MS:
         raise UsageError(f"time window {window} does not lie within 0 to {PSTH_MS} ms")
-    weights = np.zeros(PSTH_MS)
-    weights[start:stop] = 1 / (stop - start)
-    return weights
+    return window
