@@ -61,6 +61,9 @@ CPU_MAP_BYTES = 64 * 2**20
 #: But not fewer than this: each pass reads all weights again.
 CPU_FEWEST_IMAGES = 4
 
+#: Networks of `load_featnet` whose features are a part of them.
+_WITH_FEATURES = ("alexnet", "vgg16")
+
 
 @dataclass(frozen=True)
 class _Readout:
