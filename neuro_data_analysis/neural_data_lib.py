@@ -260,9 +260,9 @@ class Recordings(Mapping[int, Experiment]):
         with self._naming(expi):
             evolved = element["evol"]
             if isinstance(evolved, matlab_v73.Struct):
-                n_rows, n_columns = evolved.shape("psth")
-                if n_rows == N_THREADS and n_columns > 1:  # else cells may be nested
-                    return n_columns
+                shape = evolved.shape("psth")
+                if len(shape) == 2 and shape[0] == N_THREADS and shape[1] > 1:  # else maybe nested
+                    return shape[1]
             return len(per_thread(evolved["psth"])[0])
 
     def image_names(self, expi: int) -> list[str]:
@@ -417,6 +417,10 @@ def _blocks(presented: Mapping[str, Any] | None) -> tuple[tuple[Block, ...], ...
     if not isinstance(presented, Mapping):
         return ((),) * N_THREADS
     densities, indices = per_thread(presented["psth"]), per_thread(presented["idx_seq"])
+    if len(densities[0]) != len(indices[0]):
+        raise MalformedDataError(
+            f"{len(densities[0])} blocks in psth, {len(indices[0])} in idx_seq; expected as many"
+        )
     return tuple(
         tuple(
             Block(as_psth(psth), as_image_index(index))

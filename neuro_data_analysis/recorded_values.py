@@ -56,6 +56,8 @@ def as_numbers(value: Any, name: str) -> NDArray[np.float64]:
         array = np.asarray(value)
     except ValueError as error:  # rows of different length
         raise MalformedDataError(f"field {name!r} is no array ({error})") from error
+    if array.size == 0:
+        return np.zeros(array.shape)
     if array.dtype.kind not in "biuf":
         raise MalformedDataError(f"field {name!r} holds {reprlib.repr(value)}; expected numbers")
     return array.astype(np.float64)
@@ -71,10 +73,10 @@ def as_integers(value: Any, name: str) -> NDArray[np.intp]:
 
 def as_vector(value: Any, name: str) -> NDArray[np.float64]:
     """Return a scalar, row or column as a vector; `MalformedDataError` if it is empty."""
-    is_empty = value is None or _is_shape_of_empty(value) or np.size(value) == 0
-    if is_empty:
+    numbers = _numbers_if_any(value, name)
+    if numbers is None:
         raise MalformedDataError(f"field {name!r} is empty")
-    return as_numbers(value, name).ravel()
+    return numbers.ravel()
 
 
 def as_positions(value: Any) -> NDArray[np.float64]:
@@ -100,9 +102,9 @@ def as_psth(value: Any) -> NDArray[np.float64]:
     MalformedDataError
         If the array has another length in time or more than two axes.
     """
-    if value is None or _is_shape_of_empty(value) or np.size(value) == 0:
+    psth = _numbers_if_any(value, "psth")
+    if psth is None:
         return np.zeros((PSTH_MS, 0))
-    psth = as_numbers(value, "psth")
     if psth.ndim == 1:  # one image, squeezed
         psth = psth[:, np.newaxis]
     if psth.ndim == 3 and psth.shape[0] == 1:
@@ -116,9 +118,9 @@ def as_psth(value: Any) -> NDArray[np.float64]:
 
 def as_image_index(value: Any) -> NDArray[np.intp]:
     """Return MATLAB's 1-based positions of a block's images as a 0-based vector."""
-    if value is None or _is_shape_of_empty(value) or np.size(value) == 0:
+    index = _numbers_if_any(value, "idx_seq")
+    if index is None:
         return np.zeros(0, dtype=np.intp)
-    index = as_numbers(value, "idx_seq")
     if index.ndim > 1 and max(index.shape) != index.size:
         raise MalformedDataError(f"image positions have shape {index.shape}; expected a vector")
     return as_integers(index, "idx_seq") - 1
@@ -144,7 +146,7 @@ def per_thread(cells: Any) -> list[list[Any]]:
             return threads
     raise MalformedDataError(
         f"expected {N_THREADS} threads with the same number of blocks, found "
-        f"{[np.shape(thread)[:2] or type(thread).__name__ for thread in threads]}"
+        f"{[len(t) if isinstance(t, list) else type(t).__name__ for t in threads]}"
     )
 
 
@@ -158,6 +160,14 @@ def _unnested(thread: Any) -> list[Any]:
     if len(blocks) == 1 and _holds_cells(blocks[0]):
         return _unnested(blocks[0])
     return blocks
+
+
+def _numbers_if_any(value: Any, name: str) -> NDArray[np.float64] | None:
+    """Return numbers, or None for what stands for an empty array."""
+    if value is None or _is_shape_of_empty(value):
+        return None
+    numbers = as_numbers(value, name)
+    return numbers if numbers.size else None
 
 
 def _is_shape_of_empty(value: Any) -> bool:
