@@ -8,15 +8,14 @@ told apart by a net without dots and a layer without underscores. Where a name h
 from __future__ import annotations
 
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.array_files import read_arrays
 from core.errors import MalformedDataError
 
 _FOLDER = re.compile(
@@ -137,11 +136,11 @@ def read_archive(path: Path) -> Archive:
         If the file is damaged, or scores and generations are missing or do not fit each other.
     """
     try:
-        with np.load(path, allow_pickle=False) as saved:
-            scores = np.asarray(saved["scores_all"], dtype=np.float64).ravel()
-            generations: NDArray[Any] = np.asarray(saved["generations"]).ravel()
-            untrained = bool(saved.get("untrained", False))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        saved = read_arrays(path)
+        scores = saved["scores_all"].astype(np.float64).ravel()
+        generations = saved["generations"].ravel()
+        untrained = bool(saved.get("untrained", False))
+    except (ValueError, KeyError) as error:
         raise MalformedDataError(
             f"{path} does not hold the scores and generations of an evolution: {error}."
         ) from error

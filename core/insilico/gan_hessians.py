@@ -16,13 +16,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from core.array_files import read_arrays
 from core.errors import MalformedDataError, UsageError, choose_from, exit_code_of
 from core.files import atomic_write
 from core.insilico.hessians import (
@@ -224,12 +224,12 @@ def _with_halves(pairs: Eigenpairs, noise_len: int, suffix: str) -> dict[str, ND
 def _matrices(files: list[Path]) -> Iterator[NDArray[np.floating]]:
     for file in files:
         try:
-            with np.load(file) as saved:
-                if "H" in saved:
-                    yield saved["H"]
-                else:
-                    yield (saved["eigvects"] * saved["eigvals"]) @ saved["eigvects"].T
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            saved = read_arrays(file)
+            if "H" in saved:
+                yield saved["H"]
+            else:
+                yield (saved["eigvects"] * saved["eigvals"]) @ saved["eigvects"].T
+        except (ValueError, KeyError) as error:
             raise MalformedDataError(
                 f"{file} is not a Hessian of this software ({error}); remove it and run again."
             ) from error

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.array_files import read_arrays
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from
 from core.insilico.code_regression import Split
 from core.utils import BigGAN_wrapper, Caffenet, loadBigGAN, upconvGAN
@@ -121,9 +121,8 @@ def read_hessian(path: str | Path, dimension: int) -> NDArray[np.float64]:
     if not path.is_file():
         raise MissingDataError(f"there is no Hessian {path}; give the path of an .npz file.")
     try:
-        with path.open("rb") as file, np.load(file) as saved:
-            values, vectors = saved["eigv_avg"], saved["eigvect_avg"]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        values, vectors = read_arrays(path, ("eigv_avg", "eigvect_avg")).values()
+    except ValueError as error:
         raise MalformedDataError(
             f"{path} is not an average Hessian ({error}); it must hold eigv_avg and eigvect_avg."
         ) from error
@@ -139,8 +138,10 @@ def read_hessian(path: str | Path, dimension: int) -> NDArray[np.float64]:
 
 def is_of_untrained(path: str | Path) -> bool:
     """Return whether the file of a Hessian says that it was computed with random weights."""
-    with Path(path).open("rb") as file, np.load(file) as saved:
-        return "untrained" in saved and bool(saved["untrained"])
+    try:
+        return bool(read_arrays(path, ["untrained"])["untrained"])
+    except ValueError:  # no file of a Hessian, or one that does not say it
+        return False
 
 
 def features_of(

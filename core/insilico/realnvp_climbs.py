@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.array_files import read_arrays
 from core.errors import MalformedDataError, UsageError, choose_from
 from core.files import atomic_write
 from core.insilico.batched_ascent import climb_by_adam, climb_by_cma
@@ -111,13 +111,13 @@ class Climbs:
             If the file is not one.
         """
         try:
-            with path.open("rb") as file, np.load(file) as saved:
-                seeds = tuple(saved["seeds"].tolist())
-                size = int(saved["dimension"]), int(saved["depth"])
-                cell = Cell(str(saved["optimizer"]), *size, seeds)
-                arrays = {name: saved[name] for name in ("reached", "reached_output", "top")}
-                return cls(cell, **arrays, score=saved["score"])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            saved = read_arrays(path)
+            seeds = tuple(saved["seeds"].tolist())
+            size = int(saved["dimension"]), int(saved["depth"])
+            cell = Cell(str(saved["optimizer"]), *size, seeds)
+            arrays = {name: saved[name] for name in ("reached", "reached_output", "top")}
+            return cls(cell, **arrays, score=saved["score"])
+        except (ValueError, KeyError, TypeError) as error:
             raise MalformedDataError(
                 f"{path} is not a finished cell ({error}); remove it and run again."
             ) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import MalformedDataError, UsageError
-from core.files import atomic_write
+from core.files import atomic_write, read_json
 
 #: Says what a folder holds the results of.
 NOTE_FILE = "experiment.json"
@@ -68,7 +68,7 @@ def require_own_folder(folder: str | Path, settings: Mapping[str, Any], resume: 
 
 def _read(note: Path) -> dict[str, Any]:
     try:
-        found = json.loads(note.read_text(encoding="utf-8"))
+        found = read_json(note)
     except (OSError, ValueError) as error:
         raise MalformedDataError(
             f"{note} cannot be read ({error}); give another folder."

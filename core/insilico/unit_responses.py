@@ -6,13 +6,13 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from core.array_files import read_arrays
 from core.errors import MalformedDataError
 from core.files import atomic_write
 from core.utils.batching import over_batches
@@ -140,9 +140,8 @@ class ResponseFiles:
 
 def _read(path: Path, layer: str) -> NDArray[np.float32]:
     try:
-        with path.open("rb") as file, np.load(file) as saved:
-            return saved[layer]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        return read_arrays(path, [layer])[layer]
+    except ValueError as error:
         raise MalformedDataError(
             f"{path} does not hold the responses of {layer} ({error}); remove it and run again."
         ) from error

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from core.array_files import read_arrays
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from
 from core.utils.ask_tell import AskTellOptimizer
 from core.utils.cma_optimizers import CholeskyCMAES, HessCMAES
@@ -224,9 +224,8 @@ def _eigenpairs(
     if not path.is_file():
         raise MissingDataError(f"no Hessian at {path}; give an .npz file of averaged eigenpairs.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return _named_arrays(archive, names, label)
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        return _named_arrays(read_arrays(path), names, label)
+    except ValueError as error:
         raise MalformedDataError(
             f"{path} is no .npz file of arrays ({error}); give one of averaged eigenpairs."
         ) from error

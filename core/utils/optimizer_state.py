@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.array_files import read_arrays
 from core.errors import MalformedDataError, MissingDataError, UsageError
 from core.files import atomic_write
 from core.utils.optimizer_arguments import FloatArray, RandomSource
@@ -47,9 +47,8 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise MissingDataError(f"no saved optimiser at {path}; give a file of save_state.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        return read_arrays(path)
+    except ValueError as error:
         raise MalformedDataError(
             f"{path} is not a saved optimiser ({error}); give a file of save_state."
         ) from error

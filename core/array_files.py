@@ -1,0 +1,47 @@
+"""Read .npz files of arrays that may come from anywhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: No result of this project comes near this, all arrays of a file together.
+LARGEST_ARRAYS_BYTES = 8 << 30
+
+
+def read_arrays(
+    path: str | os.PathLike[str], names: Iterable[str] | None = None
+) -> dict[str, NDArray[Any]]:
+    """Read arrays of numbers and text; arrays of objects, which could run code, are refused.
+
+    Parameters
+    ----------
+    path : path-like
+        An ``.npz`` file.
+    names : iterable of str, optional
+        Only these; by default all.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+
+    Raises
+    ------
+    ValueError
+        If the file is absent, damaged, too large or no .npz file, or if an array is missing or
+        holds objects. The caller knows what should have been there, and says so.
+    """
+    try:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if (size := sum(e.file_size for e in archive.zip.infolist())) > LARGEST_ARRAYS_BYTES:
+                raise ValueError(f"{size} bytes of arrays; at most {LARGEST_ARRAYS_BYTES} are read")
+            return {name: archive[name] for name in (archive if names is None else names)}
+    except KeyError as error:
+        raise ValueError(f"there is no array {error}") from error
+    except Exception as error:  # a damaged archive can raise anything
+        raise ValueError(f"{type(error).__name__}: {error}") from error
