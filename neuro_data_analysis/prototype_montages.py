@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from
 from core.files import atomic_write
@@ -56,21 +56,23 @@ def read_montage(path: str | os.PathLike[str]) -> Picture:
     path = Path(path)
     if not path.is_file():
         raise MissingDataError(f"there is no prototype montage {path}.")
+    width, height = len(PROTOTYPES) * CELL, len(THREADS) * CELL
     try:
         with Image.open(path) as picture:
+            if picture.size != (width, height):  # before anything is unpacked
+                raise MalformedDataError(
+                    f"{path} has {picture.width} × {picture.height} pixels; a montage has "
+                    f"{width} × {height}."
+                )
             pixels = np.asarray(picture.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
+    except MalformedDataError:
+        raise
+    except Exception as error:  # a damaged picture can raise anything
         reason = str(error).partition("<")[0].strip() or type(error).__name__
         raise MalformedDataError(
             f"{path} is not a readable picture ({reason}); make it again, or remove it to leave "
             "its experiment out."
         ) from error
-    expected = (len(THREADS) * CELL, len(PROTOTYPES) * CELL, 3)
-    if pixels.shape != expected:
-        raise MalformedDataError(
-            f"{path} has {pixels.shape[1]} × {pixels.shape[0]} pixels; a montage has "
-            f"{expected[1]} × {expected[0]}."
-        )
     return pixels.astype(np.float32) / np.float32(255)
 
 
