@@ -335,10 +335,13 @@ def test_numbers_out_of_range_are_refused(function, arguments):
 def test_command_line(tmp_path, capsys):
     """0 done, 2 for what cannot be run; the tables are named."""
     job = ["--output", str(tmp_path), "--dimensions", "2", "--depths", "0", "--jobs", "1"]
-    assert main([*job, "--optimizers", "Adam", "--seeds", "1", "2"]) == 0
+    small = [*job, "--optimizers", "Adam", "--seeds", "1", "2"]
+    assert main(small) == 0
     assert capsys.readouterr().out.count("FigureExt5C_Adam") == 2
-    assert main(job) == 2
+    assert main(small) == 2
     assert "go on with --resume" in capsys.readouterr().err
+    assert main(job) == 2
+    assert "another experiment: seeds differ" in capsys.readouterr().err
     assert main([*job, "--jobs", "0"]) == 2
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])

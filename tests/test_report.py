@@ -278,11 +278,12 @@ FRAME = """<!DOCTYPE html><meta name="color-scheme" content="light dark">
 <iframe src="index.html" style="border: 0; width: WIDTHpx; height: 900px"></iframe>"""
 
 
-def _in_chromium(page, *flags, profile):
+def _in_chromium(page, *flags, profile, budget_ms):
     command = [
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--disable-dev-shm-usage", f"--user-data-dir={profile}", "--virtual-time-budget=10000",
+        "--disable-dev-shm-usage", f"--user-data-dir={profile}",
+        f"--virtual-time-budget={budget_ms}",
         *flags, page.as_uri(),
     ]  # fmt: skip
     return subprocess.run(command, check=True, capture_output=True, timeout=90).stdout.decode()
@@ -301,8 +302,10 @@ def test_a_real_browser_shows_the_page(folder, tmp_path, width, dark):
     frame.write_text(FRAME.replace("WIDTH", str(width)), encoding="utf-8")
     mode = "--blink-settings=preferredColorScheme=" + ("0" if dark else "1")
     flags = ("--dump-dom", "--window-size=1300,1000", mode)
-    dom = _in_chromium(frame, *flags, profile=tmp_path / "profile")
-    told = re.search(r'data-probe="([^"]*)"', dom)
+    for budget_ms in (10_000, 40_000, 160_000):  # a busy machine decodes pictures late
+        dom = _in_chromium(frame, *flags, profile=tmp_path / "profile", budget_ms=budget_ms)
+        if told := re.search(r'data-probe="([^"]*)"', dom):
+            break
     assert told, dom[:500]
     found = json.loads(told[1].replace("&quot;", '"'))
     assert found["broken"] == []
