@@ -51,7 +51,7 @@ ALPHAS = {"BigGAN": np.logspace(-6, 6, 13), "DeePSim": np.logspace(-3, 12, 100)}
 BATCH_SIZE = 25
 
 #: Digits of an R² in the table; activations are single precision.
-SIGNIFICANT_DIGITS = 6
+SIGNIFICANT_DIGITS = 5
 
 
 def run(
