@@ -76,11 +76,10 @@ def look_up(module: str, name: str) -> Any:
     RefusedError
         If no array or table needs the name.
     """
-    where = f"{module}.{name}"
-    if where in _CONSTANTS:
-        return _CONSTANTS[where]
-    if where not in _NAMES:
-        raise RefusedError(f"asks for {where}")
+    if (module, name) in _CONSTANTS:
+        return _CONSTANTS[module, name]
+    if (module, name) not in _NAMES:
+        raise RefusedError(f"asks for {module}.{name}")
     return Name(name)
 
 
@@ -339,11 +338,11 @@ _BLANK: Mapping[str, Callable[[], Any]] = {
 _INDEX_NAMES = ("Index", "Int64Index", "UInt64Index", "Float64Index")
 
 #: Values that are pickled by name.
-_CONSTANTS = {"pandas.NA": pd.NA, "pandas._libs.missing.NA": pd.NA}
+_CONSTANTS = {("pandas", "NA"): pd.NA, ("pandas._libs.missing", "NA"): pd.NA}
 
 #: Every name that may be looked up, where numpy 1 and 2 and pandas 1 to 3 keep it.
 _NAMES = frozenset(
-    f"{module}.{name}"
+    (module, name)
     for modules, names in (
         (("builtins", "__builtin__"), ("bytes", "bytearray", "complex", "slice")),
         (("_codecs",), ("encode",)),

@@ -12,7 +12,7 @@ import pickle
 import pickletools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -66,7 +66,7 @@ def load_pickle(path: str | os.PathLike[str]) -> Any:
         raise MissingDataError(f"there is no file {path}.")
     try:
         with path.open("rb") as file:
-            content = _Reader(file).load()
+            content = _Reader(_Bounded(file)).load()
         _require_bounded(content)
         return content
     except RefusedError as refused:
@@ -80,6 +80,22 @@ def load_pickle(path: str | os.PathLike[str]) -> Any:
             f"{path} is not a readable pickle ({type(error).__name__}: {error!s:.200}). It may be "
             "cut off; get it again, or use its CSV twin."
         ) from error
+
+
+class _Bounded:
+    """A file of which no more is asked than it holds: what a pickle promises costs no memory."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = os.fstat(file.fileno()).st_size
+
+    def read(self, size: int) -> bytes:
+        if size > self._size:
+            raise EOFError(f"{size} bytes are promised in a file of {self._size}")
+        return self._file.read(size)
+
+    def readline(self) -> bytes:
+        return self._file.readline()
 
 
 def _refusal(instruction: str) -> Callable[[Any], None]:

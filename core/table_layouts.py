@@ -337,7 +337,7 @@ def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
             raise MalformedDataError("the last line does not end; the file is empty or cut off")
     try:
         return pd.read_csv(path, **_EXACT_NUMBERS, **options)
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
+    except Exception as error:  # pandas raises many kinds for a damaged table
         raise MalformedDataError(f"not a readable CSV table ({error})") from error
 
 

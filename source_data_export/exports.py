@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import pandas as pd
 from tqdm import tqdm
 
-from core.errors import MissingDataError, UserError
+from core.errors import MalformedDataError, MissingDataError, UserError
 from core.files import sha256_of
 from core.insilico.extended_figure5_tables import (
     export_extended_figure5,
@@ -118,13 +118,8 @@ class MatRoot:
     @cached_property
     def population(self) -> Population:
         """Summaries of all paired evolutions, from one pass over the recordings."""
-        optimizers = self.folder / OPTIMIZER_FILE
-        known = (
-            pd.read_csv(optimizers, index_col="Expi")[["optim_names1", "optim_names2"]]
-            if optimizers.is_file()
-            else None
-        )
-        return collect(self.recordings, known, _progress("reading experiments"))
+        optimizers = _optimizers(self.folder / OPTIMIZER_FILE)
+        return collect(self.recordings, optimizers, _progress("reading experiments"))
 
     @property
     def prototypes(self) -> Path:
@@ -287,6 +282,18 @@ def run(
     if "population" in vars(source):
         report.experiments_left_out = source.population.left_out
     return report
+
+
+def _optimizers(path: Path) -> pd.DataFrame | None:
+    if not path.is_file():
+        return None
+    try:
+        return pd.read_csv(path, index_col="Expi")[["optim_names1", "optim_names2"]]
+    except (ValueError, KeyError, OSError) as error:
+        raise MalformedDataError(
+            f"{path} is not a table of Expi, optim_names1 and optim_names2 ({error}); correct it, "
+            "or move it away."
+        ) from error
 
 
 def _left_out(what: str, reasons: Mapping[Any, str]) -> dict[str, str]:
