@@ -400,7 +400,7 @@ def _read_mat(path: Path) -> dict[str, Any]:
 def _read_list(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path)
-    except (ValueError, UnicodeDecodeError) as error:
+    except Exception as error:  # pandas raises many kinds for a damaged table
         raise MalformedDataError(f"{path} is not a readable CSV table ({error}).") from error
     missing = [name for name in _LIST_COLUMNS if name not in table]
     if missing:

@@ -289,7 +289,7 @@ def _optimizers(path: Path) -> pd.DataFrame | None:
         return None
     try:
         return pd.read_csv(path, index_col="Expi")[["optim_names1", "optim_names2"]]
-    except (ValueError, KeyError, OSError) as error:
+    except Exception as error:  # pandas raises many kinds for a damaged table
         raise MalformedDataError(
             f"{path} is not a table of Expi, optim_names1 and optim_names2 ({error}); correct it, "
             "or move it away."
