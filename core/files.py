@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from core.errors import CannotWriteError
+
+if sys.platform != "win32":
+    import fcntl
 
 #: Files under this suffix are unfinished; no reader of this project ever opens one.
 UNFINISHED_SUFFIX = ".unfinished"
@@ -19,10 +25,15 @@ UNFINISHED_SUFFIX = ".unfinished"
 #: No JSON file of this project comes near this.
 LARGEST_JSON_BYTES = 16 << 20
 
+#: An empty unfinished file may be one that another process has just made.
+_NEW_FOR_S = 60
+
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well.
+
+    What a killed process left of the same file is removed; what another one is writing is not.
 
     Parameters
     ----------
@@ -46,14 +57,15 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED_SUFFIX
         )
-        os.close(handle)
     except OSError as error:
         raise _cannot_write(path, error) from error
     unfinished = Path(name)
     try:
-        yield unfinished
-        unfinished.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are shared
-        unfinished.replace(path)
+        with _held(handle):
+            yield unfinished
+            unfinished.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are shared
+            unfinished.replace(path)
+        _remove_leftovers(path)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
@@ -98,6 +110,41 @@ def read_json(path: str | os.PathLike[str], largest_bytes: int = LARGEST_JSON_BY
         return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the unfinished files of `path` whose processes are gone: nothing holds their locks."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{UNFINISHED_SUFFIX}"):
+        with suppress(OSError), left.open("rb") as file:
+            state = os.fstat(file.fileno())
+            is_old = state.st_size > 0 or time.time() - state.st_mtime > _NEW_FOR_S
+            if is_old and _lock(file.fileno()):
+                left.unlink()
+
+
+@contextmanager
+def _held(handle: int) -> Iterator[None]:
+    """Keep a new file open and locked, so that other processes know that it is being written."""
+    if sys.platform == "win32":  # no advisory locks, and no renaming of an open file
+        os.close(handle)
+        yield
+        return
+    try:
+        _lock(handle)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file until it is closed; False if another process has, or none can."""
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _refuse_constant(name: str) -> NoReturn:

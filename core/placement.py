@@ -10,7 +10,6 @@ import hashlib
 import re
 import stat
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from core.errors import CannotWriteError, MalformedDataError, MissingDataError
+from core.errors import CannotWriteError, MalformedDataError, MissingDataError, UserError
 from core.files import atomic_write, sha256_of
 from core.provenance import Provenance, read_provenance, write_provenance
 from core.table_layouts import LARGEST_TABLE_BYTES
@@ -187,13 +186,15 @@ def files_of(path: Path) -> Iterator[list[FoundFile]]:
         return
     if not path.is_file():
         raise MissingDataError(f"there is neither a folder nor a zip archive at {path}.")
+    with _opened(path) as archive:
+        _refuse_unsafe(path, archive)
+        yield [_of_archive(archive, entry) for entry in archive.infolist() if not entry.is_dir()]
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
     try:
-        with zipfile.ZipFile(path) as archive:
-            _refuse_unsafe(path, archive)
-            yield [
-                _of_archive(archive, entry) for entry in archive.infolist() if not entry.is_dir()
-            ]
-    except (zipfile.BadZipFile, EOFError) as error:
+        return zipfile.ZipFile(path)
+    except Exception as error:  # a damaged archive can raise anything
         raise MalformedDataError(
             f"{path} is not a whole zip archive ({error}); fetch it again."
         ) from error
@@ -294,21 +295,33 @@ class _NotNeededError(Exception):
 def _copy(file: FoundFile, target: Path) -> str:
     """Copy at most the announced bytes, and return their SHA-256."""
     digest, copied = hashlib.sha256(), 0
-    try:
-        with file.open() as source, target.open("wb") as copy:
-            while chunk := source.read(_CHUNK_BYTES):
-                copied += len(chunk)
-                if copied > file.size:
-                    break
-                digest.update(chunk)
-                copy.write(chunk)
-    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise MalformedDataError(f"{file.path} is damaged in its archive ({error}).") from error
+    with target.open("wb") as copy:
+        for chunk in _chunks(file):
+            copied += len(chunk)
+            if copied > file.size:
+                break
+            digest.update(chunk)
+            copy.write(chunk)
     if copied != file.size:
         raise MalformedDataError(
             f"{file.path} is not as long as announced ({file.size} bytes); it is not placed."
         )
     return digest.hexdigest()
+
+
+def _chunks(file: FoundFile) -> Iterator[bytes]:
+    """Read a file; trouble with it is told apart from trouble with its copy."""
+    try:
+        with file.open() as source:
+            while chunk := source.read(_CHUNK_BYTES):
+                yield chunk
+    except UserError:
+        raise
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise MissingDataError(f"{file.path} cannot be read: {reason}.") from error
+    except Exception as error:  # a damaged archive can raise anything
+        raise MalformedDataError(f"{file.path} is damaged in its archive ({error}).") from error
 
 
 def _refuse_our_own(target: Path, origin: Provenance, force: bool) -> None:
