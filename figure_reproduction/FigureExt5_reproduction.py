@@ -42,6 +42,9 @@ BOOTSTRAP_SEED, DRAW_SEED = 53, 54
 #: Widest range of R² that is shown.
 SHOWN_R2 = (-0.3, 1.05)
 
+#: Margins above the highest point, which the legend takes.
+LEGEND_MARGINS = 6
+
 #: Metrics that are drawn, by space: column and label.
 METRICS = {
     "BigGAN": {
@@ -267,9 +270,9 @@ def _box(layer: str, values: pd.Series) -> dict[str, Any]:
 def _limits(groups: dict[tuple[str, str], LayerBoxes]) -> tuple[float, float]:
     drawn = [box for found in groups.values() for box in found.boxes]
     ends = np.concatenate([[*box["fliers"], box["whislo"], box["whishi"]] for box in drawn])
-    low, high = np.nanmin(ends), np.nanmax(ends)
-    margin = 0.03 * (high - low)
-    return max(SHOWN_R2[0], low - margin), min(SHOWN_R2[1], high + margin)
+    low, high = max(SHOWN_R2[0], np.nanmin(ends)), min(SHOWN_R2[1], np.nanmax(ends))
+    margin = 0.05 * (high - low)
+    return max(SHOWN_R2[0], low - margin), min(SHOWN_R2[1], high + LEGEND_MARGINS * margin)
 
 
 def tell_linearity(computed: Linearity) -> Iterator[Statistic]:

@@ -240,6 +240,15 @@ def test_dead_units_are_counted_in_r_and_left_out_of_boxes(rng):
     assert next(t.get_text() for t in figure.axes[1].get_xticklabels()) == "relu1"
 
 
+def test_far_outliers_do_not_squeeze_the_boxes(rng):
+    """The shown range follows what lies within -0.3 to 1.05, as published."""
+    table = linearity("BigGAN", rng)
+    table.loc[0, "Test_R2"] = -250.0
+    low, high = compute_linearity("BigGAN", table).limits
+    assert low == -0.3
+    assert 0.4 < high < 0.8
+
+
 @pytest.mark.parametrize(("space", "panel"), [("BigGAN", "Ext5D"), ("DeePSim", "Ext5E")])
 def test_every_published_number_is_answered(rng, space, panel):
     published = {key[1] for key in published_values() if key[0] == panel}

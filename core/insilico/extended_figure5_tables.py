@@ -137,7 +137,7 @@ def _chosen(results: Folders) -> Iterator[tuple[TableSpec, Path]]:
 
 
 def _by_table(origins: Mapping[str, Provenance]) -> Provenance:
-    return Provenance("computed", {"made by": "core.insilico"}, origins)
+    return Provenance("computed", {"made by": "core.insilico"}, dict(sorted(origins.items())))
 
 
 if __name__ == "__main__":

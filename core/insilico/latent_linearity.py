@@ -157,7 +157,7 @@ def layer_table(
             **{column: _rounded(values) for column, values in scores.items()},
             "Layer_index": LAYER_INDEX[layer],
             "unit_index": units,
-            "dead": (np.ptp(responses, axis=0) == 0).astype(int),
+            "dead": np.ptp(responses, axis=0) == 0,
         }
     )
 
