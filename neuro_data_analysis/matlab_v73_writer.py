@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -204,10 +205,15 @@ def write_v73(path: str | os.PathLike[str], note: str) -> Iterator[MatlabV73Writ
         If the file cannot be written; an earlier file stays as it was.
     """
     with atomic_write(path) as unfinished:
-        with MatlabV73Writer(h5py.File(unfinished, "w", userblock_size=_HEADER_BYTES)) as writer:
+        with MatlabV73Writer(_new_file(unfinished)) as writer:
             yield writer
         with unfinished.open("r+b") as file:
             file.write(_header(note))
+
+
+def _new_file(path: Path) -> h5py.File:
+    # without HDF5's own lock: the path is new, and locked by `atomic_write`
+    return h5py.File(path, "w", userblock_size=_HEADER_BYTES, locking=False)
 
 
 def _header(note: str) -> bytes:
