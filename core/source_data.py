@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from core import osf
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError, exit_code_of
-from core.files import UNFINISHED_SUFFIX, move_into, sha256_of
+from core.files import UNFINISHED_SUFFIX, atomic_write, move_into, sha256_of
 from core.placement import choose_files, files_of, place, places
 from core.provenance import PROVENANCE_FILE, Provenance, read_provenance, write_provenance
 from core.table_registry import FIGURES, SLICES, TABLES, TableSpec, spec_of
@@ -37,6 +37,10 @@ DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / "source_data"
 
 #: Where the simulated source data are built; never among the user's.
 SIMULATED_FOLDER = DEFAULT_FOLDER / "simulated"
+
+
+#: Lies in a folder while its tables are being replaced.
+HALF_REPLACED_FILE = f".tables{UNFINISHED_SUFFIX}"
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,11 @@ class SourceData:
             raise MissingDataError(
                 f"{path} is missing ({spec.meaning}). Put the source data of {spec.figure} there, "
                 "or see `python -m core.source_data check`."
+            )
+        if (path.parent / HALF_REPLACED_FILE).exists():
+            raise MalformedDataError(
+                f"{path.parent} holds tables of two exports: one was interrupted while it replaced "
+                "the other. Export again, or remove the folder."
             )
         try:
             value = spec.layout.read(path)
@@ -214,9 +223,21 @@ def write_tables(
     try:
         written = [write_table(staging, table.key, table.value, **table.member) for table in tables]
         write_provenance(staging / figure, provenance)
-        return move_into(folder / figure, [*written, staging / figure / PROVENANCE_FILE])[:-1]
+        return _replace(folder / figure, [*written, staging / figure / PROVENANCE_FILE])[:-1]
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _replace(target: Path, paths: list[Path]) -> list[Path]:
+    """Move a complete set of tables into its place; while that goes on, a mark keeps readers off.
+
+    A process that is killed in between leaves tables of two exports side by side, and the mark.
+    """
+    with atomic_write(target / HALF_REPLACED_FILE):
+        pass
+    moved = move_into(target, paths)
+    (target / HALF_REPLACED_FILE).unlink()
+    return moved
 
 
 def _refuse_other_origin(target: Path, provenance: Provenance, force: bool) -> None:
