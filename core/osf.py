@@ -21,7 +21,7 @@ from core.download import Progress, download
 from core.errors import MalformedDataError, MissingDataError
 from core.files import UNFINISHED_SUFFIX, atomic_write, read_json, sha256_of
 from core.placement import FoundFile, Placed, choose_files, files_of, place, places
-from core.provenance import Provenance
+from core.provenance import Provenance, read_provenance, write_provenance
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +136,9 @@ def fetch(
         path = folder / places()[name] / name
         placed.unchanged.append(path)
         placed.hashes[path] = sha256_of(path)
+    for figure in {path.parent for path in placed.hashes}:
+        if read_provenance(figure).kind == "found":  # placed by a call that was interrupted
+            write_provenance(figure, origin)
     placed.unknown = unknown
     _write_lock(folder, placed)
     return placed
@@ -172,7 +175,7 @@ def list_storage(listing_url: str = LISTING_URL) -> Iterator[RemoteFile]:
                     yield _remote_file(item)
             if following := page["links"].get("next"):
                 todo.insert(0, _same_server(url, following))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise MalformedDataError(
                 f"{url} did not answer with a listing of files ({error!r}). {_BY_HAND}"
             ) from error

@@ -90,7 +90,7 @@ def _touch_panel(panel: dict[str, Any]) -> None:
     for s in panel["statistics"]:
         _ = s["value"], hash((s["quantity"], s["area"], s["space"]))
         if is_compared(panel):
-            _ = s["published"], "".join(s["verdict"])
+            _ = s["published"], s["verdict"].strip()
 
 
 def is_compared(panel: dict[str, Any]) -> bool:

@@ -7,8 +7,9 @@ file carries no time of day: the same values give the same bytes.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,6 +29,9 @@ _HEADER_TAIL = bytes(8) + b"\x00\x02IM"
 #: Arrays of this size and more are compressed, in one chunk, at MATLAB's level.
 _COMPRESS_FROM_BYTES = 2000
 _DEFLATE_LEVEL = 3
+
+#: How HDF5 words what the system told it (a full disk, say), in an error of any class.
+_ERRNO = re.compile(r"errno = (?P<number>\d+)")
 
 _CLASS_NAMES = {"float64": "double", "float32": "single", "bool": "logical"}
 #: Stored integers that are another class: attribute ``MATLAB_int_decode``, the width in bytes.
@@ -64,7 +68,8 @@ class MatlabV73Writer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with suppress(RuntimeError) if kind else nullcontext():  # the first error counts
+            self._file.close()
 
     def mark(self, attribute: str, value: str | bool | int) -> None:
         """Set an attribute of the root of the file, which MATLAB ignores."""
@@ -205,8 +210,14 @@ def write_v73(path: str | os.PathLike[str], note: str) -> Iterator[MatlabV73Writ
         If the file cannot be written; an earlier file stays as it was.
     """
     with atomic_write(path) as unfinished:
-        with MatlabV73Writer(_new_file(unfinished)) as writer:
-            yield writer
+        try:
+            with MatlabV73Writer(_new_file(unfinished)) as writer:
+                yield writer
+        except (OSError, RuntimeError) as error:
+            if told := _ERRNO.search(str(error)):
+                number = int(told["number"])
+                raise OSError(number, os.strerror(number)) from error
+            raise
         with unfinished.open("r+b") as file:
             file.write(_header(note))
 

@@ -107,6 +107,17 @@ def remote():
     server.server_close()
 
 
+ODD_SIZE = {
+    "data": [
+        {
+            "attributes": {"kind": "file", "name": "a", "size": ""},
+            "links": {"download": "x"},
+        }
+    ],
+    "links": {},
+}
+
+
 def zipped(files):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -206,6 +217,14 @@ def _other_json(remote):
     remote.answer("/list/", (200, {}, b'{"errors": []}'))
 
 
+def _odd_sizes(remote):
+    remote.answer("/list/", (200, {}, json.dumps(ODD_SIZE).encode()))
+
+
+def _deep_json(remote):
+    remote.answer("/list/", (200, {}, b"[" * 100_000))
+
+
 def _huge_page(remote):
     remote.answer("/list/", (200, {}, b" " * (osf.LARGEST_PAGE_BYTES + 1)))
 
@@ -230,6 +249,8 @@ def _gone(remote):
         (_other_server, "another server"),
         (_no_json, "did not answer with JSON"),
         (_other_json, "did not answer with a listing"),
+        (_odd_sizes, "did not answer with a listing"),
+        (_deep_json, "did not answer with JSON"),
         (_huge_page, "expected at most"),
         (_nothing_there, "none of which a figure reads"),
         (_gone, "HTTP 404"),

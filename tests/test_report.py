@@ -219,6 +219,7 @@ def _panel(content):
         lambda c: _panel(c)["statistics"][0].update(area=[]),
         lambda c: _panel(c)["statistics"][0].pop("verdict"),
         lambda c: _panel(c)["statistics"][0].update(verdict=3),
+        lambda c: _panel(c)["statistics"][0].update(verdict=["equal"]),
         lambda c: _panel(c)["pictures"].update({"4A": [1]}),
         lambda c: _panel(c)["pictures"].update({"4A": ["javascript:alert(1)//.png"]}),
         lambda c: _panel(c)["pictures"].update({"4A": ["../../../etc/passwd"]}),
