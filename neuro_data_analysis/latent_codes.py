@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
 
 from core.errors import MalformedDataError, MissingDataError
 from neuro_data_analysis import matlab_v73
+from neuro_data_analysis.matlab_v5 import read_v5
 from neuro_data_analysis.recorded_values import as_integers, as_numbers, as_text, flat
 
 #: Length of a code in each generative space; ``BigGAN_class`` is the class half of ``BigGAN``.
@@ -159,19 +159,17 @@ def read_merged_codes(path: str | os.PathLike[str]) -> LatentCodes:
 
 
 def _read_block(path: Path) -> tuple[NDArray[np.floating[Any]], list[str]]:
+    content = read_v5(path, ("codes", "ids"))
     try:
-        content = loadmat(path)
-        codes = np.asarray(content["codes"], dtype=np.result_type(content["codes"], np.float32))
-        names = [str(np.ravel(name)[0]) for name in np.ravel(content["ids"])]
+        codes = content["codes"]
+        names = [as_text(name) for name in flat(content["ids"])]
     except KeyError as error:
         raise MalformedDataError(f"{path} holds no {error}.") from error
-    except Exception as error:  # a damaged file can raise anything
+    except MalformedDataError as error:
+        raise MalformedDataError(f"{path}: {error}.") from error
+    if np.ndim(codes) != 2 or codes.dtype.kind not in "iuf" or len(codes) != len(names):
         raise MalformedDataError(
-            f"{path} is not a readable MATLAB v5 file of latent codes ({error}); copy it again."
-        ) from error
-    if codes.ndim != 2 or len(codes) != len(names):
-        raise MalformedDataError(
-            f"{path} holds codes of shape {codes.shape} for {len(names)} ids; expected one row "
-            "per id."
+            f"{path} holds codes of shape {np.shape(codes)} for {len(names)} ids; expected "
+            "numbers, one row per id."
         )
-    return codes, names
+    return codes.astype(np.result_type(codes, np.float32)), names
