@@ -52,8 +52,8 @@ def read_v5(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str, Any
     Returns
     -------
     dict of str to numpy.ndarray or str
-        Those of the variables that are there. Real numbers and logicals keep MATLAB's shape; a char row
-        is a str, a char matrix an object array of rows, a cell an object array.
+        Those of the variables that are there. Real numbers and logicals keep MATLAB's shape; a char
+        row is a str, a char matrix an object array of rows, a cell an object array.
 
     Raises
     ------
@@ -132,8 +132,8 @@ def _value(parts: list[tuple[int, memoryview]], order: str, depth: int = 0) -> A
         return _text(*data[0], shape, order)
     if array_class not in _NUMBERS or flags & _COMPLEX:
         raise ValueError(
-            f"a variable of class {array_class}, flags {flags:#x}; real numbers, text and cells are "
-            "read"
+            f"a variable of class {array_class}, flags {flags:#x}; real numbers, text and cells "
+            "are read"
         )
     values = _shaped(_numbers(*data[0], order), shape).astype(_NUMBERS[array_class])
     return values.astype(bool) if flags & _LOGICAL else values
