@@ -6,11 +6,10 @@ file carries no time of day: the same values give the same bytes.
 
 from __future__ import annotations
 
+import io
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -30,9 +29,6 @@ _HEADER_TAIL = bytes(8) + b"\x00\x02IM"
 _COMPRESS_FROM_BYTES = 2000
 _DEFLATE_LEVEL = 3
 
-#: How HDF5 words what the system told it (a full disk, say), in an error of any class.
-_ERRNO = re.compile(r"errno = (?P<number>\d+)")
-
 _CLASS_NAMES = {"float64": "double", "float32": "single", "bool": "logical"}
 #: Stored integers that are another class: attribute ``MATLAB_int_decode``, the width in bytes.
 _DECODED_WIDTHS = {"char": 2, "logical": 1}
@@ -48,13 +44,14 @@ class MatlabV73Writer:
 
     Parameters
     ----------
-    file : h5py.File
-        A new file, open for writing.
+    disk : DiskBelowHdf5
+        Where to write.
     """
 
-    def __init__(self, file: h5py.File) -> None:
-        self._file = file
-        self._referenced = file.create_group("#refs#").id
+    def __init__(self, disk: DiskBelowHdf5) -> None:
+        self._disk = disk
+        self._file = h5py.File(disk, "w", userblock_size=_HEADER_BYTES)
+        self._referenced = self._file.create_group("#refs#").id
         self._n_referenced = 0
         self._layout = h5p.create(h5p.DATASET_CREATE)
         self._layout.set_obj_track_times(False)
@@ -70,6 +67,7 @@ class MatlabV73Writer:
     ) -> None:
         with suppress(RuntimeError) if kind else nullcontext():  # the first error counts
             self._file.close()
+        self._disk.raise_failure()
 
     def mark(self, attribute: str, value: str | bool | int) -> None:
         """Set an attribute of the root of the file, which MATLAB ignores."""
@@ -78,6 +76,7 @@ class MatlabV73Writer:
     def save(self, name: str, value: Any) -> None:
         """Write one variable."""
         self._write(self._file.id, name, value)
+        self._disk.raise_failure()
 
     def save_struct_array(
         self, name: str, fields: Sequence[str], elements: Iterable[Mapping[str, Any] | None]
@@ -95,15 +94,16 @@ class MatlabV73Writer:
             stored as MATLAB stores fields that were never assigned.
         """
         never_assigned = self._reference_to_never_assigned()
-        rows = [
-            [
-                self._reference_to(element[field])
-                if element is not None and field in element
-                else never_assigned
-                for field in fields
-            ]
-            for element in elements
-        ]
+        rows = []
+        for element in elements:
+            values = {} if element is None else element
+            rows.append(
+                [
+                    self._reference_to(values[field]) if field in values else never_assigned
+                    for field in fields
+                ]
+            )
+            self._disk.raise_failure()
         group = self._file.create_group(name)
         _set_class(group.id, "struct")
         _set_field_order(group.id, fields)
@@ -209,22 +209,81 @@ def write_v73(path: str | os.PathLike[str], note: str) -> Iterator[MatlabV73Writ
     CannotWriteError
         If the file cannot be written; an earlier file stays as it was.
     """
-    with atomic_write(path) as unfinished:
+    with atomic_write(path) as unfinished, unfinished.open("w+b", buffering=0) as file:
+        with MatlabV73Writer(DiskBelowHdf5(file)) as writer:
+            yield writer
+        file.seek(0)
+        file.write(_header(note))
+
+
+class DiskBelowHdf5(io.RawIOBase):
+    """The file that HDF5 writes to, which never fails as long as HDF5 is looking.
+
+    HDF5 cannot close a file that it failed to write, and brings the process down when it ends. So
+    the first failure (a full disk) is kept for `raise_failure`, and what follows is dropped.
+
+    Parameters
+    ----------
+    file : io.FileIO
+        Open for writing and reading.
+    """
+
+    def __init__(self, file: io.FileIO) -> None:
+        super().__init__()
+        self._file = file
+        self._position = self._size = 0
+        self._failure: OSError | None = None
+
+    def raise_failure(self) -> None:
+        """Raise what went wrong, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def write(self, data: Any) -> int:
+        """Write all bytes at the present position."""
+        rest = memoryview(data).cast("B")
+        length = len(rest)
         try:
-            with MatlabV73Writer(_new_file(unfinished)) as writer:
-                yield writer
-        except (OSError, RuntimeError) as error:
-            if told := _ERRNO.search(str(error)):
-                number = int(told["number"])
-                raise OSError(number, os.strerror(number)) from error
-            raise
-        with unfinished.open("r+b") as file:
-            file.write(_header(note))
+            self._file.seek(self._position)
+            while rest and self._failure is None:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self._failure = error
+        self._position += length
+        self._size = max(self._size, self._position)
+        return length
 
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer from the present position; with zeros where nothing could be written."""
+        view = memoryview(buffer).cast("B")
+        self._file.seek(self._position)
+        found = self._file.readinto(view) or 0
+        view[found:] = bytes(len(view) - found)
+        self._position += len(view)
+        return len(view)
 
-def _new_file(path: Path) -> h5py.File:
-    # without HDF5's own lock: the path is new, and locked by `atomic_write`
-    return h5py.File(path, "w", userblock_size=_HEADER_BYTES, locking=False)
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to an offset from the start, the present position or the end."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        """Return the present position."""
+        return self._position
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length of the file."""
+        self._size = self._position if size is None else size
+        try:
+            if self._failure is None:
+                self._file.truncate(self._size)
+        except OSError as error:
+            self._failure = error
+        return self._size
+
+    def flush(self) -> None:
+        """Do nothing: the file has no buffer."""
 
 
 def _header(note: str) -> bytes:

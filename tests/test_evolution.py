@@ -440,8 +440,7 @@ def test_killed_runs_resume_to_the_same_bytes(tmp_path, finished):
         assert bool(unfinished) == (moment == "while a checkpoint is written")
         assert list(folder.glob(".*.checkpoint.npz"))
         evolve_pairs(SMALL, folder, networks=tiny_networks(), resume=True)
-        for leftover in unfinished:
-            leftover.unlink()
+        assert not any(leftover.exists() for leftover in unfinished)
         assert all_bytes(folder) == all_bytes(finished), moment
 
 
