@@ -2,22 +2,24 @@
 
 ``python -m benchmarks.realnvp``; all climb the same networks from the same points with the same
 noise, in one thread. One run at a time is timed twice: with torch modules and a dense CMA-ES, as
-one would write it down, and with our own code on batches of one.
+one would write it down, and with our own code on batches of one. The last line is the command as
+it is used, one process per core, by the clock.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable
-from itertools import product
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
 from core.insilico.philox import cuda_normal
-from core.insilico.realnvp_alignment import DEPTHS, DIMENSIONS, SEEDS
-from core.insilico.realnvp_climbs import OPTIMIZERS, Cell, climb
+from core.insilico.realnvp_alignment import DEPTHS, DIMENSIONS, grid, run
+from core.insilico.realnvp_climbs import Cell, climb
 from tests.textbook_realnvp import TextbookRealNVP, adam_run, cma_run
 
 #: Every second dimension and depth of the grid; ``--all`` takes the whole grid.
@@ -67,12 +69,21 @@ def main(arguments: list[str] | None = None) -> int:
         function(Cell("Adam", 2, 1, (0,)))
     print(f"{'CPU seconds, 10 seeds':22}" + "".join(f"{name:>28}" for name in CONTESTANTS))
     totals = np.zeros(len(CONTESTANTS))
-    for optimizer, dimension, depth in product(OPTIMIZERS, dimensions, depths):
-        cell = Cell(optimizer, dimension, depth, SEEDS)
+    cells, start = grid(dimensions, depths), time.perf_counter()
+    for cell in cells:
         seconds = np.array([cpu_seconds(function, cell) for function in CONTESTANTS.values()])
         totals += seconds
         print(f"{cell.name:22}{_shown(seconds)}", flush=True)
     print(f"{'all':22}{_shown(totals)}")
+    one_by_one_s = (time.perf_counter() - start) * totals[1] / totals.sum()
+    n_jobs, start = os.cpu_count() or 1, time.perf_counter()
+    with TemporaryDirectory() as folder:
+        run(cells, folder, n_jobs=n_jobs)
+    command_s = time.perf_counter() - start
+    print(
+        f"by the clock: the command with {n_jobs} processes {command_s:.0f} s, modules one by one "
+        f"{one_by_one_s:.0f} s (x {one_by_one_s / command_s:.1f})"
+    )
     return 0
 
 
