@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from core.download import Progress, download
 from core.errors import MalformedDataError, MissingDataError
 from core.files import UNFINISHED_SUFFIX, atomic_write, read_json, sha256_of
-from core.placement import FoundFile, Placed, choose_files, files_of, place, places
+from core.placement import FoundFile, Placed, choose_files, figure_of, files_of, place, target_of
 from core.provenance import Provenance, read_provenance, write_provenance
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def fetch(
     remote = {file.path: file for file in list_storage(addresses.listing)}
     chosen, unknown = choose_files(_on_offer(file) for file in remote.values())
     if figures is not None:
-        chosen = {name: file for name, file in chosen.items() if places()[name] in set(figures)}
+        chosen = {name: file for name, file in chosen.items() if figure_of(name) in set(figures)}
     if not chosen:
         raise MissingDataError(
             f"{addresses.listing} lists {len(remote)} files, none of which a figure reads. "
@@ -133,7 +133,7 @@ def fetch(
         raise
     shutil.rmtree(scratch, ignore_errors=True)
     for name in chosen.keys() - missing.keys():
-        path = folder / places()[name] / name
+        path = target_of(folder, name)
         placed.unchanged.append(path)
         placed.hashes[path] = sha256_of(path)
     for figure in {path.parent for path in placed.hashes}:
@@ -239,7 +239,7 @@ def _on_offer(file: RemoteFile) -> FoundFile:
 
 
 def _is_there(folder: Path, file: FoundFile, force: bool) -> bool:
-    path = folder / places()[file.name] / file.name
+    path = target_of(folder, file.name)
     if not path.is_file() or path.stat().st_size != file.size:
         return False
     return sha256_of(path) == file.sha256 if file.sha256 else not force

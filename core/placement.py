@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -83,13 +84,18 @@ class Placed:
 
 
 @cache
-def places() -> Mapping[str, str]:
-    """Return the folder of every file name of the registry."""
-    return {
-        spec.path(Path(), member).name: spec.figure
-        for spec in TABLES.values()
-        for member in spec.members
-    }
+def figure_of(name: str) -> str | None:
+    """Return the folder that a file of this name belongs to; None if no figure reads it."""
+    for spec in TABLES.values():
+        names = {spec.path(Path(), member).name for member in spec.members}
+        if name in names or (spec.also and fnmatchcase(name, spec.also)):
+            return spec.figure
+    return None
+
+
+def target_of(folder: Path, name: str) -> Path:
+    """Return where a file that a figure reads belongs below a source-data folder."""
+    return folder / str(figure_of(name)) / name
 
 
 def choose_files(found: Iterable[FoundFile]) -> tuple[dict[str, FoundFile], list[str]]:
@@ -117,7 +123,7 @@ def choose_files(found: Iterable[FoundFile]) -> tuple[dict[str, FoundFile], list
     candidates: dict[str, list[FoundFile]] = {}
     unknown = []
     for file in found:
-        if file.name in places():
+        if figure_of(file.name) is not None:
             candidates.setdefault(file.name, []).append(file)
         else:
             unknown.append(file.path)
@@ -159,11 +165,11 @@ def place(
         never replaces without `force`.
     """
     placed = Placed()
-    figures = sorted({places()[name] for name in chosen})
+    figures = sorted({target_of(folder, name).parent.name for name in chosen})
     for figure in figures:
         _refuse_our_own(folder / figure, origin, force)
     for name in progress(chosen):
-        _place_one(chosen[name], folder / places()[name] / name, force, placed)
+        _place_one(chosen[name], target_of(folder, name), force, placed)
     for figure in figures:
         if any(path.parent.name == figure for path in placed.hashes):
             write_provenance(folder / figure, origin)
@@ -248,12 +254,13 @@ def _why_unsafe(entry: zipfile.ZipInfo) -> str | None:
 def _the_one(name: str, files: list[FoundFile]) -> FoundFile:
     if len(files) == 1:
         return files[0]
-    named = [file for file in files if _folder_names(file.path, places()[name])]
+    figure = str(figure_of(name))
+    named = [file for file in files if _folder_names(file.path, figure)]
     if len(named) == 1:
         return named[0]
     raise MalformedDataError(
         f"{name} occurs several times ({', '.join(file.path for file in files)}), and it is not "
-        f"clear which belongs to {places()[name]}; keep one of them."
+        f"clear which belongs to {figure}; keep one of them."
     )
 
 

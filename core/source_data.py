@@ -28,7 +28,7 @@ from tqdm import tqdm
 from core import osf
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError, exit_code_of
 from core.files import UNFINISHED_SUFFIX, atomic_write, move_into, sha256_of
-from core.placement import choose_files, files_of, place, places
+from core.placement import choose_files, figure_of, files_of, place
 from core.provenance import PROVENANCE_FILE, Provenance, read_provenance, write_provenance
 from core.table_registry import FIGURES, SLICES, TABLES, TableSpec, spec_of
 
@@ -391,7 +391,7 @@ def _fetch(given: argparse.Namespace) -> int:
         with files_of(given.given_by_hand) as found:
             chosen, unknown = choose_files(found)
             wanted = given.figure or FIGURES
-            chosen = {name: file for name, file in chosen.items() if places()[name] in wanted}
+            chosen = {name: file for name, file in chosen.items() if figure_of(name) in wanted}
             if not chosen:
                 raise MissingDataError(
                     f"{given.given_by_hand} holds no file that a figure reads; expected names such "

@@ -16,7 +16,7 @@ import pytest
 
 from core import osf
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError
-from core.placement import FoundFile, choose_files, files_of, place
+from core.placement import FoundFile, choose_files, files_of, place, target_of
 from core.provenance import Provenance, read_provenance
 from core.source_data import main, write_table, write_tables
 
@@ -369,6 +369,14 @@ def test_a_name_that_occurs_twice_is_told_apart_by_its_folder_or_refused():
     assert chosen[name].path == f"Fig4_Source_data/{name}"
     with pytest.raises(MalformedDataError, match="occurs several times"):
         choose_files([offered(f"old/{name}"), offered(f"ExtendedFig4/{name}")])
+
+
+def test_a_file_whose_name_is_known_in_part_is_placed_too():
+    """Of Extended Figures 5D and E only the beginning of the published name is known."""
+    name = "FigureExt6E_whatever.csv"
+    chosen, unknown = choose_files([FoundFile(f"a/{name}", 1, lambda: io.BytesIO(b"x"))])
+    assert (list(chosen), unknown) == ([name], [])
+    assert target_of(Path("data"), name) == Path("data/ExtendedFig5") / name
 
 
 def test_a_download_does_not_mix_with_our_own_export(remote, tmp_path):
