@@ -41,6 +41,7 @@ from PIL import Image
 from core import osf
 from core.array_files import read_arrays
 from core.errors import MalformedDataError, UserError
+from core.insilico.sweep_file import read_sweep
 from core.placement import choose_files, files_of, place
 from core.provenance import PROVENANCE_FILE, Provenance, read_provenance
 from core.safe_pickle import load_pickle
@@ -304,6 +305,19 @@ def _session_lists() -> SearchStrategy[Files]:
     return damaged_bytes([{SESSION_LIST_FILE: text.encode()}])
 
 
+def _sweep_files() -> SearchStrategy[Files]:
+    text = (
+        'nets = ["resnet50"]\nlayers = {resnet50 = [".layer3.Bottleneck5", ".Linearfc"]}\n'
+        'channels = [0, 20]\noptimizers = {BigGAN = ["CholCMA"], fc6 = ["HessCMA500"]}\n'
+        'hessians = {fc6 = "Evolution_Avg_Hess.npz"}\nsteps = 100\nrepetitions = 10\n'
+    )
+    return damaged_bytes([{"sweep.toml": text.encode()}])
+
+
+def _read_sweep_file(files: Files, folder: Path) -> None:
+    read_sweep(_written(files, folder) / "sweep.toml").cells(folder)
+
+
 def _pickles() -> SearchStrategy[Files]:
     table = pd.DataFrame(
         {"text": ["a", "b"], "flag": [True, False], "number": [0.1, np.nan], "list": [[1], [2, 3]]}
@@ -561,6 +575,7 @@ TARGETS = {
         Target("arrays", _array_files, _read_array_file),
         Target("pictures", _pictures, lambda f, at: read_montage(_written(f, at) / "x.jpg")),
         Target("weights", _weights, _read_weights),
+        Target("sweep files", _sweep_files, _read_sweep_file),
     )
 }
 

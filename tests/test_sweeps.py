@@ -97,6 +97,8 @@ def test_cells_of_a_file(tmp_path):
         ('layers = {tiny = ["conv1"]}', "layers says nothing of 'breaks'"),
         ('optimizers = {fc6 = ["CholCMA"]}', "optimizers says nothing of 'BigGAN'"),
         ('hessians = {biggan = "H.npz"}', "unknown generator of hessians 'biggan'"),
+        ('hessians = {BigGAN = "H\\u0000.npz"}', "a path that cannot be"),
+        ("channels = [0, 2000000000]", "more than 100000 cells"),
         ('networks = "nowhere.networks:load"', "cannot be imported"),
         ('networks = "tests.tiny_networks:loda"', "cannot be imported"),
         ("repetitions = 0", "0 repetitions"),

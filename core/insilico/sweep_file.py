@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,9 @@ _NEEDED = ("nets", "layers", "channels")
 #: Handed on to every experiment as they are.
 _COMMON = ("steps", "repetitions", "population", "untrained", "biggan", "seed")
 
+#: More cells than this are a mistake in a file.
+MOST_CELLS = 100_000
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -85,8 +88,13 @@ class Sweep:
         Raises
         ------
         UsageError
-            If a setting of one of them is unknown or out of range.
+            If a setting of one of them is unknown or out of range, or there are too many.
         """
+        settings_of_cells = list(islice(self._experiments(), MOST_CELLS + 1))
+        if len(settings_of_cells) > MOST_CELLS:
+            raise UsageError(
+                f"the sweep has more than {MOST_CELLS} cells; split it, or raise channels_per_cell."
+            )
         return [
             Cell(
                 folder=root / "cells" / _folder_name(settings),
@@ -96,7 +104,7 @@ class Sweep:
                 device=self.content.get("device", "auto"),
                 batch_size=self.content.get("batch_size"),
             )
-            for settings in self._experiments()
+            for settings in settings_of_cells
         ]
 
     def _experiments(self) -> Iterator[EvolutionSettings]:
@@ -129,7 +137,10 @@ class Sweep:
 
     def _hessians(self) -> dict[str, str]:
         given = self.content.get("hessians", {})
-        return {name: str((self.base / path).resolve()) for name, path in given.items()}
+        try:
+            return {name: str((self.base / path).resolve()) for name, path in given.items()}
+        except ValueError as error:
+            raise UsageError(f"hessians names a path that cannot be: {error}.") from error
 
 
 def read_sweep(path: str | Path) -> Sweep:
