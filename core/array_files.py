@@ -1,14 +1,16 @@
-"""Read .npz files of arrays that may come from anywhere."""
+"""Read .npz files of arrays that may come from anywhere; write them whole or not at all."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from core.files import atomic_write
 
 #: No result of this project comes near this, all arrays of a file together.
 LARGEST_ARRAYS_BYTES = 8 << 30
@@ -45,3 +47,15 @@ def read_arrays(
         raise ValueError(f"there is no array {error}") from error
     except Exception as error:  # a damaged archive can raise anything
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
+    """Write arrays, numbers and text into one .npz file, which replaces an earlier one at once.
+
+    Raises
+    ------
+    CannotWriteError
+        If the file cannot be written.
+    """
+    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)

@@ -13,11 +13,12 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from core.array_files import write_arrays
 from core.files import atomic_write
 from core.insilico.evolution import Evolution, Run
 from core.insilico.evolution_folders import archive_name
 from core.utils.GAN_utils import ImageGenerator
-from core.utils.optimizer_state import read_state, write_state
+from core.utils.optimizer_state import read_state
 from core.utils.plot_utils import to_imgrid
 from core.utils.trajectory_plot import visualize_trajectory
 
@@ -92,7 +93,7 @@ def write_run(files: RunFiles, run: Run, generator: ImageGenerator, untrained: b
     mark = f"  {UNTRAINED_MARK}" if untrained else ""
     title = f"{files.folder.name}\n{files.label} {files.number:05d}{mark}"
     _write_trajectory(files.picture("traj", last), scores, generations, title)
-    _write_archive(
+    write_arrays(
         files.archive,
         {
             "generations": generations,
@@ -112,7 +113,7 @@ def scores_of(run: Run) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
 
 def save_checkpoint(path: Path, evolution: Evolution) -> None:
     """Write where all runs stand, in one file that replaces the earlier one at once."""
-    write_state(path, evolution.state_dict())
+    write_arrays(path, evolution.state_dict())
 
 
 def load_checkpoint(path: Path, evolution: Evolution) -> None:
@@ -165,8 +166,3 @@ def _write_trajectory(
 def _write_array(path: Path, array: NDArray[Any]) -> None:
     with atomic_write(path) as unfinished, unfinished.open("wb") as file:
         np.save(file, array)
-
-
-def _write_archive(path: Path, arrays: dict[str, Any]) -> None:
-    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)

@@ -11,7 +11,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,9 +22,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from core.array_files import read_arrays
+from core.array_files import read_arrays, write_arrays
 from core.errors import MalformedDataError, UsageError, choose_from, exit_code_of
-from core.files import atomic_write
 from core.insilico.hessians import (
     METHODS,
     Distance,
@@ -134,9 +133,11 @@ def compute_hessians(
         distance = load_distance(settings, device)
         for i in progress(range(settings.n_codes)):
             if not files[i].is_file():
-                _save(files[i], _one_code(settings, generator, distance, i))
+                write_arrays(files[i], _one_code(settings, generator, distance, i))
     average = _average(settings.generator, files)
-    _save(folder / AVERAGE_FILES[settings.generator], average | {"untrained": settings.untrained})
+    write_arrays(
+        folder / AVERAGE_FILES[settings.generator], average | {"untrained": settings.untrained}
+    )
     return folder / AVERAGE_FILES[settings.generator]
 
 
@@ -237,11 +238,6 @@ def _matrices(files: list[Path]) -> Iterator[NDArray[np.floating]]:
 
 def _code_file(generator: str, index: int) -> str:
     return f"Hess_cls{index}.npz" if generator == "BigGAN" else f"Hess_code{index:05d}.npz"
-
-
-def _save(path: Path, arrays: Mapping[str, Any]) -> None:
-    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-        np.savez(file, **arrays)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.optimize import elementwise
 
+from core.array_files import write_arrays
 from core.errors import UsageError, choose_from
 from core.files import atomic_write
 from core.insilico.hessians import Distance, Eigenpairs
@@ -150,15 +151,14 @@ def write_stimuli(
         raise UsageError(choose_from(space, AXES, "half of the code"))
     folder = Path(folder)
     summary = folder / "summary" / f"{space}_ImDist_root_data.npz"
-    with atomic_write(summary) as unfinished, unfinished.open("wb") as file:
-        np.savez(
-            file,
-            xtick_arr=stimuli.steps,
-            dsim_arr=stimuli.distances,
-            vecs_arr=stimuli.codes,
-            targ_val=stimuli.targets,
-            eiglist=stimuli.axes,
-        )
+    arrays = {
+        "xtick_arr": stimuli.steps,
+        "dsim_arr": stimuli.distances,
+        "vecs_arr": stimuli.codes,
+        "targ_val": stimuli.targets,
+        "eiglist": stimuli.axes,
+    }
+    write_arrays(summary, arrays)
     signed = [*(-t for t in reversed(stimuli.targets)), 0.0, *stimuli.targets]
     written = []
     for axis, steps, codes in zip(stimuli.axes, stimuli.steps, stimuli.codes, strict=True):

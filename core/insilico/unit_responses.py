@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from core.array_files import read_arrays
+from core.array_files import read_arrays, write_arrays
 from core.errors import MalformedDataError
-from core.files import atomic_write
 from core.utils.batching import over_batches
 from core.utils.recording import record
 
@@ -124,8 +123,7 @@ class ResponseFiles:
         for path, rows in self._parts(len(codes)):
             if not path.is_file():
                 found = responses_of(codes[rows], generator, network, layers, batch_size)
-                with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-                    np.savez(file, **found)  # type: ignore[arg-type]
+                write_arrays(path, found)
             logger.info("images: %d of %d", rows.stop, len(codes))
 
     def read(self, layer: str, n_codes: int) -> NDArray[np.float32]:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from core.array_files import write_arrays
 from core.utils.optimizer_arguments import FloatArray, code_rows, finite_scores
-from core.utils.optimizer_state import read_state, write_state
+from core.utils.optimizer_state import read_state
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class AskTellOptimizer(ABC):
 
     def save_state(self, path: str | os.PathLike[str]) -> None:
         """Write `state_dict` into one .npz file, which replaces an earlier one at once."""
-        write_state(path, self.state_dict())
+        write_arrays(path, self.state_dict())
 
     def load_state(self, path: str | os.PathLike[str]) -> None:
         """Go on from a file of `save_state`.

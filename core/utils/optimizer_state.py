@@ -17,24 +17,11 @@ from numpy.typing import NDArray
 
 from core.array_files import read_arrays
 from core.errors import MalformedDataError, MissingDataError, UsageError
-from core.files import atomic_write
 from core.utils.optimizer_arguments import FloatArray, RandomSource
 
 
-def write_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
-    """Write a state into one .npz file, which replaces an earlier one at once.
-
-    Raises
-    ------
-    CannotWriteError
-        If the file cannot be written.
-    """
-    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-        np.savez(file, allow_pickle=False, **state)
-
-
 def read_state(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
-    """Read a file of `write_state`; every entry is an array.
+    """Read a file of `write_arrays`; every entry is an array.
 
     Raises
     ------

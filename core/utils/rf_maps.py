@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import curve_fit
 
+from core.array_files import write_arrays
 from core.errors import UsageError, UserError
-from core.files import atomic_write
 from core.utils.plot_utils import saveallforms, showimg
 
 FloatArray = NDArray[np.float64]
@@ -168,8 +168,7 @@ def fit_2dgauss(
     }
     name = f"{pop_str}_gradAmpMap_GaussianFit"
     if outdir is not None:
-        with atomic_write(Path(outdir) / f"{name}.npz") as path, path.open("wb") as file:
-            np.savez(file, **result)
+        write_arrays(Path(outdir) / f"{name}.npz", result)
     if plot:
         figure = _draw_fit(result, pop_str)
         if outdir is not None:
