@@ -380,7 +380,7 @@ def test_a_lost_code_counts_for_nothing_in_the_sphere_search():
 def test_a_sphere_search_by_differences_needs_its_basis():
     optimizer = sphere(rankweight=False)
     codes = advance(optimizer, optimizer.get_init_pop(), 2)
-    with pytest.raises(UsageError, match="basis code .* was not shown"):
+    with pytest.raises(UsageError, match=r"basis code .* was not shown"):
         optimizer.tell(np.where(np.arange(len(codes)) == 0, np.nan, score(codes)))
     lost = np.where(np.arange(len(codes)) == 3, np.nan, score(codes))
     optimizer.tell(lost)
@@ -426,7 +426,8 @@ def test_history_and_best_follow_the_direction(make, maximize):
 
 def test_the_share_of_the_trace_decides_how_many_eigenvectors_are_searched():
     eigvals = [0.0, 90.0, -1e-9, 9.0, 1.0]
-    assert [hessian_cutoff(eigvals, share) for share in (0.5, 0.9, 0.95, 0.99, 1.0)] == [1, 1, 2, 2, 3]
+    shares = (0.5, 0.9, 0.95, 0.99, 1.0)
+    assert [hessian_cutoff(eigvals, share) for share in shares] == [1, 1, 2, 2, 3]
     with pytest.raises(UsageError, match="0 of 2 eigenvalues are positive"):
         hessian_cutoff([0.0, -1.0])
 
@@ -442,7 +443,9 @@ def test_the_suggested_sigma_makes_a_step_half_a_code_long(rng):
     assert np.sqrt((optimizer.ask() ** 2).sum(1).mean()) == pytest.approx(5.0, rel=0.05)
 
 
-@pytest.mark.parametrize("label", ["CholCMA", "CholCMA_noA", "CholCMA_standard", "Sphere", "HessCMA"])
+@pytest.mark.parametrize(
+    "label", ["CholCMA", "CholCMA_noA", "CholCMA_standard", "Sphere", "HessCMA", "HessCMA3"]
+)
 def test_labels_fit_a_generator_of_any_length(label, rng):
     """A label asks for codes of the generator's length, at its usual size."""
 
@@ -454,13 +457,14 @@ def test_labels_fit_a_generator_of_any_length(label, rng):
 
             return torch.from_numpy(3 * np.random.default_rng(rng).standard_normal((n, 8)))
 
-    pairs = {"eigvals": np.geomspace(5, 0.1, 8), "eigvects": np.linalg.qr(rng.standard_normal((8, 8)))[0]}
+    eigvects = np.linalg.qr(rng.standard_normal((8, 8)))[0]
+    pairs = {"eigvals": np.geomspace(5, 0.1, 8), "eigvects": eigvects}
     optimizer = label2optimizer(label, np.zeros(8), Eight(), pairs, random_seed=0)
     optimizer.tell(np.arange(float(optimizer.n_asked)))
     assert optimizer.ask().shape[1] == 8
     assert 0.5 < np.sqrt((optimizer.ask() ** 2).mean()) < 4
-    assert label in optimizer_labels(Eight())
-    with pytest.raises(UsageError, match="unknown optimiser label 'CholCMAX'. Did you mean 'CholCMA'"):
+    assert label.rstrip("3") in optimizer_labels(Eight())
+    with pytest.raises(UsageError, match=r"label 'CholCMAX'\. Did you mean 'CholCMA'"):
         label2optimizer("CholCMAX", np.zeros(8), Eight())
 
 
@@ -477,7 +481,7 @@ def test_a_silent_unit_is_told_of_once_and_is_a_reason_to_stop(make, caplog):
 
 
 def test_a_search_that_has_converged_says_so():
-    optimizer = CholeskyCMAES(2, init_sigma=1.0, init_code=np.ones(2), Aupdate_freq=0, random_seed=2)
+    optimizer = CholeskyCMAES(2, 6, 1.0, np.ones(2), Aupdate_freq=0, random_seed=2)
     codes = optimizer.get_init_pop()
     for _ in range(400):
         codes = optimizer.step_simple(-(codes**2).sum(1), codes)

@@ -199,7 +199,8 @@ def label2optimizer(
     name = _published_name(GAN)
     if name is None or label not in _BLOCKS[name]:
         if name is not None and label not in (*_MORE_LABELS, "Adam"):
-            raise UsageError(choose_from(label, optimizer_labels(name), f"optimiser label for {name}"))
+            known = optimizer_labels(name)
+            raise UsageError(choose_from(label, known, f"optimiser label for {name}"))
         return plain_optimizer(
             label,
             init_code,

@@ -147,7 +147,7 @@ def evolve_pairs(
     if failed:
         told = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise UsageError(
-            f"{len(failed)} runs could not go on ({told:.500}); the others are finished and written."
+            f"{len(failed)} runs could not go on ({told:.500}); the others are written."
         )
     return [root / unit.folder for unit in units]
 

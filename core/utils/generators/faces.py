@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ import torch
 from torch import nn
 
 from core.errors import MissingDataError
+from core.utils.device import resolve_device
 from core.utils.generators.generated_images import Codes, codes_like, images_of
 from core.utils.weights.give_weights import freeze
 from core.utils.weights.state_dicts import load_strictly, read_state_dict
-from core.utils.device import resolve_device
 
 #: The package, and its file of weights.
 PACKAGE, WEIGHTS_FILE = "gan_face_generate", "weights.tar"
@@ -80,7 +81,11 @@ class FaceGAN(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.main[0].weight.device
+        return self._a_weight.device
+
+    @property
+    def _a_weight(self) -> torch.Tensor:
+        return next(self.main.parameters())
 
     def extra_repr(self) -> str:
         """Say so if it is untrained."""
@@ -88,7 +93,7 @@ class FaceGAN(nn.Module):
 
     def visualize(self, codes: Codes, scale: float = 1.0) -> torch.Tensor:
         """Return images (n, 3, 64, 64) in [0, scale]; gradients flow to the codes."""
-        rows = codes_like(codes, ((self.codelen,),), self.main[0].weight)
+        rows = codes_like(codes, ((self.codelen,),), self._a_weight)
         return (self.main(rows[:, :, None, None]) + 1) * (scale / 2)
 
     def visualize_batch(
@@ -108,7 +113,7 @@ class FaceGAN(nn.Module):
 def _dcgan() -> nn.Sequential:
     layers: list[nn.Module] = []
     last = len(_CHANNELS) - 2
-    for step, (before, after) in enumerate(zip(_CHANNELS, _CHANNELS[1:], strict=False)):
+    for step, (before, after) in enumerate(pairwise(_CHANNELS)):
         stride, padding = (2, 1) if step else (1, 0)
         layers.append(nn.ConvTranspose2d(before, after, 4, stride, padding, bias=False))
         layers += [nn.Tanh()] if step == last else [nn.BatchNorm2d(after), nn.ReLU(inplace=True)]

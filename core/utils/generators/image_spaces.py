@@ -12,8 +12,8 @@ import torch
 from torch.nn.functional import interpolate
 
 from core.errors import UsageError
-from core.utils.generators.generated_images import Codes, codes_like
 from core.utils.device import resolve_device
+from core.utils.generators.generated_images import Codes, codes_like
 
 #: Axes of decorrelated colour in natural images (Ruderman et al. 1998): light to dark, yellow to
 #: blue, red to green; and their standard deviations, rounded, as shares of the first.

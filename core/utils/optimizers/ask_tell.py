@@ -1,4 +1,4 @@
-"""What every optimiser shares: ask and tell, the published `step_simple`, history, a saved state."""
+"""What every optimiser shares: ask and tell, the published `step_simple`, history, state."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ class AskTellOptimizer(ABC):
         self.history, self.best = history, best
 
     def save_state(self, path: str | os.PathLike[str]) -> None:
-        """Write the whole `state_dict` into one .npz file, which replaces an earlier one at once."""
+        """Write the whole `state_dict` into one .npz file, which replaces an earlier one."""
         write_arrays(path, self.state_dict(whole=True))
 
     def load_state(self, path: str | os.PathLike[str]) -> None:

@@ -91,8 +91,9 @@ def plain_optimizer(
         eigvals, eigvects = eigenpairs(hessian, label)
         k = int(found[1] or 0) or hessian_cutoff(eigvals)
         sigma = init_sigma or suggested_sigma(eigvals, scale * np.sqrt(n), k)
-        pairs = {"eigvals": eigvals, "eigvects": eigvects}
-        return HessCMAES(n, population_size, k, sigma, code, **pairs, **common)
+        optimizer = HessCMAES(n, population_size, k, sigma, code, **common)
+        optimizer.set_Hessian(eigvals, eigvects)
+        return optimizer
     if label == "Sphere":
         return _sphere(n, population_size, scale, common)
     if label == "Adam":

@@ -1,1 +1,0 @@
-"""Closed loops of a generator, an optimiser and something that answers images."""
