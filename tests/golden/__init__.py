@@ -50,7 +50,7 @@ def export_tables(matroot, output, figures):
     """Run the export command; Figure 3 takes the packaged similarities, as without torch."""
     chosen = [part for figure in figures for part in ("--figure", figure)]
     arguments = ["--matroot", str(matroot), "--output", str(output), "--untrained", *chosen]
-    with mock.patch("source_data_export.exports.find_spec", lambda name: None):
+    with mock.patch("source_data_export.exports.find_spec", return_value=None):
         assert export(arguments) == 0
 
 
@@ -91,7 +91,8 @@ def by_name(panels):
     for panel, records in panels.items():
         named[panel] = {}
         for record in records:
-            name = " | ".join(part for part in map(record.get, ("quantity", "area", "space")) if part)
+            parts = (record[part] for part in ("quantity", "area", "space"))
+            name = " | ".join(part for part in parts if part)
             assert name not in named[panel], f"{panel} tells {name} twice"
             named[panel][name] = _kept(record["value"])
     return named
@@ -171,6 +172,6 @@ def _pictures_in_memory():
 
     with (
         mock.patch.object(Figure, "savefig", keep),
-        mock.patch.object(Figure, "draw_without_rendering", lambda figure: None),
+        mock.patch.object(Figure, "draw_without_rendering"),
     ):
         yield pictures
