@@ -39,7 +39,7 @@ def help_texts(description: str, *examples: str) -> dict[str, Any]:
     }
 
 
-def path(text: str) -> Path:
+def a_path(text: str) -> Path:
     """Read a path argument; ``~`` is the user's home, also where no shell has seen to it."""
     return Path(text).expanduser()
 

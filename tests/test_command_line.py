@@ -13,10 +13,15 @@ from pathlib import Path
 import pytest
 
 from core import progress as progress_module
-from core.command_line import command_parser, one_of, path, require_writable, some_of
-from core.errors import CannotWriteError
+from core.command_line import a_path, command_parser, one_of, require_writable, some_of
+from core.errors import CannotWriteError, MissingDataError
 from core.progress import progress
+from core.source_tables.command import main as check
 from core.start import missing_package
+from neuro_data_analysis.neural_data_lib import MAT_FILE, MERGE_PICKLE, matroot
+from neuro_data_analysis.simulation.command import main as simulate
+from source_data_export import exports
+from source_data_export.__main__ import main as export
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,7 +48,7 @@ def test_both_names_of_a_figure_mean_the_same():
 
 def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert path("~/out") == tmp_path / "out"
+    assert a_path("~/out") == tmp_path / "out"
 
 
 def test_examples_of_a_help_are_not_wrapped(capsys):
@@ -129,3 +134,54 @@ def test_a_terminal_of_ascii_shows_plain_letters():
     code = "from core.start import write_plainly; write_plainly(); print('50–200 ms … 4 × 3 ü')"
     done = _run(code, env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
     assert done.stdout == "50-200 ms ... 4 x 3 ?\n"
+
+
+def test_the_simulator_replaces_nothing_but_a_simulation(tmp_path, capsys):
+    """A file of recordings, a list of optimisers or a README of somebody else stays as it was."""
+    arguments = ["--output", str(tmp_path), "--experiments", "1"]
+    for name in (MAT_FILE, MERGE_PICKLE, "meta_optimizer_info.csv", "README.md"):
+        theirs = tmp_path / name
+        theirs.write_text("theirs")
+        assert simulate(arguments) == 1
+        assert name in capsys.readouterr().err
+        assert theirs.read_text() == "theirs"
+        theirs.unlink()
+    assert list(tmp_path.iterdir()) == []
+    assert simulate(arguments) == 0
+    assert simulate(arguments) == 0
+    (tmp_path / MAT_FILE).write_text("theirs, beside the notes of an earlier simulation")
+    assert simulate(arguments) == 1
+
+
+def test_figure_2_is_exported_from_one_experiment(small_matroot, tmp_path, monkeypatch):
+    monkeypatch.setattr(exports, "collect", lambda *given: pytest.fail("read all experiments"))
+    report = exports.run(small_matroot, tmp_path, ["Fig2"])
+    assert len(report.written["Fig2"]) > 8
+
+
+def test_an_export_asks_first_whether_it_can_write(small_matroot, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(exports, "collect", lambda *given: pytest.fail("worked before asking"))
+    (tmp_path / "file").write_text("in the way")
+    command = ["--matroot", str(small_matroot), "--output", str(tmp_path / "file" / "out")]
+    assert export(command) == 1
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_matroot_that_is_not_set_is_told_in_a_sentence(monkeypatch, tmp_path):
+    monkeypatch.delenv("MATROOT", raising=False)
+    with pytest.raises(MissingDataError, match="set MATROOT to the folder"):
+        matroot()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MATROOT", "~")
+    assert matroot() == tmp_path
+    monkeypatch.setenv("MATROOT", "~/nowhere")
+    with pytest.raises(MissingDataError, match="MATROOT is ~/nowhere"):
+        matroot()
+
+
+def test_a_check_says_where_the_tables_come_from_and_how_many_there_are(small_source_data, capsys):
+    """Nine needed files of each figure; the pickles of Figure 2 are optional."""
+    assert check(["check", str(small_source_data), "--figure", "figure2,FIG4"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("Fig2, Fig4: SIMULATED")
+    assert told[-1] == "in all: 18 of 18 needed files present, 2 of 2 optional; 0 malformed"

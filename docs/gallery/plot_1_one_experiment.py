@@ -2,8 +2,8 @@
 One paired evolution
 ====================
 
-Read one experiment and see how both threads climb. The recording is simulated; a real one is read by
-the same lines.
+Read one experiment and see how both threads climb. The recording is simulated; a real one is read
+by the same lines.
 """
 
 import tempfile
@@ -16,8 +16,8 @@ from neuro_data_analysis.neural_data_lib import load_neural_data
 from neuro_data_analysis.simulation.matroot import simulate_matroot
 
 # %%
-# A MATROOT is a folder of recordings. Opening it costs milliseconds; an experiment is read when it is
-# asked for.
+# A MATROOT is a folder of recordings. Opening it costs milliseconds; an experiment is read when it
+# is asked for.
 
 matroot = simulate_matroot(tempfile.mkdtemp(), seed=3, n_experiments=1)
 with load_neural_data(matroot) as recordings:

@@ -11,7 +11,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import MalformedDataError, UsageError, choose_from, exit_code_of
 from core.insilico.gan_hessians.hessian import (
     METHODS,
@@ -33,6 +33,7 @@ from core.insilico.gan_hessians.hessian import (
     mean_squared_error,
 )
 from core.insilico.resumable import claim_folder
+from core.progress import progress
 from core.reading.array_files import read_arrays, write_arrays
 from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upconvGAN
 from core.utils.scoring.perception import load_lpips
@@ -241,19 +242,21 @@ def _code_file(generator: str, index: int) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 done, 1 failed, 2 usage, 3 weights are missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m core.insilico.gan_hessians",
-        description="Average the Hessian of an image distance over codes of a generator.",
-        epilog="example: python -m core.insilico.gan_hessians --generator BigGAN --codes 3 "
-        "--distance MSE --method BackwardIter --cutoff 20 --untrained --output my_hessians",
+    parser = command_parser(
+        "python -m core.insilico.gan_hessians",
+        "Average the Hessian of an image distance over codes of a generator.",
+        "python -m core.insilico.gan_hessians --generator BigGAN --codes 3 --distance MSE \\\n"
+        "    --method BackwardIter --cutoff 20 --untrained --output my_hessians",
     )
     parser.add_argument("--generator", required=True, choices=AVERAGE_FILES)
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="results go here")
+    parser.add_argument("--output", required=True, type=a_path, metavar="DIR", help="of results")
     parser.add_argument("--distance", default="LPIPS", choices=DISTANCES)
     parser.add_argument(
         "--method", choices=METHODS, help="default: BP for BigGAN, BackwardIter for fc6"
     )
-    parser.add_argument("--codes", type=int, metavar="N", help=f"codes to average {N_CODES}")
+    parser.add_argument(
+        "--codes", type=int, metavar="N", help=f"codes to average ({_each(N_CODES)})"
+    )
     parser.add_argument(
         "--cutoff", type=int, metavar="K", help=f"eigenpairs of Lanczos (fc6: {FC6_CUTOFF})"
     )
@@ -277,6 +280,11 @@ def _run(given: argparse.Namespace) -> None:
         untrained=given.untrained,
         seed=given.seed,
     )
-    progress = partial(tqdm, desc="Hessians", unit="code", disable=None)
-    path = compute_hessians(settings, given.output, given.resume, given.device, progress)
-    sys.stdout.write(f"{path}\n")
+    require_writable(given.output)
+    shown = partial(progress, what="Hessians", unit="codes")
+    written = compute_hessians(settings, given.output, given.resume, given.device, shown)
+    sys.stdout.write(f"{written}\n")
+
+
+def _each(defaults: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in defaults.items())

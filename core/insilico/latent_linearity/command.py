@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import UsageError, exit_code_of
 from core.files import sha256_of
 from core.insilico.extended_figure5_tables import save_tables
@@ -164,15 +165,15 @@ def layer_table(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 done, 1 failed, 2 usage, 3 weights or Hessian are missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m core.insilico.latent_linearity",
-        description="Predict the units of CaffeNet from latent codes: a table of Extended Figure "
+    parser = command_parser(
+        "python -m core.insilico.latent_linearity",
+        "Predict the units of CaffeNet from latent codes: a table of Extended Figure "
         "5D (BigGAN) or 5E (fc6, the DeePSim generator).",
-        epilog="example: python -m core.insilico.latent_linearity --generator BigGAN --codes 100 "
-        "--untrained --units-per-layer 96 --output my_linearity",
+        "python -m core.insilico.latent_linearity --generator BigGAN --codes 100 --untrained \\\n"
+        "    --units-per-layer 96 --output my_linearity",
     )
     parser.add_argument("--generator", required=True, choices=SPACE_OF, help="source of the images")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="results go here")
+    parser.add_argument("--output", required=True, type=a_path, metavar="DIR", help="of results")
     parser.add_argument(
         "--codes", type=int, default=N_CODES, metavar="N", help="images (default: %(default)s)"
     )
@@ -183,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--hessian",
-        type=Path,
+        type=a_path,
         metavar="FILE",
         help="for fc6: .npz file of the average Hessian, with eigv_avg and eigvect_avg",
     )
@@ -211,6 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> None:
+    require_writable(given.output)
     experiment = Experiment(
         given.generator, given.codes, given.seed, given.code_std, given.untrained
     )

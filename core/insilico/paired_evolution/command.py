@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from core.command_line import a_path, command_parser
 from core.errors import exit_code_of
 from core.insilico.paired_evolution.files import (
     RunFiles,
@@ -36,6 +36,7 @@ from core.insilico.paired_evolution.settings import (
     Noise,
 )
 from core.insilico.resumable import claim_folder, require_own_folder
+from core.progress import progress
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upconvGAN
 
@@ -175,12 +176,12 @@ def _run_batch(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 done, 1 failed, 2 usage, 3 weights or a Hessian are missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m core.insilico.paired_evolution",
-        description="Evolve images for units of a network in DeePSim and BigGAN.",
-        epilog="example: python -m core.insilico.paired_evolution --net resnet18 "
-        "--layer .layer2.BasicBlock1 --chans 3 7 --steps 5 --reps 1 --population 7 --untrained "
-        "--biggan biggan-deep-128 --output my_evolution",
+    parser = command_parser(
+        "python -m core.insilico.paired_evolution",
+        "Evolve images for units of a network in DeePSim and BigGAN.",
+        "python -m core.insilico.paired_evolution --net resnet18 --layer .layer2.BasicBlock1 \\\n"
+        "    --chans 3 7 --steps 5 --reps 1 --population 7 --untrained \\\n"
+        "    --biggan biggan-deep-128 --output my_evolution",
     )
     _add_arguments(parser)
     given = parser.parse_args(arguments)
@@ -213,7 +214,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hessian-fc6", metavar="FILE", help="average Hessian, for HessCMA labels")
     parser.add_argument("--hessian-BigGAN", metavar="FILE", help="the same for BigGAN")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--output", required=True, type=a_path, metavar="DIR")
     parser.add_argument("--resume", action="store_true", help="go on with what is there")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, metavar="N")
@@ -243,6 +244,6 @@ def _run(given: argparse.Namespace) -> None:
         hessians={name: path for name, path in hessians.items() if path},
         device=given.device,
         batch_size=given.batch_size,
-        progress=partial(tqdm, desc="generations", unit="gen", disable=None),
+        progress=partial(progress, what="evolving", unit="blocks"),
     )
     sys.stdout.writelines(f"{path}\n" for path in folders)

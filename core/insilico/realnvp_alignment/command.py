@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import UsageError, exit_code_of
 from core.insilico.extended_figure5_tables import save_tables
 from core.insilico.realnvp_alignment.climbs import OPTIMIZERS, Cell, Climbs, cell_path, climb
@@ -120,14 +121,14 @@ def alignment_tables(folder: Path) -> Iterator[Table]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 done, 1 failed, 2 usage."""
-    parser = argparse.ArgumentParser(
-        prog="python -m core.insilico.realnvp_alignment",
-        description="Climb a hill through random invertible networks, by Adam and by CMA-ES: the "
+    parser = command_parser(
+        "python -m core.insilico.realnvp_alignment",
+        "Climb a hill through random invertible networks, by Adam and by CMA-ES: the "
         "tables of Extended Figure 5C. The whole grid takes a few minutes.",
-        epilog="example: python -m core.insilico.realnvp_alignment --output my_alignment "
-        "--dimensions 2 16 --depths 0 8 --optimizers Adam",
+        "python -m core.insilico.realnvp_alignment --output my_alignment --dimensions 2 16 \\\n"
+        "    --depths 0 8 --optimizers Adam",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="results go here")
+    parser.add_argument("--output", type=a_path, required=True, metavar="DIR", help="of results")
     parser.add_argument(
         "--resume", action="store_true", help="keep the finished cells of an earlier run"
     )
@@ -156,9 +157,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(given: argparse.Namespace) -> None:
     if given.jobs < 1:
         raise UsageError(f"--jobs is {given.jobs}; it must be 1 or more.")
+    require_writable(given.output)
     cells = grid(given.dimensions, given.depths, given.seeds, given.optimizers)
-    for path in run(cells, given.output, given.resume, given.jobs):
-        sys.stdout.write(f"{path}\n")
+    for written in run(cells, given.output, given.resume, given.jobs):
+        sys.stdout.write(f"{written}\n")
 
 
 def _climb_all(cells: Sequence[Cell], n_jobs: int) -> Iterator[Climbs]:
