@@ -132,7 +132,7 @@ def test_the_levels_of_success_select_differently(population):
     ],
 )
 def test_success_rates_count_valid_threads_by_level_and_sign(table, population, file, test, sign):
-    """Success is p < 0.01 and the sign of t; Beta(k + 1, n - k + 1) quantiles by the incomplete beta."""
+    """Success is p < 0.01 and the sign of t; Beta(k + 1, n - k + 1) quantiles."""
     found = table(file).set_index("label")
     assert found.index.tolist() == list(paper.AREAS)
     signs_decide = 0
