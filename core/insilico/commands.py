@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import exit_code_of
 
 Settings = TypeVar("Settings")
@@ -111,17 +111,13 @@ class Experiment(Generic[Settings]):
 
     def parser(self) -> argparse.ArgumentParser:
         """Return the parser of the command line."""
-        parser = argparse.ArgumentParser(
-            prog=f"python -m {self.module}",
-            description=textwrap.fill(self.does, 79),
-            epilog=f"example:\n  python -m {self.module} {self.example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,  # an example stays one line
-        )
+        program = f"python -m {self.module}"
+        parser = command_parser(program, self.does, f"{program} {self.example}")
         add_flags(parser, self.settings)
         if self.arguments is not None:
             self.arguments(parser)
         parser.add_argument(
-            "--output", required=True, type=Path, metavar="DIR", help="results go here"
+            "--output", required=True, type=a_path, metavar="DIR", help="results go here"
         )
         parser.add_argument("--resume", action="store_true", help="go on with what is there")
         if self.device:
@@ -137,6 +133,7 @@ class Experiment(Generic[Settings]):
 
     def _print_paths(self, given: argparse.Namespace) -> None:
         settings = settings_of(self.settings, given)
+        require_writable(given.output)
         sys.stdout.writelines(f"{path}\n" for path in self.run(settings, given))
 
 

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from core.errors import MalformedDataError, UsageError, choose_from
 from core.insilico.commands import Experiment, flag
@@ -33,6 +32,7 @@ from core.insilico.gan_hessians.hessian import (
     mean_squared_error,
 )
 from core.insilico.resumable import claim_folder, unfinished
+from core.progress import progress
 from core.reading.array_files import read_arrays, write_arrays
 from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upconvGAN
 from core.utils.scoring.perception import load_lpips
@@ -252,8 +252,8 @@ def _code_file(generator: str, index: int) -> str:
 
 
 def _run(settings: HessianSettings, given: argparse.Namespace) -> list[Path]:
-    progress = partial(tqdm, desc="Hessians", unit="code", disable=None)
-    return [compute_hessians(settings, given.output, given.resume, given.device, progress)]
+    told = partial(progress, what="Hessians", unit="codes")
+    return [compute_hessians(settings, given.output, given.resume, given.device, told)]
 
 
 main = Experiment(

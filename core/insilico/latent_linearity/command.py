@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.command_line import a_path
 from core.errors import UsageError
 from core.files import sha256_of
 from core.insilico.commands import Experiment
@@ -174,7 +175,7 @@ def _run(settings: LinearitySettings, given: argparse.Namespace) -> list[Path]:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hessian",
-        type=Path,
+        type=a_path,
         metavar="FILE",
         help="for fc6: .npz file of the average Hessian, with eigv_avg and eigvect_avg",
     )

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from core.errors import UsageError
 from core.insilico.commands import Experiment
@@ -30,6 +29,7 @@ from core.insilico.paired_evolution.plan import place_of, planned_runs, receptiv
 from core.insilico.paired_evolution.runs import BATCH_SIZE, Evolution
 from core.insilico.paired_evolution.settings import EvolutionSettings
 from core.insilico.resumable import claim_folder, require_own_folder, unfinished
+from core.progress import progress
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upconvGAN
 
@@ -193,7 +193,7 @@ def _run(settings: EvolutionSettings, given: argparse.Namespace) -> list[Path]:
         hessians={name: path for name, path in hessians.items() if path},
         device=given.device,
         batch_size=given.batch_size,
-        progress=partial(tqdm, desc="generations", unit="gen", disable=None),
+        progress=partial(progress, what="evolving", unit="blocks"),
     )
 
 

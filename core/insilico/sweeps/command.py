@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from core.command_line import a_path, command_parser
 from core.errors import MissingDataError, UsageError, UserError, choose_from, exit_code_of
 from core.insilico.evolution_analysis import gather, normalised, write_table
 from core.insilico.resumable import claim_folder, require_own_folder
@@ -253,15 +254,14 @@ def _judge(cell: SweepCell, job: Any, outcome: Outcome) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 done, 1 cells failed, 2 usage, 3 a file or package is missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m core.insilico.sweeps",
-        description="Run a sweep of evolutions and gather its runs into one table.",
-        epilog="example: python -m core.insilico.sweeps sweep.toml --output my_sweep --jobs 2; "
-        "what the file may say: python -c 'import core.insilico.sweeps.file as f; help(f)'",
+    parser = command_parser(
+        "python -m core.insilico.sweeps",
+        "Run a sweep of evolutions and gather its runs into one table.",
+        "python -m core.insilico.sweeps sweep.toml --output my_sweep --jobs 2",
     )
     default = Resources()
-    parser.add_argument("file", type=Path, metavar="FILE", help="sweep, as TOML")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("file", type=a_path, metavar="FILE", help="sweep, as TOML")
+    parser.add_argument("--output", required=True, type=a_path, metavar="DIR")
     parser.add_argument("--executor", default=default.executor, choices=EXECUTORS)
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="at a time (default: 1 here, all on a cluster)"
