@@ -22,7 +22,14 @@ _HOME = {
     "Optimizers": (
         "CholeskyCMAES", "HessCMAES", "ZOHA_Sphere_lr_euclid", "concat_wrapper",
         "fix_param_wrapper", "label2optimizer", "optimizer_labels", "rankweight",
+        "GradientAscent", "ask_tell_peer", "optimizer_from_state", "hessian_cutoff",
+        "suggested_sigma",
     ),
+    "evolution.loop": ("evolve",),
+    "evolution.comparison": ("compare",),
+    "evolution.stopping": ("Stop",),
+    "generators.image_spaces": ("FourierSpace", "PixelSpace"),
+    "generators.faces": ("FaceGAN",),
     "layer_hook_utils": (
         "get_module_names", "get_module_name_shapes", "get_layer_names",
         "register_hook_by_module_name", "register_hook_by_module_names", "featureFetcher",
