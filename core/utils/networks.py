@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from torch import nn
 
+from core.utils.layer_names import evaluation_mode
 from core.utils.state_dicts import load_strictly, read_state_dict
 from core.utils.untrained import State
 from core.utils.weights import require
@@ -63,6 +65,23 @@ def flat_key(key: str) -> str:
     'deconv5.weight'
     """
     return key.replace(".1.", ".")
+
+
+@contextmanager
+def measured(network: nn.Module) -> Iterator[None]:
+    """Hold a network in evaluation mode, its weights out of the graph, for the length of a block.
+
+    Its mode and what it asks of its weights are given back.
+    """
+    learning = [weight for weight in network.parameters() if weight.requires_grad]
+    try:
+        for weight in learning:
+            weight.requires_grad_(False)
+        with evaluation_mode(network):
+            yield
+    finally:
+        for weight in learning:
+            weight.requires_grad_(True)
 
 
 def freeze(network: nn.Module) -> None:

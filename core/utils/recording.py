@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,10 +24,10 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from core.errors import UsageError
-from core.utils.layer_names import find_layer
+from core.utils.layer_names import evaluation_mode, find_layer, plain_network
 
 #: What is kept of a layer's output: a smaller tensor, such as the responses of a few units.
-Read = Callable[[Tensor], Tensor]
+Read = Callable[[Any], Tensor]
 
 
 def record(
@@ -48,7 +49,8 @@ def record(
         Names of layers, published (``".layer2.Bottleneck3"``) or dotted (``"layer2.3"``), which
         are also the keys of the activations; or a mapping from keys to names or modules.
     read : mapping of str to callable, optional
-        By key: what to keep of the output, at once, instead of all of it.
+        By key: what to keep of the output, at once, instead of all of it. Of a layer that runs
+        several times, an output that cannot be read matters only if it is the last one.
     keep_graph : bool, default False
         Keep activations in the graph, for gradients. Otherwise they are detached.
     every_call : bool, default False
@@ -91,9 +93,9 @@ class Recorder(Mapping[str, Any]):
         every_call: bool = False,
         calls: Mapping[str, int] | None = None,
     ) -> None:
-        self._model = model
+        self._model = plain_network(model)
         named = layers if isinstance(layers, Mapping) else {name: name for name in layers}
-        self._layers = {key: _module(model, layer) for key, layer in named.items()}
+        self._layers = {key: _module(self._model, layer) for key, layer in named.items()}
         self._read = dict(read or {})
         self._keep_graph = keep_graph
         self._every_call = every_call
@@ -104,7 +106,10 @@ class Recorder(Mapping[str, Any]):
         self._handles: list[RemovableHandle] = []
 
     def __getitem__(self, key: str) -> Any:
-        return self._activations[key]
+        found = self._activations[key]
+        if isinstance(found, _Unread):
+            raise found.error
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._activations)
@@ -140,7 +145,8 @@ class Recorder(Mapping[str, Any]):
     def run(self, *inputs: Tensor) -> dict[str, Any]:
         """Run the network up to the deepest recorded layer and return the activations by key.
 
-        Without `keep_graph` no graph is built.
+        It runs in evaluation mode, and its mode is given back. Without `keep_graph` no graph is
+        built.
 
         Raises
         ------
@@ -152,7 +158,8 @@ class Recorder(Mapping[str, Any]):
             raise UsageError("this recorder is not attached; call run() inside its with block.")
         self._stopping = self._calls is not None
         try:
-            with torch.set_grad_enabled(self._keep_graph and torch.is_grad_enabled()):
+            graph = self._keep_graph and torch.is_grad_enabled()
+            with evaluation_mode(self._model), torch.set_grad_enabled(graph):
                 self._model(*inputs)
         except _EveryLayerHasRun:
             pass
@@ -166,7 +173,7 @@ class Recorder(Mapping[str, Any]):
             )
         if self._calls is None:
             self._calls = Counter(self._counts)
-        return dict(self._activations)
+        return dict(self)
 
     def _begin_pass(self, model: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._counts.clear()
@@ -177,9 +184,16 @@ class Recorder(Mapping[str, Any]):
             self._counts[key] += 1
             is_last = self._stopping and self._every_layer_has_run()
             changeable = not is_last or _shares_memory(output, inputs)
-            activation = own_tensors(
-                self._reading(key, output), keep_graph=self._keep_graph, copied=changeable
-            )
+            try:
+                activation = own_tensors(
+                    self._read.get(key, _whole)(output),
+                    keep_graph=self._keep_graph,
+                    copied=changeable,
+                )
+            except (IndexError, RuntimeError, UsageError) as error:
+                if self._every_call:
+                    raise
+                activation = _Unread(error)
             if self._every_call:
                 self._activations.setdefault(key, []).append(activation)
             else:
@@ -193,16 +207,6 @@ class Recorder(Mapping[str, Any]):
         return self._calls is not None and all(
             self._counts[key] >= self._calls[key] for key in self._layers
         )
-
-    def _reading(self, key: str, output: Any) -> Any:
-        if key not in self._read:
-            return output
-        if not isinstance(output, Tensor):
-            raise UsageError(
-                f"layer {key!r} returns a {type(output).__name__}, not a tensor, so that units "
-                "cannot be picked from it; choose a layer inside it."
-            )
-        return self._read[key](output)
 
 
 def own_tensors(
@@ -248,6 +252,17 @@ def own_tensors(
 
 class _EveryLayerHasRun(BaseException):
     """Leaves a forward pass early; no ``except Exception`` inside a network may stop it."""
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """An output that could not be read; a later call of the layer may replace it."""
+
+    error: Exception
+
+
+def _whole(output: Any) -> Any:
+    return output
 
 
 def _module(model: nn.Module, layer: str | nn.Module) -> nn.Module:

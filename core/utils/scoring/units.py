@@ -54,6 +54,7 @@ __all__ = [
     "masked_units",
     "select",
     "select_many",
+    "subsample_mask",
 ]
 
 
@@ -349,6 +350,35 @@ def flat_units(numbers: ArrayLike, output: LayerOutput) -> Picked:
             + f"; the layer has {n_units}, numbered from 0."
         )
     return _picked_at(np.unravel_index(values.ravel(), output.shape))
+
+
+def subsample_mask(
+    factor: int = 2, orig_size: tuple[int, int] = (21, 21)
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Choose every `factor`-th row and column of a grid, beginning with the first.
+
+    Parameters
+    ----------
+    factor : int, default 2
+    orig_size : tuple of int, default (21, 21)
+        Rows and columns of the grid.
+
+    Returns
+    -------
+    mask : numpy.ndarray of bool, shape `orig_size`
+    indices : numpy.ndarray of int
+        Where the mask is true in the flattened grid.
+
+    Raises
+    ------
+    UsageError
+        If `factor` is below 1.
+    """
+    if factor < 1:
+        raise UsageError(f"factor {factor} was given; it must be 1 or more.")
+    mask = np.zeros(orig_size, dtype=bool)
+    mask[::factor, ::factor] = True
+    return mask, np.flatnonzero(mask)
 
 
 def _plain(units: Any) -> Any:
