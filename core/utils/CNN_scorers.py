@@ -24,21 +24,22 @@ from torch import Tensor, nn
 
 from core.errors import UsageError
 from core.utils.batching import over_batches
-from core.utils.classifiers import load_classifier
-from core.utils.image_canvas import resize_and_pad, resize_and_pad_tsr
-from core.utils.image_tensors import Images, as_batch
-from core.utils.layer_names import plain_network
+from core.utils.device import resolve_device
+from core.utils.layers.names import measured, plain_network
 from core.utils.layers.outputs import LayerOutput, split_element
 from core.utils.layers.probe import ChannelAxis, LayerProbe
-from core.utils.networks import measured
-from core.utils.readable_layers import readable_layers
-from core.utils.recording import Recorder, record
+from core.utils.layers.record import Recorder, record
+from core.utils.scoring.classifiers import load_classifier
+from core.utils.scoring.image_canvas import resize_and_pad, resize_and_pad_tsr
+from core.utils.scoring.image_tensors import Images, as_batch
 from core.utils.scoring.network_input import (
     NetworkInput,
     Pixels,
     Preprocess,
     input_of_network,
 )
+from core.utils.scoring.readable_layers import readable_layers
+from core.utils.scoring.trajectory_plot import visualize_trajectory
 from core.utils.scoring.units import (
     Reader,
     Units,
@@ -47,9 +48,7 @@ from core.utils.scoring.units import (
     select_many,
     subsample_mask,
 )
-from core.utils.torch_device import resolve_device
-from core.utils.trajectory_plot import visualize_trajectory
-from core.utils.untrained import Seed
+from core.utils.weights.untrained import Seed
 
 __all__ = [
     "Responses",
@@ -115,9 +114,9 @@ class TorchScorer:
     Parameters
     ----------
     model : str or torch.nn.Module
-        A name that `core.utils.classifiers.load_classifier` knows, or a network of images, which
-        is moved to `device` and otherwise left as it is. One by name is frozen, and on the CPU its
-        convolutions are laid out channels-last, which is faster.
+        A name that `core.utils.scoring.classifiers.load_classifier` knows, or a network of images,
+        which is moved to `device` and otherwise left as it is. One by name is frozen, and on the
+        CPU its convolutions are laid out channels-last, which is faster.
     layer : str, optional
         Layer of the scored units; later choices are made with the ``set_…`` methods.
     unit : optional
@@ -161,7 +160,7 @@ class TorchScorer:
     UsageError
         If there is no such network, layer, unit or device.
     MissingDataError, MalformedDataError
-        See `core.utils.classifiers.load_classifier`.
+        See `core.utils.scoring.classifiers.load_classifier`.
     """
 
     def __init__(
@@ -577,7 +576,7 @@ def load_featnet(
     ----------
     netname : str
         ``"alexnet"`` or ``"vgg16"``, whose features are their convolutional part; or any other name
-        of `core.utils.classifiers.load_classifier`, whose features are the whole network.
+        of `core.utils.scoring.classifiers.load_classifier`, whose features are the whole network.
     device : str or torch.device, default "auto"
     pretrained, weights, seed
         As in `TorchScorer`.

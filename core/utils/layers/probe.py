@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from core.errors import UsageError, choose_from
-from core.utils.layer_names import LayerCall, Shape, dummy_inputs, find_layer, trace_layers
+from core.utils.layers.names import LayerCall, Shape, dummy_inputs, find_layer, trace_layers
 from core.utils.layers.outputs import (
     PROBES,
     LayerOutput,
@@ -19,7 +19,7 @@ from core.utils.layers.outputs import (
     moved_axis,
     split_element,
 )
-from core.utils.recording import record
+from core.utils.layers.record import record
 
 #: Axis of the channels of all layers, or of some by name; counted without that of the images.
 ChannelAxis = int | Mapping[str, int]

@@ -1,0 +1,163 @@
+"""What decides a paired evolution: settings that are checked at birth and compared as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import UsageError, choose_from
+from core.utils.Optimizers import optimizer_labels
+
+#: The two threads, as the published files call them.
+GENERATORS = ("fc6", "BigGAN")
+
+#: Where images are shown: on the whole input, in the unit's receptive field, or as the published
+#: runs placed them, whose canvas had the size of the generator's images and which took (x, y) for
+#: (row, column).
+PLACEMENTS = ("whole", "field", "published")
+
+#: Variability that can be put on scores.
+NOISES = ("none", "gaussian", "poisson")
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Variability of a unit's response, as a neuron has it; the optimiser sees the noisy score.
+
+    Attributes
+    ----------
+    kind : {"none", "gaussian", "poisson"}
+    scale : float
+        Gaussian: standard deviation. Poisson: response of one event, so that the variance is
+        ``scale`` times the response.
+    """
+
+    kind: str = "none"
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in NOISES:
+            raise UsageError(choose_from(self.kind, NOISES, "noise"))
+        if not 0 < self.scale < np.inf:
+            raise UsageError(f"noise of scale {self.scale} was given; the scale is above 0.")
+
+    def on(self, scores: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+        """Return what is measured of true responses; Poisson responses are cut at zero."""
+        if self.kind == "gaussian":
+            return scores + self.scale * rng.standard_normal(scores.shape)
+        if self.kind == "poisson":
+            events = rng.poisson(np.maximum(scores, 0) / self.scale)
+            return self.scale * events.astype(np.float64)
+        return scores
+
+
+@dataclass(frozen=True)
+class EvolutionSettings:
+    """All that decides a paired evolution.
+
+    Attributes
+    ----------
+    net, layer : str
+        Network and layer, as `TorchScorer` knows them.
+    channels : tuple of int
+        (first, last + 1) channel, one unit each: the centre of a map.
+    generators : tuple of str
+        Of `GENERATORS`.
+    labels : tuple of str
+        Optimisers, of `core.utils.Optimizers.optimizer_labels`; a generator runs those it knows.
+    steps, repetitions : int
+        Generations of a run; runs of each unit, each from a first code of its own.
+    placement : str
+        Of `PLACEMENTS`.
+    noise : Noise
+        On the scores.
+    population : int or None
+        Codes per generation; by default the published number.
+    untrained : bool
+        Whether network and generators have random weights.
+    biggan : str
+        Version of BigGAN.
+    seed : int
+        Of everything random.
+    input_pixels : int or (rows, columns), optional
+        Size of the network's input; by default that of its configuration, 227 in the paper.
+    channel_axis : int, optional
+        Axis of the layer's channels, without that of the images; by default it is found.
+
+    Raises
+    ------
+    UsageError
+        If one of them is unknown or out of range, or a generator is left without an optimiser.
+    """
+
+    net: str
+    layer: str
+    channels: tuple[int, int]
+    generators: tuple[str, ...] = GENERATORS
+    labels: tuple[str, ...] = ("CholCMA",)
+    steps: int = 100
+    repetitions: int = 2
+    placement: str = "whole"
+    noise: Noise = field(default_factory=Noise)
+    population: int | None = None
+    untrained: bool = False
+    biggan: str = "biggan-deep-256"
+    seed: int = 0
+    input_pixels: int | tuple[int, int] | None = None
+    channel_axis: int | None = None
+
+    def __post_init__(self) -> None:
+        first, stop = self.channels
+        if not 0 <= first < stop:
+            raise UsageError(
+                f"channels from {first} up to {stop} were asked for; give A B with 0 <= A < B, for "
+                "channels A to B - 1."
+            )
+        if min(self.steps, self.repetitions) < 1:
+            raise UsageError(
+                f"{self.steps} steps and {self.repetitions} repetitions were asked for; give 1 or "
+                "more of each."
+            )
+        if self.seed < 0 or (self.population is not None and self.population < 2):
+            raise UsageError(
+                f"seed {self.seed} and a population of {self.population} were given; a seed is 0 "
+                "or more, a population 2 or more."
+            )
+        pixels = self.input_pixels
+        if pixels is not None and min(pixels if isinstance(pixels, tuple) else (pixels,)) < 1:
+            raise UsageError(f"input of {pixels} pixels was asked for; give 1 or more.")
+        _require_known([self.placement], PLACEMENTS, "placement")
+        _require_known(self.generators, GENERATORS, "generator")
+        known = {label for name in self.generators for label in optimizer_labels(name)}
+        _require_known(self.labels, sorted(known), "optimiser label")
+        for generator in self.generators:
+            if not self.labels_of(generator):
+                raise UsageError(
+                    f"generator {generator!r} knows none of the optimisers "
+                    f"{', '.join(self.labels)}; add one of "
+                    f"{', '.join(optimizer_labels(generator))}, or leave the generator out."
+                )
+
+    def labels_of(self, generator: str) -> tuple[str, ...]:
+        """Return the optimisers that run in a generator."""
+        return tuple(label for label in self.labels if label in optimizer_labels(generator))
+
+    def entropy(self, channel: int, *more: int) -> list[int]:
+        """Return the seed of something random of one unit, the same whatever runs beside it."""
+        return [self.seed, crc32(f"{self.net} {self.layer}".encode()), channel, *more]
+
+
+def _require_known(given: Iterable[str], known: Iterable[str], what: str) -> None:
+    given, known = list(given), list(known)
+    for name in given:
+        if name not in known:
+            raise UsageError(choose_from(name, known, what))
+    if len(set(given)) != len(given) or not given:
+        raise UsageError(
+            f"{', '.join(given) or 'no ' + what} was given; give each {what} once, and at least "
+            "one."
+        )
