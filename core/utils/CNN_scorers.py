@@ -97,7 +97,7 @@ class _Readout:
     output: LayerOutput
     units: Reader | None
 
-    def read(self, raw: Any) -> Tensor:
+    def read(self, raw: Tensor) -> Tensor:
         """Return the responses from what the layer returned, with images on the first axis."""
         output = self.output.images_first(raw)
         return output if self.units is None else self.units.read(output)
@@ -501,6 +501,11 @@ class TorchScorer:
             read={key: readout.read for key, readout in self._readouts.items()},
             keep_graph=keep_graph,
             calls={key: self._count[r.path] for key, r in self._readouts.items()},
+            elements={
+                key: r.output.element
+                for key, r in self._readouts.items()
+                if r.output.element is not None
+            },
         )
 
     def _readout(self, output: LayerOutput, units: Reader | None) -> _Readout:

@@ -200,7 +200,7 @@ def grad_population_RF_estimate(
 def _mean_amplitude(
     model: nn.Module,
     layer: str,
-    response: Callable[[Any], Tensor],
+    response: Callable[[Tensor], Tensor],
     images: Iterable[Tensor],
     show: bool,
 ) -> Map:
@@ -263,13 +263,13 @@ def _response(
     input_size: tuple[int, ...],
     channel_axis: ChannelAxis | None,
     like: Tensor,
-) -> Callable[[Any], Tensor]:
-    """Return what reads the mean response of units from what the layer returned, one an image."""
+) -> Callable[[Tensor], Tensor]:
+    """Return what reads the mean response of units from a layer's output, one an image."""
     output = LayerProbe(model, input_size, like.device, channel_axis).output(layer)
     is_channel = isinstance(units, int) and len(output.shape) == 3
     reader = select((units, ...) if is_channel else units, output).to(like.device)
 
-    def response(raw: Any) -> Tensor:
+    def response(raw: Tensor) -> Tensor:
         found = reader.read(output.images_first(raw))
         return found.reshape(len(found), -1).mean(dim=1)
 

@@ -119,10 +119,9 @@ class LayerOutput:
             )
         return (channel, *(length // 2 for length in self.unit_shape[1:]))
 
-    def images_first(self, output: Any) -> Tensor:
-        """Return the tensor of the layer's whole output with its images on the first axis."""
-        tensor = element_of(output, self.element, self.layer)
-        return tensor.movedim(self.image_axis, 0) if self.image_axis else tensor
+    def images_first(self, output: Tensor) -> Tensor:
+        """Return the layer's whole output, or the element, with its images on the first axis."""
+        return output.movedim(self.image_axis, 0) if self.image_axis else output
 
     def __str__(self) -> str:
         named = ", ".join(

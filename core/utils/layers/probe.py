@@ -126,7 +126,8 @@ class LayerProbe:
             return axis
         first = dummy_inputs(self._model, self._input_shape, self._device, count=1)[0][0]
         read = {"output": output.images_first}
-        with record(self._model, {"output": module}, read=read) as recorder:
+        elements = {} if output.element is None else {"output": output.element}
+        with record(self._model, {"output": module}, read=read, elements=elements) as recorder:
             return moved_axis(recorder.run(diagonal_images(first))["output"])
 
     def _trace(self, count: int) -> list[LayerCall]:

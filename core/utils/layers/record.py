@@ -25,9 +25,10 @@ from torch.utils.hooks import RemovableHandle
 
 from core.errors import UsageError
 from core.utils.layers.names import evaluation_mode, find_layer, plain_network
+from core.utils.layers.outputs import element_of, split_element
 
 #: What is kept of a layer's output: a smaller tensor, such as the responses of a few units.
-Read = Callable[[Any], Tensor]
+Read = Callable[[Tensor], Tensor]
 
 
 def record(
@@ -38,6 +39,7 @@ def record(
     keep_graph: bool = False,
     every_call: bool = False,
     calls: Mapping[str, int] | None = None,
+    elements: Mapping[str, str] | None = None,
 ) -> Recorder:
     """Record layers for the length of a ``with`` block.
 
@@ -47,10 +49,12 @@ def record(
         The network.
     layers : iterable of str, or mapping
         Names of layers, published (``".layer2.Bottleneck3"``) or dotted (``"layer2.3"``), which
-        are also the keys of the activations; or a mapping from keys to names or modules.
+        are also the keys of the activations; or a mapping from keys to names or modules. A name
+        may end in an element of what the layer returns, ``"attention[1]"``.
     read : mapping of str to callable, optional
-        By key: what to keep of the output, at once, instead of all of it. Of a layer that runs
-        several times, an output that cannot be read matters only if it is the last one.
+        By key: what to keep of the output, at once, instead of all of it; of a layer that returns
+        several things, of the first or the one that is named. Of a layer that runs several times,
+        an output that cannot be read matters only if it is the last one.
     keep_graph : bool, default False
         Keep activations in the graph, for gradients. Otherwise they are detached.
     every_call : bool, default False
@@ -59,6 +63,8 @@ def record(
     calls : mapping of str to int, optional
         By key: how often the layer runs in one forward pass. Where it is not given, the first
         `Recorder.run` goes to the end of the network to count.
+    elements : mapping of str to str, optional
+        By key: the element that is meant, where the layer is given as a module.
 
     Returns
     -------
@@ -72,7 +78,13 @@ def record(
         If the network has no such layer.
     """
     return Recorder(
-        model, layers, read=read, keep_graph=keep_graph, every_call=every_call, calls=calls
+        model,
+        layers,
+        read=read,
+        keep_graph=keep_graph,
+        every_call=every_call,
+        calls=calls,
+        elements=elements,
     )
 
 
@@ -92,11 +104,13 @@ class Recorder(Mapping[str, Any]):
         keep_graph: bool = False,
         every_call: bool = False,
         calls: Mapping[str, int] | None = None,
+        elements: Mapping[str, str] | None = None,
     ) -> None:
         self._model = plain_network(model)
         named = layers if isinstance(layers, Mapping) else {name: name for name in layers}
         self._layers = {key: _module(self._model, layer) for key, layer in named.items()}
         self._read = dict(read or {})
+        self._elements = _elements_named(named) | dict(elements or {})
         self._keep_graph = keep_graph
         self._every_call = every_call
         self._calls = Counter(calls) if calls is not None else None
@@ -186,7 +200,7 @@ class Recorder(Mapping[str, Any]):
             changeable = not is_last or _shares_memory(output, inputs)
             try:
                 activation = own_tensors(
-                    self._read.get(key, _whole)(output),
+                    self._reading(key, output),
                     keep_graph=self._keep_graph,
                     copied=changeable,
                 )
@@ -202,6 +216,12 @@ class Recorder(Mapping[str, Any]):
                 raise _EveryLayerHasRun
 
         return hook
+
+    def _reading(self, key: str, output: Any) -> Any:
+        if key not in self._read and key not in self._elements:
+            return output
+        chosen = element_of(output, self._elements.get(key), key)
+        return self._read[key](chosen) if key in self._read else chosen
 
     def _every_layer_has_run(self) -> bool:
         return self._calls is not None and all(
@@ -261,14 +281,16 @@ class _Unread:
     error: Exception
 
 
-def _whole(output: Any) -> Any:
-    return output
+def _elements_named(layers: Mapping[str, str | nn.Module]) -> dict[str, str]:
+    split = {key: split_element(name) for key, name in layers.items() if isinstance(name, str)}
+    return {key: element for key, (_, element) in split.items() if element is not None}
 
 
 def _module(model: nn.Module, layer: str | nn.Module) -> nn.Module:
     if isinstance(layer, nn.Module):
         return layer
-    return model.get_submodule(find_layer(model, layer))
+    name = split_element(layer)[0] if isinstance(layer, str) else layer
+    return model.get_submodule(find_layer(model, name))
 
 
 def _shares_memory(output: Any, inputs: tuple[Any, ...]) -> bool:

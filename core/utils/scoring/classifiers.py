@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ class Classifier:
     network: nn.Module
     trained: bool
     origin: str
-    input: NetworkInput
+    input: NetworkInput = field(default_factory=NetworkInput)
 
 
 @dataclass(frozen=True)
