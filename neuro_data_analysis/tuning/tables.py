@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-from tqdm import tqdm
 
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from
+from core.progress import progress
 from core.source_tables.reader import Table
 from neuro_data_analysis.neural_tuning_analysis_lib import (
     MISSING_COLUMNS,
@@ -99,8 +99,7 @@ def collect_sites(
     if success == "computed":
         records = with_computed_success(matroot, records)
     sites, left_out = [], {}
-    disable = None if show_progress else True  # None: tqdm shows a bar on a terminal only
-    for record in tqdm(records, "reading sessions", unit="session", disable=disable):
+    for record in progress(records, "reading sessions", "sessions") if show_progress else records:
         try:
             sites.append(load_site(matroot, record))
         except (MissingDataError, MalformedDataError) as error:
