@@ -91,19 +91,6 @@ class Gathered:
     left_out: dict[Path, str]
 
 
-def evolution_table(*roots: str | Path) -> pd.DataFrame:
-    """Return the runs of `gather`; what had to be left out goes to the log.
-
-    Raises
-    ------
-    MissingDataError
-        As `gather`.
-    """
-    gathered = gather(*roots)
-    for reason in gathered.left_out.values():
-        logger.warning("left out: %s", reason)
-    return gathered.runs
-
 
 def gather(*roots: str | Path) -> Gathered:
     """Read all runs below some folders, ours or published ones.

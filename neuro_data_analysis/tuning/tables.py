@@ -160,33 +160,6 @@ def figure6_tables(
     yield Table("Fig6/missing", _missing_table(population.left_out, unflagged, synopsis, missing))
 
 
-def export_figure6(
-    matroot: str | os.PathLike[str],
-    seed: int = 0,
-    *,
-    fill: Fill = "both spaces",
-    success: Success = "published",
-    workers: int | None = None,
-    show_progress: bool = True,
-) -> Iterator[Table]:
-    """Yield the tables of Figure 6 from a folder of recordings.
-
-    Parameters
-    ----------
-    matroot : path-like
-        Folder of the recordings.
-    seed, fill, workers, show_progress
-        See `figure6_tables`.
-    success : {"published", "computed"}
-        See `collect_sites`.
-
-    Yields
-    ------
-    Table
-    """
-    population = collect_sites(matroot, success, show_progress)
-    yield from figure6_tables(population, seed, fill, workers, show_progress)
-
 
 def peak_table(synopsis: pd.DataFrame) -> pd.DataFrame:
     """Choose the axes whose last position is 0.4, of sessions with a success flag (Figure 6E).
