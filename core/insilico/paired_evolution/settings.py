@@ -53,8 +53,8 @@ class Noise:
         if self.kind == "gaussian":
             return scores + self.scale * rng.standard_normal(scores.shape)
         if self.kind == "poisson":
-            events = rng.poisson(np.maximum(scores, 0) / self.scale)
-            return self.scale * events.astype(np.float64)
+            events = rng.poisson(np.maximum(np.nan_to_num(scores), 0) / self.scale)
+            return np.where(np.isnan(scores), np.nan, self.scale * events)
         return scores
 
 
