@@ -65,14 +65,18 @@ _HOME = {
     "device": ("resolve_device",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+#: Modules that are used by name: ``objectives.unit(…)``.
+_MODULES = {"objectives": "evolution.objectives"}
 
-__all__ = sorted(_MODULE_OF)
+__all__ = sorted((*_MODULE_OF, *_MODULES))
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
+    if name not in _MODULE_OF and name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
+        if name in _MODULES:
+            return import_module(f"{__name__}.{_MODULES[name]}")
         return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     except ModuleNotFoundError as error:
         missing = error.name or ""

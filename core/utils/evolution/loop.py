@@ -29,14 +29,17 @@ from core.utils.evolution.result import EvolutionResult
 from core.utils.evolution.saving import EvolutionFolder, tell_optimizer
 from core.utils.evolution.scoring import Answers, answers_of, as_objective
 from core.utils.evolution.stopping import Stop
-from core.utils.evolution.threads import CodeArray, Thread, require_optimizer
+from core.utils.evolution.threads import (
+    ONLY,
+    CodeArray,
+    Thread,
+    described,
+    require_optimizer,
+)
 from core.utils.generators.protocol import ImageGenerator, checked
-from core.utils.Optimizers import AskTellOptimizer, label2optimizer
+from core.utils.Optimizers import label2optimizer
 
 logger = logging.getLogger(__name__)
-
-#: Name of the only thread.
-ONLY = "evolution"
 
 #: What becomes of a code whose image was not shown.
 LOST = ("rank", "again")
@@ -332,13 +335,13 @@ def _settings(threads: Sequence[Thread], seed: int, lost: str) -> dict[str, Any]
                 f"the optimiser of {thread.name} ({type(thread.optimizer).__name__}) has no "
                 "state_dict, so that a run of it cannot be resumed; leave out save."
             )
-        settings[f"{thread.name}: objective"] = repr(thread.objective)
-        settings[f"{thread.name}: generator"] = _described(thread.generator)
+        settings[f"{thread.name}: objective"] = described(thread.objective)
+        settings[f"{thread.name}: generator"] = _told(thread.generator)
         settings[f"{thread.name}: optimizer"] = type(thread.optimizer).__name__
     return settings
 
 
-def _described(generator: ImageGenerator) -> str:
+def _told(generator: ImageGenerator) -> str:
     return f"{type(generator).__name__} of {generator.codelen} numbers" + (
         "" if generator.trained else ", untrained"
     )
@@ -375,5 +378,3 @@ def _uninterrupted() -> Iterator[None]:
     if pressed:
         raise KeyboardInterrupt
 
-
-__all__ = ["ATTEMPTS", "LOST", "AskTellOptimizer", "Stop", "evolve"]

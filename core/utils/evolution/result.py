@@ -14,7 +14,7 @@ from PIL import Image
 
 from core.errors import UsageError
 from core.utils.evolution.stopping import FloatArray
-from core.utils.evolution.threads import CodeArray, Thread
+from core.utils.evolution.threads import ONLY, CodeArray, Thread, described
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -163,7 +163,8 @@ class EvolutionResult:
         if by not in ("generation", "images"):
             raise UsageError(f"by is {by!r}; give 'generation' or 'images'.")
         x = table["generation"] if by == "generation" else table["images"].cumsum()
-        (mean,) = ax.plot(x, table["mean"], **{"label": f"mean ± SD, {self.name}", **line})
+        label = "mean ± SD" if self.name == ONLY else self.name
+        (mean,) = ax.plot(x, table["mean"], **{"label": label, **line})
         low, high = table["mean"] - table["sd"], table["mean"] + table["sd"]
         ax.fill_between(x, low, high, color=mean.get_color(), alpha=0.25, linewidth=0)
         ax.plot(x, table["best_so_far"], color=mean.get_color(), linestyle=":", linewidth=1)
@@ -178,8 +179,9 @@ class EvolutionResult:
             return f"evolution {self.name}: nothing was scored ({self.stopped})"
         last = self.history["mean"].iloc[-1]
         mark = f", {UNTRAINED_MARK}" if self.untrained else ""
+        name = "" if self.name == ONLY else f"{self.name} "
         return (
-            f"evolution {self.name} of {self.objective!r}: {self.generations} generations, "
+            f"evolution {name}of {described(self.objective)}: {self.generations} generations, "
             f"{self.n_images} images, best {self.best_score:.4g}, last mean {last:.4g} "
             f"({self.stopped or 'going on'}{mark})"
         )

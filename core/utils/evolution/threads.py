@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from core.utils.evolution.stopping import FloatArray, spread_of
 from core.utils.generators.protocol import ImageGenerator
 
 CodeArray = NDArray[np.float32]
+
+#: Name of the only thread of an evolution.
+ONLY = "evolution"
 
 
 @dataclass
@@ -97,6 +101,14 @@ def require_optimizer(optimizer: Any, name: str) -> Any:
             "core.utils.ask_tell_peer(...)."
         )
     return optimizer
+
+
+def described(part: Any) -> str:
+    """Name an objective or generator so that another process names it alike."""
+    if isinstance(part, FunctionType):
+        return f"{part.__module__}.{part.__qualname__}"
+    plain = type(part).__repr__ is object.__repr__
+    return type(part).__name__ if plain else repr(part)
 
 
 def state_of(threads: list[Thread]) -> dict[str, Any]:
