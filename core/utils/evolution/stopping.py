@@ -71,7 +71,7 @@ class Stop:
             return f"score {self.score:g} reached"
         if self.flat and len(signed) >= self.flat and _is_flat(signed[-self.flat :]):
             return f"flat: one score for all images of {self.flat} generations"
-        if self.patience and len(best) - 1 - int(np.argmax(best)) >= self.patience:
+        if self.patience and len(best) and len(best) - 1 - int(np.argmax(best)) >= self.patience:
             return f"no better image in {self.patience} generations"
         several = [spread for spread in spreads if spread > 0]
         if self.converged and several and spreads[-1] > 0:
