@@ -203,7 +203,7 @@ def test_a_folder_of_another_evolution_is_refused(scorer, tmp_path):
     with pytest.raises(UsageError, match="go on with resume=True"):
         evolve(unit, TinyGenerator(9), generations=2, save=tmp_path, **QUIET)
     other = objectives.unit(scorer, "fc", 3)
-    with pytest.raises(UsageError, match="holds another evolution: .*objective was 'unit 2"):
+    with pytest.raises(UsageError, match=r"holds another evolution: .*objective was 'unit 2"):
         evolve(other, TinyGenerator(9), generations=2, save=tmp_path, resume=True, **QUIET)
     (tmp_path / "block000.npz").unlink()
     with pytest.raises(MalformedDataError, match=r"blocks \[1\] and a state after 2"):
