@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from core.errors import MalformedDataError, UsageError, choose_from
+from core.progress import progress
 from neuro_data_analysis.evolution.stats import BASELINE_MS, EVOKED_MS
 from neuro_data_analysis.tuning.fits import GaussianFit, LineFit, fit_gaussian, fit_line
 from neuro_data_analysis.tuning.process import ProcessFit, fit_process
@@ -126,7 +126,7 @@ class TunedSite:
     trials : pandas.DataFrame
         Single trials, see `single_trials`.
     baseline_mean, baseline_sem : float
-        Baseline rate over all trials and its standard error (ddof 0), events/s.
+        Baseline rate over all trials and its standard error (ddof 1; NaN for one trial), events/s.
     simulated : bool
         Whether a simulator made the session.
     """
@@ -180,7 +180,8 @@ def load_site(folder: str | os.PathLike[str], record: SessionRecord) -> TunedSit
     """
     session = read_session(folder, record.ephys_name)
     trials, baseline = single_trials(session, record.pref_channel, record.pref_unit)
-    sem = float(baseline.std() / np.sqrt(len(baseline)))
+    n_trials = len(baseline)
+    sem = float(baseline.std(ddof=1) / np.sqrt(n_trials)) if n_trials > 1 else np.nan
     return TunedSite(record, trials, float(baseline.mean()), sem, session.simulated)
 
 
@@ -356,9 +357,8 @@ def fit_axes(
     tasks = (delayed(fit_axis)(axis, axis_seed(seed, site, axis)) for site, axis in pairs)
     n_jobs = min(workers or cpu_count(), len(pairs))
     fits = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
-    disable = None if show_progress else True  # None: tqdm shows a bar on a terminal only
-    bar = tqdm(fits, "fitting axes", total=len(pairs), unit="axis", disable=disable)
-    results = list(zip(pairs, bar, strict=True))
+    shown = progress(fits, "fitting axes", "axes", len(pairs)) if show_progress else fits
+    results = list(zip(pairs, shown, strict=True))
     _report([fit.process for _, fit in results])
     rows = [_shape_row(site, axis, fit) for (site, axis), fit in results]
     missing = [
