@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import hashlib
+import inspect
 import json
 import logging
 import os
@@ -11,10 +13,10 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from core.errors import BusyError, CannotWriteError
 
@@ -22,6 +24,9 @@ if sys.platform != "win32":
     import fcntl
 
 logger = logging.getLogger(__name__)
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 #: Files under this suffix are unfinished; no reader of this project ever opens one.
 UNFINISHED_SUFFIX = ".unfinished"
@@ -132,6 +137,32 @@ def locked(path: str | os.PathLike[str], wait: bool = True) -> Iterator[None]:
         with suppress(OSError):
             lock.unlink()
         os.close(handle)
+
+
+def writes_alone(
+    argument: str, wait: bool = False
+) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
+    """Let a function hold the folder that one of its arguments names, see `locked`, while it runs.
+
+    Parameters
+    ----------
+    argument : str
+        Its name.
+    wait : bool, default False
+        For another process that writes there, rather than be refused.
+    """
+
+    def decorate(function: Callable[Given, Result]) -> Callable[Given, Result]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def held(*given: Given.args, **named: Given.kwargs) -> Result:
+            with locked(signature.bind(*given, **named).arguments[argument], wait):
+                return function(*given, **named)
+
+        return held
+
+    return decorate
 
 
 def move_into(folder: str | os.PathLike[str], paths: Iterable[Path]) -> list[Path]:

@@ -73,7 +73,7 @@ def test_an_entry_without_a_name_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["Fig4A_SuccessRate_maxinit (1).csv", f"{RATES}.txt", RATES.upper(), "fig4a_successrate_maxinit.csv",
+    ["Fig4A_SuccessRate_maxinit (1).csv", f"{RATES}.txt", RATES.upper(), RATES.lower(),
      "Fig4A_SuccessRate_maxinit - Copy.csv", "Fig4A_SuccessRate_maxinit(2).csv.txt"],
 )  # fmt: skip
 def test_names_that_browsers_and_editors_change_are_placed_and_told(tmp_path, name):
