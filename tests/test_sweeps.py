@@ -171,7 +171,8 @@ def test_a_sweep_through_submitit(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TINY_MENDED", str(tmp_path / "mended"))
     sweep_of(tmp_path, TWO_CELLS)
     output = tmp_path / "out"
-    arguments = [str(tmp_path / "sweep.toml"), "--output", str(output), "--jobs", "2", "--networks", TINY]
+    arguments = [str(tmp_path / "sweep.toml"), "--output", str(output), "--jobs", "2"]
+    arguments += ["--networks", TINY]
     assert main(arguments) == 1
     said = capsys.readouterr()
     assert "RuntimeError: the network fell apart (log: " in said.err
@@ -282,7 +283,9 @@ def test_the_reason_of_a_user_error_is_told(tmp_path):
     """A cell that cannot be run is reported in the words of its error; the others run."""
     text = TWO_CELLS.replace('"breaks"', '"tiny2"').replace("[2, 4]", "[7, 9]")
     sweep = sweep_of(tmp_path, text + "channels_per_cell = 1")
-    outcome = run_sweep(sweep, tmp_path / "out", networks=TINY, make_executor=lambda *_: Executor(run=True))
+    outcome = run_sweep(
+        sweep, tmp_path / "out", networks=TINY, make_executor=lambda *_: Executor(run=True)
+    )
     assert len(outcome.done) == len(outcome.failed) == 2
     for reason in outcome.failed.values():
         assert reason == (

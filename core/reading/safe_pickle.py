@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from pandas._libs.internals import _unpickle_block  # type: ignore[import-not-found]
-from pandas._libs.sparse import IntIndex  # type: ignore[import-not-found]
+from pandas._libs.sparse import IntIndex
 from pandas.core.internals.managers import (  # type: ignore[import-not-found]
     BlockManager,
     SingleBlockManager,
