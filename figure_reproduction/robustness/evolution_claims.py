@@ -223,9 +223,9 @@ def _slower(experiments: Experiments, other: str) -> Claim:
     model = mixed_model(
         times, is_it.astype(float), sites, animals, formula="blocks ~ area + animal + (1 | site)"
     )
-    site_means = [cluster_means(times[part], [s for s, p in zip(sites, part, strict=True) if p])
-                  for part in (is_it, ~is_it)]  # fmt: skip
-    by_site = unpaired_test(*site_means, equal_variances=False)
+    it, below = (cluster_means(times[part], [s for s, p in zip(sites, part, strict=True) if p])
+                 for part in (is_it, ~is_it))  # fmt: skip
+    by_site = unpaired_test(it, below, equal_variances=False)
     own = {
         str(animal): {
             "n": int(chosen.sum()),
