@@ -18,6 +18,10 @@ KINDS: dict[str, tuple[str, str]] = {
     "published": ("", "the authors' source data, fetched from OSF"),
     "recordings": ("", "exported by this software from recordings"),
     "simulated": ("SIMULATED", "exported from simulated recordings; not data of the paper"),
+    "in_silico": (
+        "IN SILICO",
+        "exported from evolutions of a network's units; not data of the paper",
+    ),
     "computed": ("", "computed by this software, no recordings involved"),
     "untrained": ("UNTRAINED", "computed by this software with untrained networks; not a result"),
     "found": ("", "files without a note of origin, such as a download made by hand"),
