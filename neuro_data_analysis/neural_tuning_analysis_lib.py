@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from core.errors import MalformedDataError, UsageError, choose_from
+from core.progress import progress
 from core.source_tables.peaks import COMMON_END, peak_bin
 from neuro_data_analysis.evolution.stats import BASELINE_MS, EVOKED_MS
 from neuro_data_analysis.tuning.fits import GaussianFit, LineFit, fit_gaussian, fit_line
@@ -352,9 +352,8 @@ def fit_axes(
     tasks = (delayed(fit_axis)(axis, axis_seed(seed, site, axis)) for site, axis in pairs)
     n_jobs = min(workers or cpu_count(), len(pairs))
     fits = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
-    disable = None if show_progress else True  # None: tqdm shows a bar on a terminal only
-    bar = tqdm(fits, "fitting axes", total=len(pairs), unit="axis", disable=disable)
-    results = list(zip(pairs, bar, strict=True))
+    shown = progress(fits, "fitting axes", "axes", len(pairs)) if show_progress else fits
+    results = list(zip(pairs, shown, strict=True))
     _report([fit.process for _, fit in results])
     rows = [_shape_row(site, axis, fit) for (site, axis), fit in results]
     missing = [

@@ -99,7 +99,7 @@ def test_a_matroot_without_the_example_exports_the_rest_and_says_so(
     [
         (["--matroot", "/nowhere"], 3, "no folder /nowhere"),
         ([], 3, "set MATROOT"),
-        (["--figure", "Fig99"], 2, "invalid choice"),
+        (["--figure", "Fig99"], 2, "unknown figure 'Fig99'"),
     ],
 )
 def test_bad_arguments_are_one_sentence(arguments, code, told, capsys, monkeypatch, tmp_path):

@@ -32,7 +32,7 @@ from figure_reproduction.Figure6_reproduction import (
 from figure_reproduction.page.page import main
 from neuro_data_analysis.neural_tuning_analysis_lib import SHAPE_COLUMNS, SYNOPSIS_COLUMNS
 from neuro_data_analysis.simulation.tuning import simulate_tuning_sessions
-from neuro_data_analysis.tuning.tables import export_figure6
+from neuro_data_analysis.tuning.tables import collect_sites, figure6_tables
 from tests.panels import drawn, told
 
 DATA = Path(__file__).parent / "data"
@@ -235,7 +235,7 @@ def exported(tmp_path_factory):
     matroot = tmp_path_factory.mktemp("matroot")
     folder = tmp_path_factory.mktemp("source_data")
     simulate_tuning_sessions(matroot, seed=1, n_sessions=4)
-    for table in export_figure6(matroot, seed=0, workers=1, show_progress=False):
+    for table in figure6_tables(collect_sites(matroot), seed=0, workers=1):
         write_table(folder, table.key, table.value, **table.member)
     return matroot, folder
 
@@ -267,7 +267,7 @@ def test_the_export_is_complete_and_has_the_published_layout(exported):
 
 def test_the_export_is_the_same_again_and_in_two_processes(exported, tmp_path):
     matroot, folder = exported
-    for table in export_figure6(matroot, seed=0, workers=2, show_progress=False):
+    for table in figure6_tables(collect_sites(matroot), seed=0, workers=2):
         again = write_table(tmp_path, table.key, table.value, **table.member)
         first = folder / "Fig6" / again.name
         if again.suffix == ".pkl":
@@ -387,7 +387,7 @@ def test_missing_examples_leave_the_rest_of_the_export(exported, tmp_path, caplo
         if path.name != "Beto-07092020-003.pkl":
             (tmp_path / path.name).symlink_to(path)
     keys, missing = [], None
-    for table in export_figure6(tmp_path, workers=1, show_progress=False):
+    for table in figure6_tables(collect_sites(tmp_path), workers=1):
         keys.append(table.key)
         missing = table.value
     assert "Fig6/trials" not in keys
