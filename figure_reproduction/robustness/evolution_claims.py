@@ -167,7 +167,9 @@ def level_claims(experiments: Experiments) -> Iterator[Claim]:
             difference = drawn[Space.DEEPSIM] - drawn[Space.BIGGAN]
             recorded = {s: r[every, last][rows] for s, r in experiments.response.items()}
             details = {} if block == "initial" else {
-                "last_recorded_block_only": mean_test(recorded[Space.DEEPSIM] - recorded[Space.BIGGAN])
+                "last_recorded_block_only": mean_test(
+                    recorded[Space.DEEPSIM] - recorded[Space.BIGGAN]
+                )
             }  # fmt: skip
             wording = {1: "exceeds", -1: "is below", 0: "equals"}[sign]
             yield paired_claim(
