@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from core.errors import MalformedDataError, MissingDataError, UserError
 from core.reading.safe_pickle import load_pickle
+from core.spaces import Space
 from neuro_data_analysis.matlab import v73 as matlab_v73
 from neuro_data_analysis.matlab.values import (
     N_THREADS,
@@ -47,6 +48,9 @@ MAT_FILE = "Both_BigGAN_FC6_Evol_Stats.mat"
 EXPSEP_PICKLE = "Both_BigGAN_FC6_Evol_Stats_expsep.pkl"
 MERGE_PICKLE = "Both_BigGAN_FC6_Evol_Stats.pkl"
 VARIABLE = "BFEStats"
+
+#: What helps where a pickle of recordings cannot be read.
+_INSTEAD = "read the MATLAB file that it was made of"
 
 #: Attribute of the root of a recording file that a simulator made.
 SIMULATED_ATTRIBUTE = "simulated"
@@ -172,6 +176,10 @@ class Experiment:
     def n_blocks(self) -> int:
         """Number of recorded blocks, before any is dropped."""
         return len(self.threads[0].blocks)
+
+    def thread(self, space: Space) -> Thread:
+        """Return the thread that searches a space."""
+        return self.threads[space.thread]
 
 
 class Recordings(Mapping[int, Experiment]):
@@ -386,7 +394,7 @@ def _stored_elements(file: h5py.File, path: Path) -> Sequence[Mapping[str, Any]]
 
 def _pickled_elements(path: Path) -> Sequence[Mapping[str, Any]]:
     """Read either pickle of the authors: a list of experiments, or a dictionary of columns."""
-    content = load_pickle(path)
+    content = load_pickle(path, instead=_INSTEAD)
     if isinstance(content, Mapping):
         columns = content.get(VARIABLE, content)
         if isinstance(columns, Mapping) and "evol" in columns:

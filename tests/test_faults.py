@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +22,7 @@ from core.source_tables import osf
 from core.source_tables.placement import FoundFile, choose_files, files_of, place
 from core.source_tables.provenance import Provenance, read_provenance
 from core.source_tables.reader import SourceData, write_table, write_tables
+from core.spaces import Space
 from figure_reproduction.Figure4_reproduction import FIGURE
 from figure_reproduction.page.page import PrintJob, print_figure
 from figure_reproduction.page.report import write_report
@@ -41,7 +41,7 @@ def tables_of(seed):
     """Return the tables of Figure 4 of two experiments."""
     rng = np.random.default_rng(seed)
     experiments = [make_experiment(rng, [[12] * n] * 2, expi=e) for e, n in ((3, 16), (9, 20))]
-    return list(figure4_tables(Population(tuple(summarize(e, 55) for e in experiments), {})))
+    return list(figure4_tables(Population(tuple(summarize(e) for e in experiments), {})))
 
 
 def export(folder, seed=2):
@@ -60,7 +60,8 @@ def recordings(folder, seed=2):
 
 def figure(folder, seed=2):
     counts = [seed, 7, 9]
-    write_table(folder / "counts", "Fig4/success_rate", success_rate_table(counts, counts, [9] * 3))
+    table = success_rate_table(dict.fromkeys(Space, counts), [9] * 3)
+    write_table(folder / "counts", "Fig4/success_rate", table)
     job = PrintJob(folder / "counts", folder / "figures", ("png", "pdf", "svg"), panels=("4A",))
     print_figure(FIGURE, job)
 
@@ -136,6 +137,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, work, number, monkey
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("core.files.tempfile.mkstemp", refuse)
+    monkeypatch.setattr("core.files.tempfile.mkdtemp", refuse)
     if work is by_hand:
         (tmp_path / "hand" / "Fig4A_SuccessRate_maxinit.csv").touch()
     assert exit_code_of(lambda: work(tmp_path, seed=1)) == 1
@@ -329,15 +331,13 @@ def test_tables_of_two_exports_are_not_read_as_one(tmp_path, monkeypatch):
 
 
 def test_leftovers_are_removed_but_not_what_another_process_writes(tmp_path):
-    """Old, written and unlocked ones of the same file go; locked, new or foreign ones stay."""
+    """Unlocked ones of the same file go, empty or not, at once; locked or foreign ones stay."""
     path = tmp_path / "table[1].csv"
-    left, fresh, old = (tmp_path / f".{path.name}.{n}{UNFINISHED_SUFFIX}" for n in "abc")
+    left, empty = (tmp_path / f".{path.name}.{n}{UNFINISHED_SUFFIX}" for n in "ab")
     other = tmp_path / f".another.csv.x{UNFINISHED_SUFFIX}"
     left.write_text("half")
     other.write_text("half")
-    fresh.touch()
-    old.touch()
-    os.utime(old, (time.time() - 3600,) * 2)
+    empty.touch()
     with atomic_write(path) as one:
         one.write_text("one")
         with atomic_write(path) as two:
@@ -345,7 +345,7 @@ def test_leftovers_are_removed_but_not_what_another_process_writes(tmp_path):
         assert path.read_text() == "two"
         assert one.read_text() == "one"
     assert path.read_text() == "one"
-    assert sorted(tmp_path.iterdir()) == sorted([other, fresh, path])
+    assert sorted(tmp_path.iterdir()) == sorted([other, path])
 
 
 def test_a_source_that_cannot_be_read_is_told_from_a_target_that_cannot_be_written(tmp_path):
