@@ -188,7 +188,7 @@ def test_the_example(source, small_matroot):
     for space, thread in zip(SPACES, experiment.threads, strict=True):
         for kind, where in kinds:
             shown = [block.psth for block in getattr(thread, where)]
-            table = source.read("Fig2/example_trials", trials=f"{space}_thread_{kind}")
+            table = source.read("Fig2/example_trials", space=space, kind=kind)
             close(table["resp"], np.concatenate([b[50:200].mean(axis=0) for b in shown]))
             close(table["bsl"], np.concatenate([b[0:45].mean(axis=0) for b in shown]))
             generations = [g for g, b in enumerate(shown, 1) for _ in range(b.shape[1])]
