@@ -36,7 +36,7 @@ RISE_FRACTION = 0.8
 TIME_CONSTANT_BASELINES = ("", "_bsl0", "_bslinit")
 
 #: Comparisons of Student tests: name → (thread, blocks) against (thread, blocks).
-_COMPARISONS = {
+COMPARISONS = {
     "endinit_0": ((0, "end"), (0, "init")),
     "endinit_1": ((1, "end"), (1, "init")),
     "maxinit_0": ((0, "max"), (0, "init")),
@@ -275,13 +275,30 @@ def block_tests(trials: Sequence[Trials]) -> dict[str, float]:
     groups = {
         (thread, name): np.concatenate([blocks[i] for i in chosen])
         for thread, blocks in enumerate(responses)
-        for name, chosen in _compared_blocks(blocks).items()
+        for name, chosen in compared_blocks([block.mean() for block in blocks]).items()
     }
     results: dict[str, float] = {}
-    for name, (first, second) in _COMPARISONS.items():
+    for name, (first, second) in COMPARISONS.items():
         t, p = pooled_t_test(groups.get(first, ()), groups.get(second, ()))
         results |= {f"t_{name}": t, f"p_{name}": p}
     return results
+
+
+def compared_blocks(means: ArrayLike) -> dict[str, tuple[int, int]]:
+    """Return the 0-based first, best and last two blocks of a thread; none below three blocks.
+
+    Parameters
+    ----------
+    means : array_like
+        (n_blocks,) mean responses; the best two begin at the largest, moved to n − 3 when it is one
+        of the last two.
+    """
+    n = len(np.asarray(means))
+    if n < 3:
+        return {}
+    best = int(np.argmax(means))
+    best = n - 3 if best >= n - 2 else best
+    return {"init": (0, 1), "max": (best, best + 1), "end": (n - 2, n - 1)}
 
 
 def pooled_t_test(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
@@ -390,15 +407,6 @@ def pad_blocks(values: NDArray[np.float64], n_blocks: int) -> NDArray[np.float64
     missing = max(n_blocks - len(values), 0)
     padding = np.broadcast_to(values[-2:].mean(axis=0), (missing, *values.shape[1:]))
     return np.concatenate([values, padding])
-
-
-def _compared_blocks(blocks: Sequence[NDArray[np.float64]]) -> dict[str, tuple[int, int]]:
-    n = len(blocks)
-    if n < 3:
-        return {}
-    best = int(np.argmax([block.mean() for block in blocks]))
-    best = n - 3 if best >= n - 2 else best
-    return {"init": (0, 1), "max": (best, best + 1), "end": (n - 2, n - 1)}
 
 
 def _sample(values: NDArray[np.float64]) -> tuple[float, float, int]:
