@@ -3,7 +3,7 @@
 ``python -m benchmarks.evolution``. Both ways take turns, generation by generation, so that noise of
 the machine hits both alike. Untrained weights: the time does not depend on them.
 
-- together: the populations of all units in one batch, `core.insilico.evolution.Evolution`.
+- together: the populations of all units in one batch, `paired_evolution.runs.Evolution`.
 - one after another: an evolution per unit, the same codes to begin with.
 
 "else" is the share of the time that is neither generator nor network: optimisers, copies and, also
@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.insilico.evolution import Evolution, Run
-from core.insilico.evolution_files import save_checkpoint
+from core.insilico.paired_evolution.files import save_checkpoint
+from core.insilico.paired_evolution.runs import Evolution, Run
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.GAN_utils import upconvGAN
 from core.utils.Optimizers import CODE_LENGTH, label2optimizer

@@ -38,24 +38,24 @@ from hypothesis.errors import FlakyFailure
 from hypothesis.strategies import SearchStrategy
 from PIL import Image
 
-from core import osf
-from core.array_files import read_arrays
 from core.errors import MalformedDataError, UserError
-from core.insilico.sweep_file import read_sweep
-from core.placement import choose_files, files_of, place
-from core.provenance import PROVENANCE_FILE, Provenance, read_provenance
-from core.safe_pickle import load_pickle
-from core.source_data import SourceData
-from core.table_layouts import Columns, Grid, JsonObject, Layout, PickledDict, PickledTable
-from core.table_registry import TABLES
-from figure_reproduction.report import write_report
-from neuro_data_analysis.evolution_population import collect
-from neuro_data_analysis.latent_codes import read_latent_codes, read_merged_codes
-from neuro_data_analysis.matlab_v73_writer import write_v73
+from core.insilico.sweeps.file import read_sweep
+from core.reading.array_files import read_arrays
+from core.reading.safe_pickle import load_pickle
+from core.source_tables import osf
+from core.source_tables.layouts import Columns, Grid, JsonObject, Layout, PickledDict, PickledTable
+from core.source_tables.placement import choose_files, files_of, place
+from core.source_tables.provenance import PROVENANCE_FILE, Provenance, read_provenance
+from core.source_tables.reader import SourceData
+from core.source_tables.registry import TABLES
+from figure_reproduction.page.report import write_report
+from neuro_data_analysis.evolution.codes import read_latent_codes, read_merged_codes
+from neuro_data_analysis.evolution.population import collect
+from neuro_data_analysis.matlab.v73_writer import write_v73
 from neuro_data_analysis.neural_data_lib import EXPSEP_PICKLE, MAT_FILE, load_neural_data
 from neuro_data_analysis.neural_data_utils import is_reference_image, parse_session
-from neuro_data_analysis.prototype_montages import read_montage
-from neuro_data_analysis.tuning_sessions import (
+from neuro_data_analysis.similarity.montages import read_montage
+from neuro_data_analysis.tuning.sessions import (
     SESSION_LIST_FILE,
     parse_stimulus_names,
     read_session,
@@ -546,7 +546,7 @@ def _weights() -> SearchStrategy[Files]:
 
 
 def _read_weights(files: Files, folder: Path) -> None:
-    from core.utils.state_dicts import read_state_dict
+    from core.utils.weights.state_dicts import read_state_dict
 
     read_state_dict(_written(files, folder) / next(iter(files)))
 

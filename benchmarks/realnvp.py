@@ -17,9 +17,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from core.insilico.philox import cuda_normal
-from core.insilico.realnvp_alignment import DEPTHS, DIMENSIONS, grid, run
-from core.insilico.realnvp_climbs import Cell, climb
+from core.insilico.realnvp_alignment.climbs import Cell, climb
+from core.insilico.realnvp_alignment.command import DEPTHS, DIMENSIONS, grid, run
+from core.insilico.realnvp_alignment.philox import cuda_normal
 from tests.textbook_realnvp import TextbookRealNVP, adam_run, cma_run
 
 #: Every second dimension and depth of the grid; ``--all`` takes the whole grid.

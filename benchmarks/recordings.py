@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from core.table_registry import EXTENDED_4C_WINDOWS
-from neuro_data_analysis.evolution_population import Population, collect, success_rates
-from neuro_data_analysis.evolution_stats import (
+from core.source_tables.registry import EXTENDED_4C_WINDOWS
+from neuro_data_analysis.evolution.population import Population, collect, success_rates
+from neuro_data_analysis.evolution.stats import (
     EVOKED_MS,
     Trials,
     Window,
@@ -35,8 +35,8 @@ from neuro_data_analysis.evolution_stats import (
 )
 from neuro_data_analysis.neural_data_lib import MAT_FILE, Experiment, load_neural_data
 from neuro_data_analysis.neural_data_utils import AREAS
-from neuro_data_analysis.simulated_recordings import DEFAULT_SEED, simulate_matroot
-from neuro_data_analysis.simulation_assumptions import EXAMPLE_EXPI
+from neuro_data_analysis.simulation.assumptions import EXAMPLE_EXPI
+from neuro_data_analysis.simulation.matroot import DEFAULT_SEED, simulate_matroot
 from tests.published_population import (
     PUBLISHED_4A,
     PUBLISHED_4B,

@@ -23,11 +23,11 @@ from statsmodels.stats.anova import anova_lm
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from neuro_data_analysis.neural_tuning_analysis_lib import TuningAxis, fit_axes
-from neuro_data_analysis.simulated_tuning import choose_sessions, simulate_tuning_sessions
-from neuro_data_analysis.tuning_fits import fit_gaussian
-from neuro_data_analysis.tuning_process import N_RESTARTS, fit_process
-from neuro_data_analysis.tuning_statistics import one_way_anova
-from neuro_data_analysis.tuning_tables import collect_sites
+from neuro_data_analysis.simulation.tuning import choose_sessions, simulate_tuning_sessions
+from neuro_data_analysis.tuning.fits import fit_gaussian
+from neuro_data_analysis.tuning.process import N_RESTARTS, fit_process
+from neuro_data_analysis.tuning.statistics import one_way_anova
+from neuro_data_analysis.tuning.tables import collect_sites
 
 
 def process_of_scikit_learn(axis: TuningAxis) -> float:

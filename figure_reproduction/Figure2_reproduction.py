@@ -17,11 +17,11 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from core.published import Statistic
-from core.source_data import ExamplePsth, SourceData, read_example_psth
-from core.table_registry import SPACES
-from figure_reproduction.drawing import SPACE_COLOURS, draw_curve
-from figure_reproduction.figure_page import FigureScript, Panel, main
-from figure_reproduction.groups import Curve
+from core.source_tables.reader import ExamplePsth, SourceData, read_example_psth
+from core.source_tables.registry import SPACES
+from figure_reproduction.page.drawing import SPACE_COLOURS, draw_curve
+from figure_reproduction.page.groups import Curve
+from figure_reproduction.page.page import FigureScript, Panel, main
 
 #: Kind of response → (kind of trials, column, line style) of Figure 2B.
 RESPONSES = {

@@ -21,11 +21,11 @@ from scipy import stats
 
 from core.errors import MalformedDataError, MissingDataError
 from core.published import Statistic
-from core.source_data import SourceData
-from core.table_registry import SIMILARITY_COLUMNS
-from figure_reproduction.figure_page import FigureScript, Panel, main
+from core.source_tables.reader import SourceData
+from core.source_tables.registry import SIMILARITY_COLUMNS
+from figure_reproduction.page.page import FigureScript, Panel, main
 from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks, success_masks
-from neuro_data_analysis.similarity_tables import NETWORKS_DETAIL, UNTRAINED
+from neuro_data_analysis.similarity.tables import NETWORKS_DETAIL, UNTRAINED
 
 logger = logging.getLogger(__name__)
 

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from core.published import Statistic
-from core.source_data import SourceData
-from core.table_registry import SPACES
-from figure_reproduction.drawing import SPACE_COLOURS, draw_curve, draw_experiments
-from figure_reproduction.figure_page import FigureScript, Panel, main
-from figure_reproduction.groups import Curve, StudentTest, members, paired_test
+from core.source_tables.reader import SourceData
+from core.source_tables.registry import SPACES
+from figure_reproduction.page.drawing import SPACE_COLOURS, draw_curve, draw_experiments
+from figure_reproduction.page.groups import Curve, StudentTest, members, paired_test
+from figure_reproduction.page.page import FigureScript, Panel, main
 from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks
 
 #: Column prefix of each space in the tables of success and of time constants.

@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from core.published import Statistic
-from core.source_data import SourceData
-from core.table_registry import FIGURE_5C_WINDOWS, SHOWN_BLOCKS, SPACES
-from figure_reproduction.drawing import draw_curve, draw_experiments
-from figure_reproduction.figure_page import FigureScript, Panel, main
-from figure_reproduction.groups import Curve, members
-from figure_reproduction.window_responses import (
+from core.source_tables.reader import SourceData
+from core.source_tables.registry import FIGURE_5C_WINDOWS, SHOWN_BLOCKS, SPACES
+from figure_reproduction.page.drawing import draw_curve, draw_experiments
+from figure_reproduction.page.groups import Curve, members
+from figure_reproduction.page.page import FigureScript, Panel, main
+from figure_reproduction.page.window_responses import (
     Window,
     WindowComparison,
     WindowResponses,

@@ -24,12 +24,12 @@ from statsmodels.stats.proportion import proportion_confint, proportions_ztest
 
 from core.errors import MalformedDataError
 from core.published import Statistic
-from core.source_data import SourceData
-from figure_reproduction.figure_page import FigureScript, Panel, main
+from core.source_tables.reader import SourceData
+from figure_reproduction.page.page import FigureScript, Panel, main
 from neuro_data_analysis.neural_tuning_analysis_lib import AxisFit, TuningAxis, axes_of, fit_axis
-from neuro_data_analysis.tuning_sessions import published_session
-from neuro_data_analysis.tuning_statistics import COMMON_END, TUNED_P_BELOW, Levels, peak_bin
-from neuro_data_analysis.tuning_tables import EXAMPLE_6C
+from neuro_data_analysis.tuning.sessions import published_session
+from neuro_data_analysis.tuning.statistics import COMMON_END, TUNED_P_BELOW, Levels, peak_bin
+from neuro_data_analysis.tuning.tables import EXAMPLE_6C
 
 #: The axis of Figure 6C.
 SHOWN_AXIS = ("class", 0)

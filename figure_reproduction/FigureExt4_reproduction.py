@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from core.published import Statistic
-from core.source_data import SourceData
-from core.table_registry import ATTRIBUTION_BINS_MS, EXTENDED_4C_WINDOWS, SPACES
-from figure_reproduction.drawing import draw_curve, draw_dots
-from figure_reproduction.figure_page import FigureScript, Panel, main
-from figure_reproduction.groups import Curve, members, significant_after_fdr, unpaired_tests
-from figure_reproduction.window_responses import (
+from core.source_tables.reader import SourceData
+from core.source_tables.registry import ATTRIBUTION_BINS_MS, EXTENDED_4C_WINDOWS, SPACES
+from figure_reproduction.page.drawing import draw_curve, draw_dots
+from figure_reproduction.page.groups import Curve, members, significant_after_fdr, unpaired_tests
+from figure_reproduction.page.page import FigureScript, Panel, main
+from figure_reproduction.page.window_responses import (
     Window,
     WindowComparison,
     WindowResponses,

@@ -22,10 +22,10 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from core.insilico.caffenet_layers import LAYER_INDEX, NON_RELU_LAYERS, RELU_LAYERS
+from core.insilico.latent_linearity.caffenet_layers import LAYER_INDEX, NON_RELU_LAYERS, RELU_LAYERS
 from core.published import Statistic
-from core.source_data import SourceData
-from figure_reproduction.figure_page import FigureScript, Panel, main
+from core.source_tables.reader import SourceData
+from figure_reproduction.page.page import FigureScript, Panel, main
 
 OPTIMIZERS = {"CMAES": "CMA-ES", "Adam": "Adam"}
 

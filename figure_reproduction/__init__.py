@@ -1,1 +1,1 @@
-"""One script per figure of the paper: source-data tables in, pictures and numbers out."""
+"""One script per figure of the paper, and all of them: ``python -m figure_reproduction``."""

@@ -14,8 +14,8 @@ from pathlib import Path
 import matplotlib as mpl
 
 from core.errors import MissingDataError, UserError, exit_code_of
-from core.provenance import read_provenance
-from figure_reproduction.figure_page import (
+from core.source_tables.provenance import read_provenance
+from figure_reproduction.page.page import (
     FigureScript,
     Printed,
     PrintJob,
@@ -23,8 +23,8 @@ from figure_reproduction.figure_page import (
     print_figure,
     print_job,
 )
-from figure_reproduction.report import write_report
-from figure_reproduction.verification import verify
+from figure_reproduction.page.report import write_report
+from figure_reproduction.page.verification import verify
 
 #: The figures of the paper, in its order.
 SCRIPTS = ("Figure2", "Figure3", "Figure4", "Figure5", "Figure6", "FigureExt4", "FigureExt5")

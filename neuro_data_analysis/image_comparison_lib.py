@@ -7,8 +7,6 @@ similarities, higher for pictures that are more alike; LPIPS is a distance.
 from __future__ import annotations
 
 import math
-import os
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -20,18 +18,18 @@ from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from core.errors import UsageError, choose_from
-from core.utils.batching import map_batches, over_batches
-from core.utils.state_dicts import load_strictly, read_state_dict
-from core.utils.torch_device import resolve_device
-from core.utils.weights import require
-from neuro_data_analysis.feature_networks import (
+from core.utils.batching import over_batches
+from core.utils.scoring.perception import (
     FeatureNetwork,
-    as_pictures,
+    PerceptualNetwork,
+    Pictures,
     layer_features,
+    load_lpips,
     load_network,
+    lpips_matrix,
     require_colour,
 )
-from neuro_data_analysis.similarity_masks import (
+from neuro_data_analysis.similarity.masks import (
     MASK_NAMES,
     MASKED_LAYERS,
     WITHIN_BORDER,
@@ -49,19 +47,12 @@ __all__ = [
     "embed",
     "load_lpips",
     "load_network",
-    "lpips_distance",
     "lpips_matrix",
     "readouts_of",
 ]
 
-#: (n, rows, columns, 3) array or (n, 3, rows, columns) tensor, intensities from 0 to 1.
-Pictures = NDArray[Any] | torch.Tensor
-
 #: Activations (n, …) → vectors (n, points, channels).
 Reduction = Callable[[torch.Tensor], torch.Tensor]
-
-#: Trunks of LPIPS, and the names of their published weights.
-LPIPS_TRUNKS = {"squeeze": "squeezenet1_1", "alex": "alexnet", "vgg": "vgg16"}
 
 
 @dataclass(frozen=True)
@@ -238,151 +229,7 @@ def cosine_matrix(
     return (first @ second.T).numpy().astype(np.float64)
 
 
-@dataclass(frozen=True)
-class PerceptualNetwork:
-    """LPIPS version 0.1 in evaluation mode.
-
-    Attributes
-    ----------
-    module : lpips.LPIPS
-        The trunk with its linear layers.
-    device : torch.device
-        Where it is.
-    rescale : bool
-        Whether pictures are rescaled to [-1, 1], for which LPIPS was trained. The older published
-        scripts fed it [0, 1].
-    origin : str
-        File of the weights of the trunk, or ``"untrained, seed …"``.
-    """
-
-    module: Any
-    device: torch.device
-    rescale: bool
-    origin: str
-
-
-def load_lpips(
-    trunk: str = "squeeze",
-    weights: str | os.PathLike[str] | None = None,
-    untrained_seed: int | None = None,
-    rescale: bool = True,
-    device: str | torch.device = "auto",
-) -> PerceptualNetwork:
-    """Load LPIPS.
-
-    Parameters
-    ----------
-    trunk : {"squeeze", "alex", "vgg"}
-        Network under the linear layers, which come with the package lpips. The paper uses squeeze.
-    weights : path-like, optional
-        State dict of torchvision's network for the trunk, instead of the published one.
-    untrained_seed : int, optional
-        Without a file: leave the trunk untrained, initialised from this seed.
-    rescale : bool, default True
-        Whether pictures, given in [0, 1], are rescaled to [-1, 1].
-    device : str or torch.device, default "auto"
-        Where it goes.
-
-    Returns
-    -------
-    PerceptualNetwork
-
-    Raises
-    ------
-    UsageError
-        If the trunk or the device is unknown.
-    MissingDataError
-        If the weights are not there and cannot be fetched.
-    MalformedDataError
-        If the file holds the weights of another network, or none.
-    """
-    if trunk not in LPIPS_TRUNKS:
-        raise UsageError(choose_from(trunk, LPIPS_TRUNKS, "trunk of LPIPS"))
-    place = resolve_device(device)
-    import lpips
-
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")  # lpips builds its trunk in a way torchvision deprecates
-        torch.manual_seed(untrained_seed or 0)
-        module = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
-    origin = f"untrained, seed {untrained_seed}"
-    if weights is not None or untrained_seed is None:
-        path = require(LPIPS_TRUNKS[trunk], weights)
-        load_strictly(module.net, _trunk_state(module.net, read_state_dict(path)), path)
-        origin = str(path)
-    return PerceptualNetwork(module.eval().requires_grad_(False).to(place), place, rescale, origin)
-
-
-def lpips_distance(
-    first: NDArray[Any] | torch.Tensor,
-    second: NDArray[Any] | torch.Tensor,
-    network: PerceptualNetwork,
-) -> float:
-    """Return the LPIPS distance of two pictures, see `lpips_matrix`."""
-    return float(lpips_matrix(first[None], second[None], network)[0, 0])
-
-
-def lpips_matrix(
-    firsts: Pictures, seconds: Pictures, network: PerceptualNetwork, batch_size: int = 16
-) -> NDArray[np.float64]:
-    """Compare every picture of one set with every picture of another by LPIPS.
-
-    LPIPS is Σₗ mean over locations of wₗ · (f̂ₗ(a) - f̂ₗ(b))², with f̂ₗ activations of unit length and
-    weights w ≥ 0: a squared Euclidean distance of the vectors √(wₗ / locations) f̂ₗ. So each
-    picture passes the network once.
-
-    Parameters
-    ----------
-    firsts, seconds : array (n, rows, columns, 3) or tensor (n, 3, rows, columns)
-        Intensities from 0 to 1, whatever the network rescales them to.
-    network : PerceptualNetwork
-        From `load_lpips`.
-    batch_size : int, default 16
-        Pictures at once; fewer if memory runs out. All `firsts` stay in memory as vectors, 7 MB
-        for a picture of 224 × 224 pixels.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n_firsts, n_seconds) distances, 0 for equal pictures.
-
-    Raises
-    ------
-    UsageError
-        If the pictures are not such as described.
-    """
-    require_colour(firsts)
-    require_colour(seconds)
-    first = map_batches(partial(_lpips_vectors, network), firsts, batch_size)
-
-    def distances(pictures: Pictures) -> torch.Tensor:
-        second = _lpips_vectors(network, pictures)
-        # By inner products they would be faster, and equal pictures would differ by 1e-4.
-        return torch.stack([(first - vector).square_().sum(1) for vector in second])
-
-    return map_batches(distances, seconds, batch_size, to_cpu=True).T.numpy().astype(np.float64)
-
-
 def _unit_points(readout: Readout, activations: dict[str, torch.Tensor]) -> torch.Tensor:
     """Return (n, points × channels): points of unit length over √points."""
     points = readout.reduction(activations[readout.layer])
     return (normalize(points, dim=2) / math.sqrt(points.shape[1])).flatten(1)
-
-
-def _trunk_state(trunk: torch.nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Rename torchvision's ``features.3.weight`` to lpips' ``slice2.3.weight``."""
-    renamed = {key: f"features.{key.partition('.')[2]}" for key in trunk.state_dict()}
-    return {key: state[name] for key, name in renamed.items() if name in state}
-
-
-def _lpips_vectors(network: PerceptualNetwork, pictures: Pictures) -> torch.Tensor:
-    """Return the vectors of `lpips_matrix`, (n, channels × locations of all layers)."""
-    batch = as_pictures(pictures).to(network.device)
-    module = network.module
-    with torch.inference_mode():
-        scaled = module.scaling_layer(2 * batch - 1 if network.rescale else batch)
-        parts = []
-        for activations, linear in zip(module.net(scaled), module.lins, strict=True):
-            weights = linear.model[-1].weight / activations[0, 0].numel()
-            parts.append((weights.sqrt() * normalize(activations, dim=1)).flatten(1))
-        return torch.cat(parts, dim=1)

@@ -21,10 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import MalformedDataError, MissingDataError, UserError
-from core.safe_pickle import load_pickle
-from neuro_data_analysis import matlab_v73
-from neuro_data_analysis.neural_data_utils import Session, area_of_channel, parse_session
-from neuro_data_analysis.recorded_values import (
+from core.reading.safe_pickle import load_pickle
+from neuro_data_analysis.matlab import v73 as matlab_v73
+from neuro_data_analysis.matlab.values import (
     N_THREADS,
     PSTH_MS,
     as_image_index,
@@ -37,6 +36,7 @@ from neuro_data_analysis.recorded_values import (
     flat,
     per_thread,
 )
+from neuro_data_analysis.neural_data_utils import Session, area_of_channel, parse_session
 
 logger = logging.getLogger(__name__)
 

@@ -22,16 +22,16 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from core.errors import MalformedDataError, UsageError, choose_from
-from neuro_data_analysis.evolution_stats import BASELINE_MS, EVOKED_MS
-from neuro_data_analysis.tuning_fits import GaussianFit, LineFit, fit_gaussian, fit_line
-from neuro_data_analysis.tuning_process import ProcessFit, fit_process
-from neuro_data_analysis.tuning_sessions import (
+from neuro_data_analysis.evolution.stats import BASELINE_MS, EVOKED_MS
+from neuro_data_analysis.tuning.fits import GaussianFit, LineFit, fit_gaussian, fit_line
+from neuro_data_analysis.tuning.process import ProcessFit, fit_process
+from neuro_data_analysis.tuning.sessions import (
     SessionRecord,
     TuningSession,
     parse_stimulus_names,
     read_session,
 )
-from neuro_data_analysis.tuning_statistics import (
+from neuro_data_analysis.tuning.statistics import (
     COMMON_END,
     Anova,
     Levels,

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 from core.errors import MissingDataError, exit_code_of
-from core.source_data import DEFAULT_FOLDER
+from core.source_tables.reader import DEFAULT_FOLDER
 from neuro_data_analysis.neural_data_lib import MATROOT_VARIABLE
-from neuro_data_analysis.similarity_tables import NETWORKS, FeatureSettings
-from neuro_data_analysis.tuning_tables import SUCCESS_SOURCES
+from neuro_data_analysis.similarity.tables import NETWORKS, FeatureSettings
+from neuro_data_analysis.tuning.tables import SUCCESS_SOURCES
 from source_data_export.exports import EXPORTS, Options, Report, run
 
 

@@ -11,16 +11,16 @@ from pathlib import Path
 from tqdm import tqdm
 
 from core.files import UNFINISHED_SUFFIX, atomic_write
-from core.source_data import SIMULATED_FOLDER
+from core.source_tables.reader import SIMULATED_FOLDER
 from core.versions import PROJECT, software_versions
-from neuro_data_analysis.simulated_population import plan_population
-from neuro_data_analysis.simulated_prototypes import simulate_prototypes
-from neuro_data_analysis.simulated_recordings import (
+from neuro_data_analysis.simulation.matroot import (
     DEFAULT_SEED,
     choose_experiments,
     simulate_matroot,
 )
-from neuro_data_analysis.simulated_tuning import simulate_tuning_sessions
+from neuro_data_analysis.simulation.population import plan_population
+from neuro_data_analysis.simulation.prototypes import simulate_prototypes
+from neuro_data_analysis.simulation.tuning import simulate_tuning_sessions
 from source_data_export.exports import PROTOTYPE_FOLDER, run
 
 logger = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,12 +23,12 @@ from core.insilico.extended_figure5_tables import (
     export_extended_figure5,
     extended_figure5_provenance,
 )
-from core.provenance import Provenance
-from core.source_data import Table, write_tables
-from core.table_registry import EXAMPLE_EXPI
+from core.source_tables.provenance import Provenance
+from core.source_tables.reader import Table, write_tables
+from core.source_tables.registry import EXAMPLE_EXPI
 from core.versions import PROJECT, software_versions
-from neuro_data_analysis.evolution_population import Population, collect
-from neuro_data_analysis.evolution_tables import (
+from neuro_data_analysis.evolution.population import Population, collect
+from neuro_data_analysis.evolution.tables import (
     extended_figure4_tables,
     figure2_tables,
     figure4_tables,
@@ -35,13 +36,14 @@ from neuro_data_analysis.evolution_tables import (
     summary_tables,
 )
 from neuro_data_analysis.neural_data_lib import Recordings, load_neural_data
-from neuro_data_analysis.similarity_tables import (
+from neuro_data_analysis.similarity.tables import (
     DEMONSTRATION_FEATURES,
     FeatureSettings,
     export_figure3,
     figure3_provenance,
 )
-from neuro_data_analysis.tuning_tables import (
+from neuro_data_analysis.simulation.packaged_similarities import packaged_similarities
+from neuro_data_analysis.tuning.tables import (
     Success,
     TuningPopulation,
     collect_sites,
@@ -189,7 +191,15 @@ def _figure2(matroot: MatRoot) -> Iterator[Table]:
 
 def _figure3(matroot: MatRoot) -> Iterator[Table]:
     progress = _progress("comparing prototypes")
-    return export_figure3(matroot.population, matroot.prototypes, matroot.features, progress)
+    similarities = packaged_similarities if _lacks_torch() else None
+    return export_figure3(
+        matroot.population, matroot.prototypes, matroot.features, progress, similarities
+    )
+
+
+def _lacks_torch() -> bool:
+    """Whether features cannot be computed, so that only the packaged ones are left."""
+    return find_spec("torch") is None
 
 
 def _from_evolutions(tables: Callable[[Population], Iterable[Table]]) -> Export:
@@ -200,7 +210,8 @@ def _from_evolutions(tables: Callable[[Population], Iterable[Table]]) -> Export:
 EXPORTS: dict[str, Export] = {
     "Fig2": Export(_figure2, lambda matroot: matroot.provenance),
     "Fig3": Export(
-        _figure3, lambda matroot: figure3_provenance(matroot.provenance, matroot.features)
+        _figure3,
+        lambda matroot: figure3_provenance(matroot.provenance, matroot.features, _lacks_torch()),
     ),
     "Fig4": _from_evolutions(figure4_tables),
     "Fig5": _from_evolutions(figure5_tables),

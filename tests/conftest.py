@@ -20,7 +20,7 @@ def rng() -> np.random.Generator:
 @pytest.fixture(scope="session")
 def small_matroot(tmp_path_factory):
     """Simulate a small MATROOT once: 12 experiments that cover every kind of the real list."""
-    from neuro_data_analysis.simulated_recordings import simulate_matroot
+    from neuro_data_analysis.simulation.matroot import simulate_matroot
 
     return simulate_matroot(tmp_path_factory.mktemp("matroot"), seed=3, n_experiments=12)
 

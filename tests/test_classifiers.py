@@ -12,8 +12,9 @@ from torch import nn
 from torchvision.models import shufflenet_v2_x0_5
 
 from core.errors import MalformedDataError, MissingDataError, UsageError
-from core.utils import TorchScorer, classifiers
-from core.utils.classifiers import load_classifier, plain_state
+from core.utils import TorchScorer
+from core.utils.scoring import classifiers
+from core.utils.scoring.classifiers import load_classifier, plain_state
 
 
 def test_untrained_networks_come_from_a_seed_and_say_so():

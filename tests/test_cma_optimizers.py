@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import UsageError
-from core.utils.cholesky_factor import DiagonalPlusOuter, as_array, rank_one_update
 from core.utils.Optimizers import CholeskyCMAES, HessCMAES, rankweight
-from core.utils.rank_one_cma import CMAConstants
+from core.utils.optimizers.cholesky_factor import DiagonalPlusOuter, as_array, rank_one_update
+from core.utils.optimizers.rank_one_cma import CMAConstants
 from tests.textbook_cma import TextbookCMAES
 
 

@@ -18,10 +18,10 @@ from core.utils import (
     load_featnet,
 )
 from core.utils.batching import DoesNotFitError
-from core.utils.classifiers import load_classifier
-from core.utils.image_tensors import IMAGENET_MEAN, IMAGENET_SD
-from core.utils.readable_layers import readable_layers
-from core.utils.recording import record
+from core.utils.layers.record import record
+from core.utils.scoring.classifiers import load_classifier
+from core.utils.scoring.image_tensors import IMAGENET_MEAN, IMAGENET_SD
+from core.utils.scoring.readable_layers import readable_layers
 
 SIDE = 12
 

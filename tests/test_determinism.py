@@ -11,8 +11,8 @@ import pytest
 
 from core.files import sha256_of
 from figure_reproduction.__main__ import figure_script
-from figure_reproduction.figure_page import FORMATS, PrintJob, print_figure
-from figure_reproduction.report import write_report
+from figure_reproduction.page.page import FORMATS, PrintJob, print_figure
+from figure_reproduction.page.report import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,7 +23,7 @@ FOLDERS = ("Fig2", "Fig4", "Fig5", "ExtendedFig4", "Tables")
 SECOND_RUN = f"""
 import sys
 from pathlib import Path
-from neuro_data_analysis.simulated_recordings import simulate_matroot
+from neuro_data_analysis.simulation.matroot import simulate_matroot
 from source_data_export.exports import run
 from tests.test_determinism import print_figures
 folder = Path(sys.argv[1])

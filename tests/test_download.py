@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import pytest
 
-from core.download import download
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError, UsageError
 from core.files import UNFINISHED_SUFFIX
+from core.reading.download import download
 
 BODY = bytes(range(256)) * 2000  # 512 kB
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -247,7 +247,7 @@ def test_what_breaks_a_promise_is_thrown_away(serve, tmp_path, promise, complain
 
 def test_server_errors_are_tried_again_with_growing_waits(serve, tmp_path, monkeypatch):
     waits = []
-    monkeypatch.setattr("core.download.time.sleep", waits.append)
+    monkeypatch.setattr("core.reading.download.time.sleep", waits.append)
     url, _ = serve(status(500), status(503), status(502), whole)
     assert download(url, tmp_path / "file.bin", **QUICK | {"backoff_s": 1}).read_bytes() == BODY
     assert waits == [1, 2, 4]
@@ -255,7 +255,7 @@ def test_server_errors_are_tried_again_with_growing_waits(serve, tmp_path, monke
 
 def test_retry_after_is_obeyed_in_seconds_and_as_a_date(serve, tmp_path, monkeypatch):
     waits = []
-    monkeypatch.setattr("core.download.time.sleep", waits.append)
+    monkeypatch.setattr("core.reading.download.time.sleep", waits.append)
     past = "Wed, 21 Oct 2015 07:28:00 GMT"
     url, _ = serve(status(429, Retry_After=7), status(429, Retry_After=past), whole)
     assert download(url, tmp_path / "file.bin", **QUICK).read_bytes() == BODY
@@ -325,7 +325,7 @@ def test_processes_that_want_the_same_file_fetch_it_once(serve, tmp_path):
         request.wfile.write(BODY)
 
     url, requests = serve(slow)
-    code = f"from core.download import download; download({url!r}, {str(tmp_path / 'f')!r})"
+    code = f"from core.reading.download import download; download({url!r}, {str(tmp_path / 'f')!r})"
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
     assert [process.wait(30) for process in processes] == [0] * 4
     assert len(requests) == 1

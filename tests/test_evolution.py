@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError, UsageError
-from core.insilico import paired_evolution
-from core.insilico.evolution import Evolution, Field, Run
-from core.insilico.evolution_folders import (
+from core.insilico.paired_evolution import command as paired_evolution
+from core.insilico.paired_evolution.command import Networks, evolve_pairs, main
+from core.insilico.paired_evolution.folders import (
     EvolvedUnit,
     generator_of,
     read_archive,
@@ -30,9 +30,9 @@ from core.insilico.evolution_folders import (
     run_of_archive,
     unit_of_folder,
 )
-from core.insilico.evolution_plan import initial_code
-from core.insilico.evolution_settings import EvolutionSettings, Noise
-from core.insilico.paired_evolution import Networks, evolve_pairs, main
+from core.insilico.paired_evolution.plan import initial_code
+from core.insilico.paired_evolution.runs import Evolution, Field, Run
+from core.insilico.paired_evolution.settings import EvolutionSettings, Noise
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.Optimizers import CholeskyCMAES
 from tests.tiny_networks import INPUT_SIDE, TinyGenerator, tiny_networks, tiny_scorer
@@ -414,7 +414,7 @@ paired_evolution.write_run = write_run
 _SCRIPT = """
 import os, signal, sys
 import numpy as np
-from core.insilico import paired_evolution
+from core.insilico.paired_evolution import command as paired_evolution
 from tests.test_evolution import SMALL, tiny_networks
 def die():
     os.kill(os.getpid(), signal.SIGKILL)

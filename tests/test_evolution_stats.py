@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from core.errors import MalformedDataError, UsageError
-from core.table_registry import EXTENDED_4C_WINDOWS
-from neuro_data_analysis.evolution_population import (
+from core.source_tables.registry import EXTENDED_4C_WINDOWS
+from neuro_data_analysis.evolution.population import (
     Population,
     collect,
     credible_interval,
     success_rate_table,
     success_rates,
 )
-from neuro_data_analysis.evolution_stats import (
+from neuro_data_analysis.evolution.stats import (
     Trials,
     attributed_fractions,
     block_activations,

@@ -11,9 +11,9 @@ import pytest
 from nbclient import NotebookClient
 
 from core.errors import CannotWriteError
-from core.source_data import SourceData, check_folder, read_example_psth
+from core.source_tables.reader import SourceData, check_folder, read_example_psth
 from figure_reproduction.__main__ import figure_script
-from figure_reproduction.figure_page import PrintJob, print_figure
+from figure_reproduction.page.page import PrintJob, print_figure
 from neuro_data_analysis.neural_data_lib import MAT_FILE
 from source_data_export.__main__ import main
 from source_data_export.exports import run

@@ -17,19 +17,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import osf
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError, exit_code_of
 from core.files import UNFINISHED_SUFFIX, atomic_write
-from core.placement import FoundFile, choose_files, files_of, place
-from core.provenance import Provenance, read_provenance
-from core.source_data import SourceData, write_table, write_tables
+from core.source_tables import osf
+from core.source_tables.placement import FoundFile, choose_files, files_of, place
+from core.source_tables.provenance import Provenance, read_provenance
+from core.source_tables.reader import SourceData, write_table, write_tables
 from figure_reproduction.Figure4_reproduction import FIGURE
-from figure_reproduction.figure_page import PrintJob, print_figure
-from figure_reproduction.report import write_report
-from neuro_data_analysis.evolution_population import Population, success_rate_table
-from neuro_data_analysis.evolution_stats import summarize
-from neuro_data_analysis.evolution_tables import figure2_tables, figure4_tables
-from neuro_data_analysis.matlab_v73_writer import write_v73
+from figure_reproduction.page.page import PrintJob, print_figure
+from figure_reproduction.page.report import write_report
+from neuro_data_analysis.evolution.population import Population, success_rate_table
+from neuro_data_analysis.evolution.stats import summarize
+from neuro_data_analysis.evolution.tables import figure2_tables, figure4_tables
+from neuro_data_analysis.matlab.v73_writer import write_v73
 from source_data_export import demonstration
 from tests.evolutions import make_experiment
 from tests.test_osf import Handler, Osf
@@ -217,7 +217,7 @@ def test_a_full_disk_stops_a_fetch_that_the_next_one_completes(remote, tmp_path)
 KILLER = """
 import itertools, os, signal, sys
 from pathlib import Path
-from core import osf
+from core.source_tables import osf
 from tests import test_faults
 
 def kill(work, number, *arguments):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,24 +14,19 @@ from scipy import stats
 from torch import nn
 
 from core.errors import MalformedDataError, MissingDataError, UsageError
-from core.provenance import Provenance, write_provenance
 from core.published import not_computed
-from core.source_data import SourceData, write_table, write_tables
-from core.table_registry import ACTIVATION_COLUMNS, META_COLUMNS, SIMILARITY_COLUMNS
-from core.utils.classifiers import Classifier
+from core.source_tables.provenance import Provenance, write_provenance
+from core.source_tables.reader import SourceData, write_table, write_tables
+from core.source_tables.registry import ACTIVATION_COLUMNS, META_COLUMNS, SIMILARITY_COLUMNS
+from core.utils.scoring import perception as feature_networks
+from core.utils.scoring.classifiers import Classifier
 from figure_reproduction.Figure3_reproduction import FIGURE, load_prototypes, missing_columns
-from figure_reproduction.figure_page import PrintJob, print_figure
-from neuro_data_analysis import feature_networks, similarity_tables
-from neuro_data_analysis.evolution_population import Population
-from neuro_data_analysis.evolution_stats import summarize
+from figure_reproduction.page.page import PrintJob, print_figure
+from neuro_data_analysis.evolution.population import Population
+from neuro_data_analysis.evolution.stats import summarize
 from neuro_data_analysis.neural_data_utils import AREAS
-from neuro_data_analysis.packaged_similarities import (
-    PACKAGED_COLUMNS,
-    packaged_similarities,
-    read_packaged,
-)
-from neuro_data_analysis.prototype_montages import cut_cell, montage_file, read_montage
-from neuro_data_analysis.similarity_tables import (
+from neuro_data_analysis.similarity.montages import cut_cell, montage_file, read_montage
+from neuro_data_analysis.similarity.tables import (
     DEMONSTRATION_FEATURES,
     FeatureSettings,
     draw_alternates,
@@ -38,14 +34,20 @@ from neuro_data_analysis.similarity_tables import (
     figure3_provenance,
     prototype_similarities,
 )
-from neuro_data_analysis.simulated_population import plan_population
-from neuro_data_analysis.simulated_prototypes import (
+from neuro_data_analysis.simulation.matroot import DEFAULT_SEED
+from neuro_data_analysis.simulation.packaged_similarities import (
+    PACKAGED_COLUMNS,
+    packaged_similarities,
+    read_packaged,
+)
+from neuro_data_analysis.simulation.population import plan_population
+from neuro_data_analysis.simulation.prototypes import (
     TRUTH_FILE,
     prototype_truth,
     read_truth,
     simulate_prototypes,
 )
-from neuro_data_analysis.simulated_recordings import DEFAULT_SEED
+from source_data_export import exports
 from tests.evolutions import make_experiment
 
 #: (number, recording) of some evolutions; all recorded from channel 12.
@@ -242,17 +244,20 @@ def test_the_origin_tells_networks_and_weights():
     assert both.origin == "resnet50_linf8: published weights; vgg16: published weights"
 
 
-@pytest.fixture
-def _no_torch(monkeypatch):
-    monkeypatch.setattr(similarity_tables, "find_spec", lambda name: None)
-
-
-@pytest.mark.usefixtures("_no_torch")
-def test_without_torch_the_demonstration_uses_packaged_similarities(population, prototypes):
-    similarity, meta = export_figure3(population, prototypes, DEMONSTRATION_FEATURES)
+def test_without_torch_the_demonstration_uses_packaged_similarities(
+    population, prototypes, monkeypatch
+):
+    monkeypatch.setattr(exports, "find_spec", lambda name: None)
+    matroot = SimpleNamespace(
+        population=population,
+        prototypes=prototypes,
+        features=DEMONSTRATION_FEATURES,
+        provenance=Provenance("simulated"),
+    )
+    similarity, meta = exports.EXPORTS["Fig3"].tables(matroot)
     assert set(PACKAGED_COLUMNS) < set(similarity.value.columns)
     assert len(similarity.value) == len(meta.value) == 4
-    origin = figure3_provenance(Provenance("simulated"), DEMONSTRATION_FEATURES)
+    origin = exports.EXPORTS["Fig3"].provenance(matroot)
     assert origin.details["similarities"] == "computed beforehand, part of this software"
 
 
@@ -269,7 +274,6 @@ def _another_seed(folder):
     ],
     ids=["other network", "real montages", "other seed"],
 )
-@pytest.mark.usefixtures("_no_torch")
 def test_without_torch_other_similarities_say_what_to_install(
     population, tmp_path, settings, spoil
 ):
@@ -277,17 +281,20 @@ def test_without_torch_other_similarities_say_what_to_install(
     if spoil:
         spoil(tmp_path)
     with pytest.raises(MissingDataError, match="pip install"):
-        list(export_figure3(population, tmp_path, settings))
+        export = export_figure3(
+            population, tmp_path, settings, similarities=packaged_similarities
+        )
+        list(export)
 
 
 def test_a_note_of_the_simulator_that_is_none_is_refused(tmp_path):
     (tmp_path / TRUTH_FILE).write_text("a,b\n1,2\n")
     with pytest.raises(MalformedDataError, match="not a note of the simulator"):
-        packaged_similarities(tmp_path, [3])
+        packaged_similarities(tmp_path, pd.DataFrame(index=[3]))
 
 
 def test_packaged_similarities_are_of_the_prototypes_that_the_simulator_draws():
-    """If this fails, run ``python -m neuro_data_analysis.packaged_similarities``."""
+    """If this fails, run ``python -m neuro_data_analysis.simulation.packaged_similarities``."""
     known = read_packaged()
     truth = prototype_truth(plan_population(DEFAULT_SEED), DEFAULT_SEED)
     pd.testing.assert_frame_equal(known[["seed", "shared_content"]], truth, atol=1e-6, rtol=0)
@@ -301,7 +308,7 @@ def test_packaged_similarities_are_what_the_untrained_resnet50_finds(tmp_path):
     simulate_prototypes(tmp_path, DEFAULT_SEED, [155])
     sites = pd.DataFrame({"Animal": ["Alfa"], "prefchan": [12]}, index=pd.Index([155], name="Expi"))
     computed = prototype_similarities(tmp_path, sites, DEMONSTRATION_FEATURES)
-    packaged = packaged_similarities(tmp_path, [155])
+    packaged = packaged_similarities(tmp_path, sites)
     names = list(PACKAGED_COLUMNS)
     np.testing.assert_allclose(computed[names], packaged[names], atol=5e-5)
 

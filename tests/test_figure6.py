@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import MalformedDataError
 from core.published import compare
-from core.source_data import SourceData, check_folder, write_table
+from core.source_tables.reader import SourceData, check_folder, write_table
 from figure_reproduction.Figure6_reproduction import (
     FIGURE,
     GROUPS,
@@ -34,10 +34,10 @@ from figure_reproduction.Figure6_reproduction import (
     tell_peaks,
     tell_shapes,
 )
-from figure_reproduction.figure_page import main
+from figure_reproduction.page.page import main
 from neuro_data_analysis.neural_tuning_analysis_lib import SHAPE_COLUMNS, SYNOPSIS_COLUMNS
-from neuro_data_analysis.simulated_tuning import simulate_tuning_sessions
-from neuro_data_analysis.tuning_tables import export_figure6
+from neuro_data_analysis.simulation.tuning import simulate_tuning_sessions
+from neuro_data_analysis.tuning.tables import export_figure6
 
 DATA = Path(__file__).parent / "data"
 

@@ -15,7 +15,6 @@ from nbclient import NotebookClient
 from scipy.stats import spearmanr
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError
-from core.insilico.caffenet_layers import LAYER_INDEX, LAYERS, UNITS_OF_LAYER
 from core.insilico.extended_figure5_tables import (
     FIGURE as FOLDER,
 )
@@ -27,10 +26,10 @@ from core.insilico.extended_figure5_tables import (
 from core.insilico.extended_figure5_tables import (
     main as export_main,
 )
-from core.provenance import Provenance, read_provenance, write_provenance
+from core.insilico.latent_linearity.caffenet_layers import LAYER_INDEX, LAYERS, UNITS_OF_LAYER
 from core.published import published_values
-from core.source_data import SourceData, Table, write_tables
-from figure_reproduction.figure_page import PrintJob, print_figure
+from core.source_tables.provenance import Provenance, read_provenance, write_provenance
+from core.source_tables.reader import SourceData, Table, write_tables
 from figure_reproduction.FigureExt5_reproduction import (
     FIGURE,
     METRICS,
@@ -44,6 +43,7 @@ from figure_reproduction.FigureExt5_reproduction import (
     tell_5c,
     tell_linearity,
 )
+from figure_reproduction.page.page import PrintJob, print_figure
 
 ROOT = Path(__file__).resolve().parents[1]
 

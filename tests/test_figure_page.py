@@ -11,14 +11,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from core.provenance import Provenance
 from core.published import Statistic, compare, not_computed, published_values
-from core.source_data import Table, write_table, write_tables
+from core.source_tables.provenance import Provenance
+from core.source_tables.reader import Table, write_table, write_tables
 from figure_reproduction.Figure4_reproduction import FIGURE, compute_4a, draw_4a
-from figure_reproduction.figure_page import PrintJob, main, mark, print_figure
-from figure_reproduction.groups import Curve, paired_test, paired_tests, significant_after_fdr
-from figure_reproduction.report import write_report
-from neuro_data_analysis.evolution_population import success_rate_table
+from figure_reproduction.page.groups import Curve, paired_test, paired_tests, significant_after_fdr
+from figure_reproduction.page.page import PrintJob, main, mark, print_figure
+from figure_reproduction.page.report import write_report
+from neuro_data_analysis.evolution.population import success_rate_table
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from core.errors import MalformedDataError, UsageError
-from core.insilico import gan_hessians
-from core.insilico.gan_hessians import HessianSettings, compute_hessians, main
-from core.insilico.hessian_stimuli import axis_stimuli, write_stimuli
-from core.insilico.hessians import (
+from core.insilico.gan_hessians import command as gan_hessians
+from core.insilico.gan_hessians.command import HessianSettings, compute_hessians, main
+from core.insilico.gan_hessians.hessian import (
     METHODS,
     eigenpairs_of,
     hessian_compute,
     mean_hessian,
     mean_squared_error,
 )
+from core.insilico.gan_hessians.stimuli import axis_stimuli, write_stimuli
 from core.utils.Optimizers import label2optimizer
 
 PIXELS = 3 * 8 * 8

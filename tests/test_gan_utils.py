@@ -13,8 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import MalformedDataError, UsageError
-from core.utils import biggan
-from core.utils.caffenet import INPUT_SIZES, build_caffenet
 from core.utils.GAN_utils import (
     BigGAN_wrapper,
     Caffenet,
@@ -22,9 +20,11 @@ from core.utils.GAN_utils import (
     multiZupconvGAN,
     upconvGAN,
 )
-from core.utils.networks import flat_key
-from core.utils.state_dicts import load_strictly
-from core.utils.upconv_specs import GENERATORS, build
+from core.utils.generators import biggan
+from core.utils.generators.caffenet import INPUT_SIZES, build_caffenet
+from core.utils.generators.upconv_specs import GENERATORS, build
+from core.utils.weights.give_weights import flat_key
+from core.utils.weights.state_dicts import load_strictly
 
 # What each layer computes, written from the description of the published networks: operation
 # (L linear, C convolution, T transposed convolution), channels in and out, kernel, stride, padding.

@@ -352,5 +352,5 @@ def test_the_fit_of_a_single_pixel_is_at_that_pixel():
 
 
 def test_boxes_and_gaussians_need_no_torch():
-    code = "import sys, core.utils.rf_maps; sys.exit('torch' in sys.modules)"
+    code = "import sys, core.utils.pictures.rf_maps; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

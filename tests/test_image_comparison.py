@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from core.errors import MalformedDataError, MissingDataError, UsageError
-from neuro_data_analysis.feature_networks import (
+from core.utils.scoring.perception import (
     IMAGENET_MEAN,
     IMAGENET_SD,
     FeatureNetwork,
@@ -23,11 +23,11 @@ from neuro_data_analysis.image_comparison_lib import (
     embed,
     load_lpips,
     load_network,
-    lpips_distance,
     lpips_matrix,
     readouts_of,
 )
-from neuro_data_analysis.prototype_montages import (
+from neuro_data_analysis.similarity.masks import MASKED_LAYERS, WITHIN_BORDER, ring_mask
+from neuro_data_analysis.similarity.montages import (
     CELL,
     PROTOTYPES,
     THREADS,
@@ -37,8 +37,7 @@ from neuro_data_analysis.prototype_montages import (
     read_montage,
     write_montage,
 )
-from neuro_data_analysis.similarity_masks import MASKED_LAYERS, WITHIN_BORDER, ring_mask
-from neuro_data_analysis.simulated_prototypes import (
+from neuro_data_analysis.simulation.prototypes import (
     LocalContent,
     draw_prototypes,
     read_truth,
@@ -271,7 +270,6 @@ def test_lpips_agrees_with_its_package(squeeze, rng):
                 of_package = squeeze.module(tensors[[row]], tensors[[column]], normalize=True)
             assert matrix[row, column] == pytest.approx(of_package.item(), abs=1e-6)
     assert np.diag(matrix).tolist() == [0, 0]
-    assert lpips_distance(pictures[0], pictures[1], squeeze) == pytest.approx(matrix[0, 1])
 
 
 def test_lpips_tells_its_input_range(squeeze, rng):

@@ -7,13 +7,13 @@ import pytest
 from scipy.io import savemat
 
 from core.errors import MalformedDataError, MissingDataError
-from neuro_data_analysis.latent_codes import (
+from neuro_data_analysis.evolution.codes import (
     LatentCodes,
     merged_codes_file,
     read_latent_codes,
     read_merged_codes,
 )
-from neuro_data_analysis.matlab_v73_writer import write_v73
+from neuro_data_analysis.matlab.v73_writer import write_v73
 
 N_IMAGES, LENGTH = 4, 6
 

@@ -14,16 +14,16 @@ from torch import nn
 from torchvision.transforms import Resize
 
 from core.errors import MalformedDataError, MissingDataError, UsageError
-from core.insilico import latent_linearity, unit_responses
-from core.insilico.caffenet_layers import (
+from core.insilico.latent_linearity import command as latent_linearity
+from core.insilico.latent_linearity import responses as unit_responses
+from core.insilico.latent_linearity.caffenet_layers import (
     LAYER_INDEX,
     LAYERS,
     NON_RELU_LAYERS,
     RELU_LAYERS,
     UNITS_OF_LAYER,
 )
-from core.insilico.code_regression import Split, r2_by_unit
-from core.insilico.latent_codes import (
+from core.insilico.latent_linearity.codes import (
     Experiment,
     bases_of,
     biggan_bases,
@@ -32,12 +32,18 @@ from core.insilico.latent_codes import (
     read_hessian,
     sample_codes,
 )
-from core.insilico.latent_linearity import ALPHAS, layer_table, main, run
-from core.insilico.unit_responses import ResponseFiles, centre_units, resized, responses_of
-from core.provenance import Provenance
-from core.source_data import SourceData, Table, write_tables
-from core.utils.caffenet import build_caffenet
+from core.insilico.latent_linearity.command import ALPHAS, layer_table, main, run
+from core.insilico.latent_linearity.regression import Split, r2_by_unit
+from core.insilico.latent_linearity.responses import (
+    ResponseFiles,
+    centre_units,
+    resized,
+    responses_of,
+)
+from core.source_tables.provenance import Provenance
+from core.source_tables.reader import SourceData, Table, write_tables
 from core.utils.GAN_utils import upconvGAN
+from core.utils.generators.caffenet import build_caffenet
 
 
 def test_units_are_those_of_the_architecture():

@@ -14,8 +14,6 @@ from torch import nn
 from torch.nn import functional
 
 from core.errors import UsageError
-from core.utils import recording
-from core.utils.classifiers import load_classifier
 from core.utils.layer_hook_utils import (
     featureFetcher,
     featureFetcher_module,
@@ -30,8 +28,10 @@ from core.utils.layer_hook_utils import (
     register_hook_by_module_name,
     register_hook_by_module_names,
 )
-from core.utils.layer_names import find_layer, published_name
-from core.utils.recording import record
+from core.utils.layers import record as recording
+from core.utils.layers.names import find_layer, published_name
+from core.utils.layers.record import record
+from core.utils.scoring.classifiers import load_classifier
 
 ALEXNET_NAMES = [
     "Image",

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError
-from neuro_data_analysis import matlab_v73
-from neuro_data_analysis.matlab_v73_writer import write_v73
+from neuro_data_analysis.matlab import v73 as matlab_v73
+from neuro_data_analysis.matlab.v73_writer import write_v73
 from neuro_data_analysis.neural_data_lib import load_neural_data
 
 FIXTURE = Path(__file__).resolve().parents[2] / "shared/fixtures/Both_BigGAN_FC6_Evol_Stats.mat"

@@ -346,13 +346,13 @@ def test_generation_0_needs_a_start():
 
 def test_one_line_a_generation_goes_to_the_log_unless_verbosity_is_0(caplog):
     optimizer = cholesky()
-    with caplog.at_level(logging.INFO, logger="core.utils.ask_tell"):
+    with caplog.at_level(logging.INFO, logger="core.utils.optimizers.ask_tell"):
         codes = optimizer.step_simple([2.5], optimizer.get_init_pop())
         optimizer.step_simple(score(codes), codes, verbosity=0)
     assert caplog.messages == ["CholeskyCMAES: score 2.5 ± 0, best 2.5; generation 0, sigma 0.4"]
 
 
-@pytest.mark.parametrize("name", ["Optimizers", "cma_optimizers", "rank_weights"])
+@pytest.mark.parametrize("name", ["Optimizers", "optimizers.cma", "optimizers.rank_weights"])
 def test_examples_in_the_documentation_hold(name):
     failed, attempted = doctest.testmod(import_module(f"core.utils.{name}"))
     assert attempted

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import osf
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError
-from core.placement import FoundFile, choose_files, files_of, place, target_of
-from core.provenance import Provenance, read_provenance
-from core.source_data import main, write_table, write_tables
+from core.source_tables import osf
+from core.source_tables.command import main
+from core.source_tables.placement import FoundFile, choose_files, files_of, place, target_of
+from core.source_tables.provenance import Provenance, read_provenance
+from core.source_tables.reader import write_table, write_tables
 
 #: Storage path → content, with the folder names that the authors use.
 STORAGE = {

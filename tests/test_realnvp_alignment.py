@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import MalformedDataError, UsageError
-from core.insilico.batched_ascent import BatchedCMAES, climb_by_adam, climb_by_cma
 from core.insilico.extended_figure5_tables import PACKAGED
-from core.insilico.philox import cuda_normal, first_words, philox4x32
-from core.insilico.realnvp import RealNVP
-from core.insilico.realnvp_alignment import (
+from core.insilico.realnvp_alignment.ascent import BatchedCMAES, climb_by_adam, climb_by_cma
+from core.insilico.realnvp_alignment.climbs import Cell, Climbs, climb, log_score
+from core.insilico.realnvp_alignment.command import (
     DEPTHS,
     DIMENSIONS,
     SEEDS,
@@ -25,10 +24,11 @@ from core.insilico.realnvp_alignment import (
     main,
     run,
 )
-from core.insilico.realnvp_climbs import Cell, Climbs, climb, log_score
-from core.provenance import read_provenance
-from core.source_data import SourceData
-from core.table_registry import TABLES
+from core.insilico.realnvp_alignment.networks import RealNVP
+from core.insilico.realnvp_alignment.philox import cuda_normal, first_words, philox4x32
+from core.source_tables.provenance import read_provenance
+from core.source_tables.reader import SourceData
+from core.source_tables.registry import TABLES
 from tests.textbook_cma import TextbookCMAES
 from tests.textbook_realnvp import TextbookRealNVP, adam_run, cma_run
 

@@ -12,7 +12,15 @@ import pytest
 import scipy.io
 
 from core.errors import MalformedDataError, MissingDataError
-from neuro_data_analysis.matlab_v73_writer import write_v73
+from neuro_data_analysis.matlab.v73_writer import write_v73
+from neuro_data_analysis.matlab.values import (
+    as_image_index,
+    as_psth,
+    as_text,
+    as_vector,
+    flat,
+    per_thread,
+)
 from neuro_data_analysis.neural_data_lib import (
     EXPSEP_PICKLE,
     MAT_FILE,
@@ -21,14 +29,6 @@ from neuro_data_analysis.neural_data_lib import (
     Block,
     Recordings,
     load_neural_data,
-)
-from neuro_data_analysis.recorded_values import (
-    as_image_index,
-    as_psth,
-    as_text,
-    as_vector,
-    flat,
-    per_thread,
 )
 
 SIZES = ((3, 2, 1), (2, 2, 4))  # images of each thread in each block

@@ -14,14 +14,14 @@ import matplotlib.pyplot as plt
 import pytest
 
 from core.errors import MalformedDataError
-from core.provenance import Provenance
 from core.published import Statistic
-from core.source_data import Table, write_table, write_tables
-from figure_reproduction import report
+from core.source_tables.provenance import Provenance
+from core.source_tables.reader import Table, write_table, write_tables
 from figure_reproduction.Figure4_reproduction import FIGURE
-from figure_reproduction.figure_page import FigureScript, Panel, PrintJob, print_figure
-from figure_reproduction.report import shown_value, write_report
-from neuro_data_analysis.evolution_population import success_rate_table
+from figure_reproduction.page import report
+from figure_reproduction.page.page import FigureScript, Panel, PrintJob, print_figure
+from figure_reproduction.page.report import shown_value, write_report
+from neuro_data_analysis.evolution.population import success_rate_table
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, _BROWSERS)), None)

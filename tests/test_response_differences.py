@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from core.errors import UsageError
-from core.table_registry import SIMILARITY_COLUMNS
-from neuro_data_analysis.evolution_population import Population
-from neuro_data_analysis.evolution_stats import summarize
+from core.source_tables.registry import SIMILARITY_COLUMNS
+from neuro_data_analysis.evolution.population import Population
+from neuro_data_analysis.evolution.stats import summarize
 from neuro_data_analysis.neural_data_lib import Block, Experiment, Thread
-from neuro_data_analysis.response_differences import difference_table, response_differences
+from neuro_data_analysis.similarity.response_differences import (
+    difference_table,
+    response_differences,
+)
 from tests.evolutions import make_experiment, make_info
 
 

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from core.errors import UsageError
-from neuro_data_analysis import simulate_recordings
-from neuro_data_analysis.evolution_population import Population, collect, success_rates
-from neuro_data_analysis.evolution_stats import attributed_fractions, summarize
-from neuro_data_analysis.latent_codes import (
+from neuro_data_analysis.evolution.codes import (
     merged_codes_file,
     read_latent_codes,
     read_merged_codes,
 )
+from neuro_data_analysis.evolution.population import Population, collect, success_rates
+from neuro_data_analysis.evolution.stats import attributed_fractions, summarize
 from neuro_data_analysis.neural_data_lib import MAT_FILE, Recordings, load_neural_data
 from neuro_data_analysis.neural_data_utils import (
     UNSTABLE_BASELINE,
@@ -28,19 +27,20 @@ from neuro_data_analysis.neural_data_utils import (
     local_stimulus_folder,
     parse_session,
 )
-from neuro_data_analysis.simulated_experiment import (
+from neuro_data_analysis.simulation import command as simulate_recordings
+from neuro_data_analysis.simulation.assumptions import OUTCOMES
+from neuro_data_analysis.simulation.experiment import (
     draw_spike_density,
     simulate_experiment,
     spike_kernel,
 )
-from neuro_data_analysis.simulated_population import listed_experiments, plan_population
-from neuro_data_analysis.simulated_recordings import (
+from neuro_data_analysis.simulation.matroot import (
     DEFAULT_SEED,
     choose_experiments,
     simulate_matroot,
     truth_table,
 )
-from neuro_data_analysis.simulation_assumptions import OUTCOMES
+from neuro_data_analysis.simulation.population import listed_experiments, plan_population
 from tests.published_population import (
     PUBLISHED_4A,
     PUBLISHED_4C,

@@ -12,21 +12,21 @@ import pandas as pd
 import pytest
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError, UsageError
-from core.provenance import Provenance, read_provenance
-from core.safe_pickle import load_pickle
-from core.source_data import (
+from core.reading.safe_pickle import load_pickle
+from core.source_tables.command import main
+from core.source_tables.provenance import Provenance, read_provenance
+from core.source_tables.reader import (
     SourceData,
     Table,
     check_folder,
-    main,
     read_example_psth,
     write_table,
     write_tables,
 )
-from core.table_registry import META_COLUMNS, TABLES
-from neuro_data_analysis.evolution_population import Population, success_rate_table
-from neuro_data_analysis.evolution_stats import summarize
-from neuro_data_analysis.evolution_tables import (
+from core.source_tables.registry import META_COLUMNS, TABLES
+from neuro_data_analysis.evolution.population import Population, success_rate_table
+from neuro_data_analysis.evolution.stats import summarize
+from neuro_data_analysis.evolution.tables import (
     extended_figure4_tables,
     figure2_tables,
     figure4_tables,

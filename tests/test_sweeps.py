@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from core.errors import MalformedDataError, MissingDataError, UsageError, UserError
-from core.insilico.evolution_settings import EvolutionSettings, Noise
-from core.insilico.paired_evolution import evolve_pairs
-from core.insilico.sweep_cells import Cell, CellBusyError, RunCell, read_cell
-from core.insilico.sweep_file import read_sweep
-from core.insilico.sweeps import Resources, main, run_sweep
+from core.insilico.paired_evolution.command import evolve_pairs
+from core.insilico.paired_evolution.settings import EvolutionSettings, Noise
+from core.insilico.sweeps.cells import Cell, CellBusyError, RunCell, read_cell
+from core.insilico.sweeps.command import Resources, main, run_sweep
+from core.insilico.sweeps.file import read_sweep
 from tests.tiny_networks import tiny_networks
 
 ROOT = Path(__file__).parents[1]

@@ -26,10 +26,10 @@ from neuro_data_analysis.neural_tuning_analysis_lib import (
     fit_axis,
     tuning_synopsis,
 )
-from neuro_data_analysis.tuning_fits import fit_gaussian, fit_line
-from neuro_data_analysis.tuning_process import CurveShape, LevelLikelihood, fit_process
-from neuro_data_analysis.tuning_sessions import published_session
-from neuro_data_analysis.tuning_statistics import Levels, one_way_anova, peak_bin
+from neuro_data_analysis.tuning.fits import fit_gaussian, fit_line
+from neuro_data_analysis.tuning.process import CurveShape, LevelLikelihood, fit_process
+from neuro_data_analysis.tuning.sessions import published_session
+from neuro_data_analysis.tuning.statistics import Levels, one_way_anova, peak_bin
 
 DATA = Path(__file__).parent / "data"
 STEPS = (-0.4, -0.32, -0.24, -0.16, 0.0, 0.16, 0.24, 0.32, 0.4)

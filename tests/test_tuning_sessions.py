@@ -16,21 +16,21 @@ from hypothesis.extra import numpy as npst
 from scipy import stats
 
 from core.errors import MalformedDataError, MissingDataError, UsageError, UserError
-from neuro_data_analysis.matlab_v73_writer import write_v73
+from neuro_data_analysis.matlab.v73_writer import write_v73
 from neuro_data_analysis.neural_tuning_analysis_lib import (
     TunedSite,
     axes_of,
     load_site,
     tuning_synopsis,
 )
-from neuro_data_analysis.simulated_tuning import (
+from neuro_data_analysis.simulation.tuning import (
     SIMULATED_MARKER,
     axis_set,
     choose_sessions,
     simulate_session,
     simulate_tuning_sessions,
 )
-from neuro_data_analysis.tuning_sessions import (
+from neuro_data_analysis.tuning.sessions import (
     SESSION_LIST_FILE,
     SessionRecord,
     infer_units,
@@ -42,8 +42,8 @@ from neuro_data_analysis.tuning_sessions import (
     read_session_list,
     unit_label,
 )
-from neuro_data_analysis.tuning_success import compare_ends, with_computed_success
-from neuro_data_analysis.tuning_tables import collect_sites
+from neuro_data_analysis.tuning.success import compare_ends, with_computed_success
+from neuro_data_analysis.tuning.tables import collect_sites
 
 DATA = Path(__file__).parent / "data"
 

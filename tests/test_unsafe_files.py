@@ -20,20 +20,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from benchmarks.fuzz import TARGETS, Tally, try_input
-from core import osf
-from core.array_files import read_arrays
 from core.errors import MalformedDataError
 from core.files import read_json
-from core.placement import files_of
-from core.provenance import PROVENANCE_FILE, read_provenance
-from core.safe_pickle import load_pickle
-from core.source_data import SourceData
-from core.table_layouts import LARGEST_TABLE_BYTES, LARGEST_TEXT_BYTES, LONGEST_HEADER_BYTES
-from neuro_data_analysis import matlab_v73
-from neuro_data_analysis.latent_codes import read_latent_codes
-from neuro_data_analysis.matlab_v73_writer import write_v73
-from neuro_data_analysis.neural_data_lib import MAT_FILE, Recordings
-from neuro_data_analysis.recorded_values import (
+from core.reading.array_files import read_arrays
+from core.reading.safe_pickle import load_pickle
+from core.source_tables import osf
+from core.source_tables.layouts import LARGEST_TABLE_BYTES, LARGEST_TEXT_BYTES, LONGEST_HEADER_BYTES
+from core.source_tables.placement import files_of
+from core.source_tables.provenance import PROVENANCE_FILE, read_provenance
+from core.source_tables.reader import SourceData
+from neuro_data_analysis.evolution.codes import read_latent_codes
+from neuro_data_analysis.matlab import v73 as matlab_v73
+from neuro_data_analysis.matlab.v73_writer import write_v73
+from neuro_data_analysis.matlab.values import (
     as_image_index,
     as_integers,
     as_positions,
@@ -43,7 +42,8 @@ from neuro_data_analysis.recorded_values import (
     as_vector,
     per_thread,
 )
-from neuro_data_analysis.tuning_sessions import parse_stimulus_names, read_session
+from neuro_data_analysis.neural_data_lib import MAT_FILE, Recordings
+from neuro_data_analysis.tuning.sessions import parse_stimulus_names, read_session
 from source_data_export.exports import OPTIMIZER_FILE, MatRoot
 
 DATA = Path(__file__).with_name("data")
@@ -224,8 +224,9 @@ def test_calls_that_would_run_code_are_refused(tmp_path, monkeypatch, value, pro
         ("torch", "load"), ("importlib", "import_module"), ("runpy", "run_path"), ("pty", "spawn"),
         ("webbrowser", "open"), ("code", "interact"), ("timeit", "timeit"), ("shutil", "rmtree"),
         ("socket", "socket"), ("pathlib", "Path"), ("codecs", "encode"), ("_codecs", "decode"),
-        ("easydict", "EasyDict.__init__"), ("easydict", "os"), ("core.safe_pickle", "os.system"),
-        ("core.pickle_parts", "dt.sys.exit"), ("collections", "defaultdict"), ("", ""),
+        ("easydict", "EasyDict.__init__"), ("easydict", "os"),
+        ("core.reading.safe_pickle", "os.system"),
+        ("core.reading.pickle_parts", "dt.sys.exit"), ("collections", "defaultdict"), ("", ""),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("form", [name, stacked], ids=["GLOBAL", "STACK_GLOBAL"])
@@ -457,7 +458,7 @@ def test_a_cut_pickle_is_told_from_a_malicious_one(tmp_path):
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin"])
 def test_weights_that_would_run_code_are_refused(tmp_path, monkeypatch, zipped, suffix):
     torch = pytest.importorskip("torch")
-    from core.utils.state_dicts import read_state_dict
+    from core.utils.weights.state_dicts import read_state_dict
 
     monkeypatch.chdir(tmp_path)
     path = tmp_path / f"weights{suffix}"
@@ -502,8 +503,8 @@ def test_array_files_that_hold_anything_else_are_refused(tmp_path, monkeypatch, 
     with pytest.raises(ValueError, match=r"."):
         read_arrays(path)
     pytest.importorskip("torch")
-    from core.insilico.latent_codes import read_hessian
-    from core.utils.optimizer_state import read_state
+    from core.insilico.latent_linearity.codes import read_hessian
+    from core.utils.optimizers.state import read_state
 
     for read in (lambda: read_hessian(path, 3), lambda: read_state(path)):
         with pytest.raises(MalformedDataError, match=r"given.npz"):
@@ -512,7 +513,7 @@ def test_array_files_that_hold_anything_else_are_refused(tmp_path, monkeypatch, 
 
 
 def test_arrays_larger_than_any_result_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("core.array_files.LARGEST_ARRAYS_BYTES", 1000)
+    monkeypatch.setattr("core.reading.array_files.LARGEST_ARRAYS_BYTES", 1000)
     _npz(tmp_path / "large.npz", x=np.ones(1000))
     with pytest.raises(ValueError, match="at most 1000 are read"):
         read_arrays(tmp_path / "large.npz")
@@ -625,7 +626,7 @@ def test_the_origin_of_hostile_notes_stays_text(tmp_path):
 
 # Archives.
 def test_archives_of_too_many_files_or_bytes_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("core.placement.MOST_ENTRIES", 3)
+    monkeypatch.setattr("core.source_tables.placement.MOST_ENTRIES", 3)
     with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
         for place in range(4):
             archive.writestr(f"{place}.csv", b"x")

@@ -21,13 +21,14 @@ from core.errors import (
     MissingDataError,
     UsageError,
 )
-from core.utils import biggan, weights
-from core.utils.caffenet import Caffenet, build_caffenet
 from core.utils.GAN_utils import loadBigGAN, main, upconvGAN
-from core.utils.state_dicts import read_state_dict
-from core.utils.upconv_specs import GENERATORS, build
-from core.utils.weights import fetch, locate, require
-from core.utils.weights_registry import REGISTRY, Address, ByHand, Repository
+from core.utils.generators import biggan
+from core.utils.generators.caffenet import Caffenet, build_caffenet
+from core.utils.generators.upconv_specs import GENERATORS, build
+from core.utils.weights import fetch as weights
+from core.utils.weights.fetch import fetch, locate, require
+from core.utils.weights.registry import REGISTRY, Address, ByHand, Repository
+from core.utils.weights.state_dicts import read_state_dict
 
 BODY = b"weights " * 5000
 SHA256 = hashlib.sha256(BODY).hexdigest()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from core.insilico.paired_evolution import Networks
+from core.insilico.paired_evolution.command import Networks
 from core.utils.CNN_scorers import TorchScorer
 
 IMAGE_SIDE, INPUT_SIDE = 16, 24

@@ -22,7 +22,7 @@ import pandas as pd
 
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from, exit_code_of
 from core.files import atomic_write
-from core.insilico.evolution_folders import (
+from core.insilico.paired_evolution.folders import (
     generator_of,
     read_archive,
     run_of_archive,

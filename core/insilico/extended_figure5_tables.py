@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from core.errors import MissingDataError, exit_code_of
-from core.provenance import Provenance, read_provenance
-from core.source_data import DEFAULT_FOLDER, SourceData, Table, write_tables
-from core.table_registry import TABLES, TableSpec
+from core.source_tables.provenance import Provenance, read_provenance
+from core.source_tables.reader import DEFAULT_FOLDER, SourceData, Table, write_tables
+from core.source_tables.registry import TABLES, TableSpec
 
 #: Folder of the tables, below a source-data folder and below the output of a run.
 FIGURE = "ExtendedFig5"

@@ -24,16 +24,15 @@ from torch import Tensor, nn
 
 from core.errors import UsageError, choose_from
 from core.utils.batching import over_batches
-from core.utils.classifiers import load_classifier
-from core.utils.image_canvas import resize_and_pad, resize_and_pad_tsr
-from core.utils.image_tensors import Images, as_batch, network_input
-from core.utils.layer_names import LayerCall, dummy_inputs, find_layer, trace_layers
-from core.utils.networks import freeze
-from core.utils.readable_layers import readable_layers
-from core.utils.recording import Recorder, record
-from core.utils.torch_device import resolve_device
-from core.utils.trajectory_plot import visualize_trajectory
-from core.utils.unit_selection import (
+from core.utils.device import resolve_device
+from core.utils.layers.names import LayerCall, dummy_inputs, find_layer, trace_layers
+from core.utils.layers.record import Recorder, record
+from core.utils.scoring.classifiers import load_classifier
+from core.utils.scoring.image_canvas import resize_and_pad, resize_and_pad_tsr
+from core.utils.scoring.image_tensors import Images, as_batch, network_input
+from core.utils.scoring.readable_layers import readable_layers
+from core.utils.scoring.trajectory_plot import visualize_trajectory
+from core.utils.scoring.unit_selection import (
     Unit,
     UnitSelection,
     many_units,
@@ -41,7 +40,8 @@ from core.utils.unit_selection import (
     one_unit,
     subsample_mask,
 )
-from core.utils.untrained import Seed
+from core.utils.weights.give_weights import freeze
+from core.utils.weights.untrained import Seed
 
 __all__ = [
     "TorchScorer",
@@ -83,7 +83,7 @@ class TorchScorer:
     Parameters
     ----------
     model : str or torch.nn.Module
-        A name that `core.utils.classifiers.load_classifier` knows, or a network that takes
+        A name that `core.utils.scoring.classifiers.load_classifier` knows, or a network that takes
         (n, 3, height, width). The network is set to evaluation mode, frozen and moved to `device`;
         on the CPU its weights are laid out channels-last.
     layer : str, optional
@@ -119,7 +119,7 @@ class TorchScorer:
     UsageError
         If there is no such network, layer, unit or device.
     MissingDataError, MalformedDataError
-        See `core.utils.classifiers.load_classifier`.
+        See `core.utils.scoring.classifiers.load_classifier`.
     """
 
     def __init__(
@@ -243,7 +243,7 @@ class TorchScorer:
         Parameters
         ----------
         img : list of arrays, array or tensor
-            See `core.utils.image_tensors.as_batch`.
+            See `core.utils.scoring.image_tensors.as_batch`.
         input_scale : float, default 255
             White of the images; those of type uint8 have 255, whatever is given.
 
@@ -269,7 +269,7 @@ class TorchScorer:
         Parameters
         ----------
         images : list of arrays, array or tensor
-            See `core.utils.image_tensors.as_batch`.
+            See `core.utils.scoring.image_tensors.as_batch`.
         with_grad : bool, default False
             Keep the graph from the images to the scores, which are then tensors.
         B : int, default 42
@@ -414,7 +414,7 @@ def load_featnet(
     ----------
     netname : str
         ``"alexnet"`` or ``"vgg16"``, whose features are their convolutional part; or any other name
-        of `core.utils.classifiers.load_classifier`, whose features are the whole network.
+        of `core.utils.scoring.classifiers.load_classifier`, whose features are the whole network.
     device : str or torch.device, default "auto"
     pretrained, weights, seed
         As in `TorchScorer`.

@@ -16,14 +16,14 @@ import torch
 from torch import nn
 
 from core.errors import UsageError, choose_from
-from core.utils.biggan import BigGAN_wrapper, loadBigGAN
-from core.utils.caffenet import RGB_MEAN, Caffenet
-from core.utils.generated_images import Codes, as_arrays, codes_like, images_of
-from core.utils.networks import flat_key, give_weights
-from core.utils.torch_device import resolve_device
-from core.utils.untrained import Seed, initial_state, smooth_and_edges
-from core.utils.upconv_specs import build, generator_spec
-from core.utils.weights_command import main
+from core.utils.device import resolve_device
+from core.utils.generators.biggan import BigGAN_wrapper, loadBigGAN
+from core.utils.generators.caffenet import RGB_MEAN, Caffenet
+from core.utils.generators.generated_images import Codes, as_arrays, codes_like, images_of
+from core.utils.generators.upconv_specs import build, generator_spec
+from core.utils.weights.command import main
+from core.utils.weights.give_weights import flat_key, give_weights
+from core.utils.weights.untrained import Seed, initial_state, smooth_and_edges
 
 __all__ = [
     "BigGAN_wrapper",

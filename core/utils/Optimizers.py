@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from core.array_files import read_arrays
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from
-from core.utils.ask_tell import AskTellOptimizer
-from core.utils.cma_optimizers import CholeskyCMAES, HessCMAES
-from core.utils.composite_optimizers import concat_wrapper, fix_param_wrapper
-from core.utils.optimizer_arguments import FloatArray, random_source, single_code
-from core.utils.rank_weights import rankweight
-from core.utils.sphere_optimizer import ZOHA_Sphere_lr_euclid
+from core.reading.array_files import read_arrays
+from core.utils.optimizers.arguments import FloatArray, random_source, single_code
+from core.utils.optimizers.ask_tell import AskTellOptimizer
+from core.utils.optimizers.cma import CholeskyCMAES, HessCMAES
+from core.utils.optimizers.composite import concat_wrapper, fix_param_wrapper
+from core.utils.optimizers.rank_weights import rankweight
+from core.utils.optimizers.sphere import ZOHA_Sphere_lr_euclid
 
 __all__ = [
     "AskTellOptimizer",

@@ -28,8 +28,8 @@ _HOME = {
         "recursive_named_apply", "recursive_named_apply_w_depth", "recursive_print",
         "print_specific_layer",
     ),
-    "recording": ("record",),
-    "classifiers": ("load_classifier",),
+    "layers.record": ("record",),
+    "scoring.classifiers": ("load_classifier",),
     "grad_RF_estim": (
         "grad_RF_estimate", "GAN_grad_RF_estimate", "grad_population_RF_estimate",
         "gradmap2RF_square", "fit_2dgauss", "twoD_Gaussian", "show_gradmap",
@@ -53,7 +53,7 @@ _HOME = {
         "ang_dist", "SLERP", "LERP", "LExpMap", "SExpMap", "ExpMap", "VecTransport", "radial_proj",
         "orthogonalize", "renormalize", "slerp", "SLERP_torch", "LERP_torch",
     ),
-    "torch_device": ("resolve_device",),
+    "device": ("resolve_device",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.errors import UsageError, UserError
-from core.utils.layer_names import evaluation_mode
+from core.utils.device import resolve_device
+from core.utils.layers.names import evaluation_mode
+from core.utils.layers.record import record
+from core.utils.pictures.rf_maps import fit_2dgauss, gradmap2RF_square, show_gradmap, twoD_Gaussian
 from core.utils.plot_utils import saveallforms
-from core.utils.recording import record
-from core.utils.rf_maps import fit_2dgauss, gradmap2RF_square, show_gradmap, twoD_Gaussian
-from core.utils.torch_device import resolve_device
 
 if TYPE_CHECKING:
     from core.utils.GAN_utils import ImageGenerator

@@ -1,6 +1,6 @@
 """Layers by name: tables of them, hooks on them, and walks over the modules of a network.
 
-To record activations, `core.utils.recording.record` is the short way; the fetchers keep their
+To record activations, `core.utils.layers.record.record` is the short way; the fetchers keep their
 hooks until they are cleaned up, or to the end of their ``with`` block.
 """
 
@@ -14,14 +14,14 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from core.utils.feature_fetchers import (
+from core.utils.layers.fetchers import (
     featureFetcher,
     featureFetcher_module,
     featureFetcher_recurrent,
 )
-from core.utils.layer_names import find_layer
-from core.utils.layer_tables import get_module_name_shapes, get_module_names
-from core.utils.recording import Recorder, record
+from core.utils.layers.names import find_layer
+from core.utils.layers.record import Recorder, record
+from core.utils.layers.tables import get_module_name_shapes, get_module_names
 
 __all__ = [
     "featureFetcher",

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps
 
 from core.errors import UsageError
-from core.utils.montage_crops import crop_all_from_montage, crop_from_montage
+from core.utils.pictures.crops import crop_all_from_montage, crop_from_montage
 
 if TYPE_CHECKING:
     import torch

@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from core.errors import UsageError
-from core.utils.stats_plots import (
+from core.utils.statistics.plots import (
     paired_strip_plot,
     scatter_corr,
     shaded_errorbar,
     shaded_errorbar_arr,
 )
-from core.utils.t_tests import (
+from core.utils.statistics.t_tests import (
     latexify_tststs,
     ttest_1samp_print,
     ttest_ind_df,

@@ -1,0 +1,1 @@
+"""Average Hessians of the generators: which directions of a latent space change the image."""

@@ -1,0 +1,282 @@
+"""Average Hessians of the generators, from many codes, in the files that searches read.
+
+``python -m core.insilico.gan_hessians --generator BigGAN --output DIR`` computes one Hessian per
+class and their mean (``H_avg_1000cls.npz``), ``--generator fc6`` one per code
+(``Evolution_Avg_Hess.npz``). Each code has a file of its own, so that an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from core.errors import MalformedDataError, UsageError, choose_from, exit_code_of
+from core.insilico.gan_hessians.hessian import (
+    METHODS,
+    Distance,
+    Eigenpairs,
+    eigenpairs_of,
+    hessian_compute,
+    mean_hessian,
+    mean_squared_error,
+)
+from core.insilico.resumable import claim_folder
+from core.reading.array_files import read_arrays, write_arrays
+from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upconvGAN
+from core.utils.scoring.perception import load_lpips
+
+#: Names of the averages as the optimisers and the published analyses read them.
+AVERAGE_FILES = {"BigGAN": "H_avg_1000cls.npz", "fc6": "Evolution_Avg_Hess.npz"}
+
+DISTANCES = ("LPIPS", "MSE")
+
+#: Eigenpairs kept of each Hessian of fc6, as published.
+FC6_CUTOFF = 800
+
+#: Codes averaged by default: a class each of ImageNet, and about as many as published evolutions.
+N_CODES = {"BigGAN": 1000, "fc6": 284}
+
+
+@dataclass(frozen=True)
+class HessianSettings:
+    """All that decides the Hessians of a folder.
+
+    Attributes
+    ----------
+    generator : {"BigGAN", "fc6"}
+    distance : {"LPIPS", "MSE"}
+        LPIPS with the squeeze trunk on images in [0, 1], not rescaled, as published.
+    method : str
+        See `core.insilico.gan_hessians.hessian.hessian_compute`.
+    n_codes : int
+        BigGAN: classes 0 to n − 1, one code each. fc6: normal codes; the published average was
+        taken over codes evolved in vivo, which are not public.
+    cutoff : int or None
+        Eigenpairs of Lanczos.
+    untrained : bool
+        Whether generator and LPIPS have random weights.
+    seed : int
+        Of codes, untrained weights and Lanczos.
+    """
+
+    generator: str
+    distance: str = "LPIPS"
+    method: str = "BP"
+    n_codes: int = 1000
+    cutoff: int | None = None
+    untrained: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for given, allowed, what in (
+            (self.generator, AVERAGE_FILES, "generator"),
+            (self.distance, DISTANCES, "distance"),
+            (self.method, METHODS, "method for a Hessian"),
+        ):
+            if given not in allowed:
+                raise UsageError(choose_from(given, allowed, what))
+        most = N_CODES["BigGAN"] if self.generator == "BigGAN" else sys.maxsize
+        if not 1 <= self.n_codes <= most:
+            raise UsageError(f"{self.n_codes} codes were asked for; 1 to {most} are possible.")
+
+
+def compute_hessians(
+    settings: HessianSettings,
+    folder: str | os.PathLike[str],
+    resume: bool = False,
+    device: str = "auto",
+    progress: Callable[[range], Any] = iter,
+) -> Path:
+    """Compute the Hessian of every code, then their average.
+
+    Parameters
+    ----------
+    settings : HessianSettings
+        What to compute.
+    folder : path-like
+        Where files go: ``Hess_cls{c}.npz`` or ``Hess_code{i}.npz`` for each code, and the average.
+    resume : bool, default False
+        Whether to go on with the files that are there.
+    device : str, default "auto"
+        Where networks run.
+    progress : callable, optional
+        Wraps the iteration over codes, such as ``tqdm``.
+
+    Returns
+    -------
+    pathlib.Path
+        The file of the average, with the keys of the published one and ``untrained``.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds other results.
+    MissingDataError
+        If weights are missing.
+    """
+    folder = Path(folder)
+    claim_folder(folder, asdict(settings), resume)
+    files = [folder / _code_file(settings.generator, i) for i in range(settings.n_codes)]
+    if not all(file.is_file() for file in files):
+        generator = load_generator(settings, device)
+        distance = load_distance(settings, device)
+        for i in progress(range(settings.n_codes)):
+            if not files[i].is_file():
+                write_arrays(files[i], _one_code(settings, generator, distance, i))
+    average = _average(settings.generator, files)
+    write_arrays(
+        folder / AVERAGE_FILES[settings.generator], average | {"untrained": settings.untrained}
+    )
+    return folder / AVERAGE_FILES[settings.generator]
+
+
+def load_generator(settings: HessianSettings, device: str = "auto") -> ImageGenerator:
+    """Load the generator of some settings."""
+    options: dict[str, Any] = {
+        "pretrained": not settings.untrained,
+        "device": device,
+        "seed": settings.seed,
+    }
+    if settings.generator == "BigGAN":
+        return BigGAN_wrapper(loadBigGAN(**options))
+    return upconvGAN("fc6", **options)
+
+
+def load_distance(settings: HessianSettings, device: str = "auto") -> Distance:
+    """Load the image distance of some settings."""
+    if settings.distance == "MSE":
+        return mean_squared_error
+    seed = settings.seed if settings.untrained else None
+    module = load_lpips("squeeze", untrained_seed=seed, rescale=False, device=device).module
+
+    def lpips(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        return module(first, second).flatten()
+
+    return lpips
+
+
+def code_of(settings: HessianSettings, generator: ImageGenerator, index: int) -> torch.Tensor:
+    """Draw one code, (1, d); it depends on the seed and its index alone."""
+    rng = np.random.default_rng([settings.seed, index])
+    if isinstance(generator, BigGAN_wrapper):
+        return generator.sample_vector(1, class_id=index, rng=rng)
+    return generator.sample_vector(1, rng=rng)
+
+
+def _one_code(
+    settings: HessianSettings, generator: ImageGenerator, distance: Distance, index: int
+) -> dict[str, NDArray[Any]]:
+    code = code_of(settings, generator, index)
+    seed = np.random.default_rng([settings.seed, index, 1])
+    pairs = hessian_compute(generator, code, distance, settings.method, settings.cutoff, rng=seed)
+    vector = code.cpu().numpy()
+    if isinstance(generator, BigGAN_wrapper):
+        return _with_halves(pairs, generator.noise_len, "") | {
+            "vect": vector,
+            "noisevec": vector[:, : generator.noise_len],
+            "classvec": vector[:, generator.noise_len :],
+        }
+    # The mean needs no more than single precision of a single Hessian.
+    return {
+        "eigvals": pairs.eigvals,
+        "eigvects": pairs.eigvects.astype(np.float32),
+        "vect": vector,
+    }
+
+
+def _average(generator: str, files: list[Path]) -> dict[str, NDArray[Any]]:
+    mean = mean_hessian(_matrices(files))
+    if generator == "BigGAN":
+        return _with_halves(mean, len(mean.H) // 2, "_avg")
+    return {"H_avg": mean.H, "eigv_avg": mean.eigvals, "eigvect_avg": mean.eigvects}
+
+
+def _with_halves(pairs: Eigenpairs, noise_len: int, suffix: str) -> dict[str, NDArray[Any]]:
+    """Return a Hessian of BigGAN and its diagonal blocks of noise and of class."""
+    blocks = {
+        "": pairs,
+        "_nois": eigenpairs_of(pairs.H[:noise_len, :noise_len]),
+        "_clas": eigenpairs_of(pairs.H[noise_len:, noise_len:]),
+    }
+    return {
+        f"{name}{block}{suffix}": value
+        for block, found in blocks.items()
+        for name, value in (
+            ("H", found.H),
+            ("eigvals", found.eigvals),
+            ("eigvects", found.eigvects),
+        )
+    }
+
+
+def _matrices(files: list[Path]) -> Iterator[NDArray[np.floating]]:
+    for file in files:
+        try:
+            saved = read_arrays(file)
+            if "H" in saved:
+                yield saved["H"]
+            else:
+                yield (saved["eigvects"] * saved["eigvals"]) @ saved["eigvects"].T
+        except (ValueError, KeyError) as error:
+            raise MalformedDataError(
+                f"{file} is not a Hessian of this software ({error}); remove it and run again."
+            ) from error
+
+
+def _code_file(generator: str, index: int) -> str:
+    return f"Hess_cls{index}.npz" if generator == "BigGAN" else f"Hess_code{index:05d}.npz"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 done, 1 failed, 2 usage, 3 weights are missing."""
+    parser = argparse.ArgumentParser(
+        prog="python -m core.insilico.gan_hessians",
+        description="Average the Hessian of an image distance over codes of a generator.",
+        epilog="example: python -m core.insilico.gan_hessians --generator BigGAN --codes 3 "
+        "--distance MSE --method BackwardIter --cutoff 20 --untrained --output my_hessians",
+    )
+    parser.add_argument("--generator", required=True, choices=AVERAGE_FILES)
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="results go here")
+    parser.add_argument("--distance", default="LPIPS", choices=DISTANCES)
+    parser.add_argument(
+        "--method", choices=METHODS, help="default: BP for BigGAN, BackwardIter for fc6"
+    )
+    parser.add_argument("--codes", type=int, metavar="N", help=f"codes to average {N_CODES}")
+    parser.add_argument(
+        "--cutoff", type=int, metavar="K", help=f"eigenpairs of Lanczos (fc6: {FC6_CUTOFF})"
+    )
+    parser.add_argument("--untrained", action="store_true", help="random weights, marked as such")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="go on with what is there")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return exit_code_of(partial(_run, given))
+
+
+def _run(given: argparse.Namespace) -> None:
+    is_fc6 = given.generator == "fc6"
+    settings = HessianSettings(
+        generator=given.generator,
+        distance=given.distance,
+        method=given.method or ("BackwardIter" if is_fc6 else "BP"),
+        n_codes=given.codes or N_CODES[given.generator],
+        cutoff=given.cutoff or (FC6_CUTOFF if is_fc6 else None),
+        untrained=given.untrained,
+        seed=given.seed,
+    )
+    progress = partial(tqdm, desc="Hessians", unit="code", disable=None)
+    path = compute_hessians(settings, given.output, given.resume, given.device, progress)
+    sys.stdout.write(f"{path}\n")

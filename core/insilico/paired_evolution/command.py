@@ -1,0 +1,248 @@
+"""Paired evolution for units of a network: the paper's experiment without a monkey.
+
+``python -m core.insilico.paired_evolution`` evolves images for some units of a layer in DeePSim and
+in BigGAN, with every optimiser label that is asked for, and leaves the files that the published
+runs left. Killed at any moment, it goes on from its last generation with ``--resume``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from core.errors import exit_code_of
+from core.insilico.paired_evolution.files import (
+    RunFiles,
+    load_checkpoint,
+    save_checkpoint,
+    write_run,
+)
+from core.insilico.paired_evolution.plan import place_of, planned_runs, receptive_field, units_of
+from core.insilico.paired_evolution.runs import BATCH_SIZE, Evolution
+from core.insilico.paired_evolution.settings import (
+    GENERATORS,
+    NOISES,
+    PLACEMENTS,
+    EvolutionSettings,
+    Noise,
+)
+from core.insilico.resumable import claim_folder, require_own_folder
+from core.utils.CNN_scorers import TorchScorer
+from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upconvGAN
+
+logger = logging.getLogger(__name__)
+
+#: Side of the network's input, pixels.
+INPUT_PIXELS = 227
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What a paired evolution runs on; loaded by `load_networks`, or given by a test."""
+
+    scorer: TorchScorer
+    generators: dict[str, ImageGenerator]
+
+    @property
+    def are_untrained(self) -> bool:
+        """Whether any of them is known to have random weights."""
+        return self.scorer.trained is False or not all(
+            generator.trained for generator in self.generators.values()
+        )
+
+
+def load_networks(settings: EvolutionSettings, device: str = "auto") -> Networks:
+    """Load the network and the generators of some settings.
+
+    Raises
+    ------
+    UsageError, MissingDataError
+        If one is unknown, or its weights are not here.
+    """
+    options: dict[str, Any] = {
+        "pretrained": not settings.untrained,
+        "device": device,
+        "seed": settings.seed,
+    }
+    scorer = TorchScorer(settings.net, imgpix=INPUT_PIXELS, **options)
+    generators: dict[str, ImageGenerator] = {}
+    for name in settings.generators:
+        if name == "BigGAN":
+            generators[name] = BigGAN_wrapper(loadBigGAN(settings.biggan, **options))
+        else:
+            generators[name] = upconvGAN(name, **options)
+    return Networks(scorer, generators)
+
+
+def evolve_pairs(
+    settings: EvolutionSettings,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    hessians: dict[str, str] | None = None,
+    networks: Networks | None = None,
+    device: str = "auto",
+    batch_size: int = BATCH_SIZE,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> list[Path]:
+    """Run a paired evolution and write its files.
+
+    Parameters
+    ----------
+    settings : EvolutionSettings
+        What to run.
+    folder : path-like
+        Root of the results; each unit gets a folder in it.
+    resume : bool, default False
+        Whether to go on with what is there.
+    hessians : dict, optional
+        Generator → file of its average Hessian, for labels that need one.
+    networks : Networks, optional
+        Loaded already; by default loaded here.
+    device : str, default "auto"
+        Where networks run.
+    batch_size : int, default 40
+        Images at a time; bounds the memory, whatever the number of units.
+    progress : callable, optional
+        Wraps the iteration over generations.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The folders of the units.
+
+    Raises
+    ------
+    UsageError
+        If a unit, layer or label does not exist, or the folder holds other results.
+    MissingDataError
+        If weights or a Hessian are missing.
+    CannotWriteError
+        If the folder cannot be written; what was there is intact.
+    """
+    root = Path(folder)
+    require_own_folder(root, asdict(settings), resume)
+    networks = networks or load_networks(settings, device)
+    scorer = networks.scorer
+    units = list(units_of(settings, scorer))
+    boxes = [receptive_field(settings, scorer, unit) for unit in units]
+    scorer.set_units(settings.layer, [unit.index for unit in units])
+    batches = []
+    for name in settings.generators:
+        generator, hessian = networks.generators[name], (hessians or {}).get(name)
+        places = [place_of(settings, box, generator, scorer) for box in boxes]
+        plans = list(planned_runs(settings, name, units, places, hessian))
+        evolution = Evolution(generator, scorer, [plan.run for plan in plans], batch_size)
+        files = [RunFiles(root / plan.unit.folder, plan.file_label, plan.number) for plan in plans]
+        batches.append((root / f".{name}.checkpoint.npz", evolution, files))
+    claim_folder(root, asdict(settings), resume)
+    untrained = settings.untrained or networks.are_untrained
+    for checkpoint, evolution, files in batches:
+        _run_batch(evolution, files, checkpoint, settings.steps, untrained, progress)
+    return [root / unit.folder for unit in units]
+
+
+def _run_batch(
+    evolution: Evolution,
+    files: Sequence[RunFiles],
+    checkpoint: Path,
+    steps: int,
+    untrained: bool,
+    progress: Callable[[Iterable[int]], Iterable[int]],
+) -> None:
+    """Go on from the checkpoint, if there is one; write the files; remove the checkpoint."""
+    if all(one.archive.is_file() for one in files) and not checkpoint.is_file():
+        return
+    load_checkpoint(checkpoint, evolution)
+    for _ in progress(range(evolution.generation, steps)):
+        evolution.advance()
+        save_checkpoint(checkpoint, evolution)
+    for run, one in zip(evolution.runs, files, strict=True):
+        write_run(one, run, evolution.generator, untrained)
+        if np.ptp(np.concatenate(run.true_scores)) == 0:
+            logger.warning("%s: the unit answered every image alike", one.archive)
+    checkpoint.unlink()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 done, 1 failed, 2 usage, 3 weights or a Hessian are missing."""
+    parser = argparse.ArgumentParser(
+        prog="python -m core.insilico.paired_evolution",
+        description="Evolve images for units of a network in DeePSim and BigGAN.",
+        epilog="example: python -m core.insilico.paired_evolution --net resnet18 "
+        "--layer .layer2.BasicBlock1 --chans 3 7 --steps 5 --reps 1 --population 7 --untrained "
+        "--biggan biggan-deep-128 --output my_evolution",
+    )
+    _add_arguments(parser)
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return exit_code_of(partial(_run, given))
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--net", required=True, help="network, such as resnet50")
+    parser.add_argument("--layer", required=True, help="layer, such as .layer3.Bottleneck5")
+    parser.add_argument(
+        "--chans", required=True, type=int, nargs=2, metavar=("A", "B"), help="channels A to B - 1"
+    )
+    parser.add_argument("--G", nargs="+", default=GENERATORS, choices=GENERATORS, help="generators")
+    parser.add_argument("--optim", nargs="+", default=("CholCMA",), metavar="LABEL")
+    parser.add_argument("--steps", type=int, default=100, help="generations (default: %(default)s)")
+    parser.add_argument("--reps", type=int, default=2, help="runs per unit (default: %(default)s)")
+    parser.add_argument(
+        "--placement",
+        default="whole",
+        choices=PLACEMENTS,
+        help="images fill the input, or the unit's receptive field (as it should be, or as the "
+        "published runs did it); default: %(default)s",
+    )
+    parser.add_argument("--noise", default="none", choices=NOISES)
+    parser.add_argument("--noise-scale", type=float, default=1.0, metavar="X")
+    parser.add_argument("--population", type=int, metavar="N", help="default: as published")
+    parser.add_argument("--untrained", action="store_true", help="random weights, marked as such")
+    parser.add_argument("--biggan", default="biggan-deep-256", metavar="VERSION")
+    parser.add_argument("--hessian-fc6", metavar="FILE", help="average Hessian, for HessCMA labels")
+    parser.add_argument("--hessian-BigGAN", metavar="FILE", help="the same for BigGAN")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--resume", action="store_true", help="go on with what is there")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, metavar="N")
+
+
+def _run(given: argparse.Namespace) -> None:
+    settings = EvolutionSettings(
+        net=given.net,
+        layer=given.layer,
+        channels=tuple(given.chans),
+        generators=tuple(given.G),
+        labels=tuple(given.optim),
+        steps=given.steps,
+        repetitions=given.reps,
+        placement=given.placement,
+        noise=Noise(given.noise, given.noise_scale),
+        population=given.population,
+        untrained=given.untrained,
+        biggan=given.biggan,
+        seed=given.seed,
+    )
+    hessians = {"fc6": given.hessian_fc6, "BigGAN": given.hessian_BigGAN}
+    folders = evolve_pairs(
+        settings,
+        given.output,
+        resume=given.resume,
+        hessians={name: path for name, path in hessians.items() if path},
+        device=given.device,
+        batch_size=given.batch_size,
+        progress=partial(tqdm, desc="generations", unit="gen", disable=None),
+    )
+    sys.stdout.writelines(f"{path}\n" for path in folders)

@@ -1,0 +1,227 @@
+"""From settings to runs: units, places of images, first codes, optimisers and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import truncnorm
+
+from core.errors import UsageError, UserError
+from core.insilico.paired_evolution.folders import EvolvedUnit, run_label
+from core.insilico.paired_evolution.runs import LAST_CODES, Field, Run
+from core.insilico.paired_evolution.settings import GENERATORS, EvolutionSettings
+from core.utils.CNN_scorers import TorchScorer
+from core.utils.GAN_utils import ImageGenerator
+from core.utils.grad_RF_estim import grad_RF_estimate
+from core.utils.Optimizers import CODE_LENGTH, AskTellOptimizer, label2optimizer
+from core.utils.pictures.rf_maps import gradmap2RF_square
+
+#: Receptive fields: random images, and the least gradient that counts (absolute, relative).
+FIELD_IMAGES, FIELD_ABSOLUTE, FIELD_RELATIVE = 30, 1e-8, 0.01
+
+#: Initial noise of BigGAN: normal numbers cut at two standard deviations, times this; 128 of them.
+INITIAL_TRUNCATION, NOISE_LENGTH = 0.7, 128
+
+#: Numbers of five digits, which tell runs of a unit apart in file names.
+NUMBERS = 100_000
+
+#: What random numbers are for, in the seeds of `EvolutionSettings.entropy`.
+_FIELD, _NUMBER, _FIRST_CODE, _SEARCH, _NOISE = range(5)
+
+
+def units_of(settings: EvolutionSettings, scorer: TorchScorer) -> Iterator[EvolvedUnit]:
+    """Yield one unit per channel: the centre of a map, or the channel itself."""
+    shape = scorer.layer_shape(settings.layer)
+    if len(shape) not in (1, 3):
+        raise UsageError(
+            f"layer {settings.layer!r} has an output of shape {shape}; expected a map (channels, "
+            "rows, columns) or a vector of channels."
+        )
+    first, stop = settings.channels
+    if stop > shape[0]:
+        raise UsageError(
+            f"channels {first} to {stop - 1} were asked for; layer {settings.layer!r} has "
+            f"{shape[0]}, numbered from 0."
+        )
+    for channel in range(first, stop):
+        centre = (shape[1] // 2, shape[2] // 2) if len(shape) == 3 else ()
+        yield EvolvedUnit(
+            settings.net, settings.layer, channel, centre, settings.placement != "whole"
+        )
+
+
+@dataclass(frozen=True)
+class Box:
+    """A receptive field on the network's input, half-open, pixels."""
+
+    left: int
+    right: int
+    top: int
+    bottom: int
+
+
+def receptive_field(
+    settings: EvolutionSettings, scorer: TorchScorer, unit: EvolvedUnit
+) -> Box | None:
+    """Find the receptive field of a unit, square and inside the input."""
+    if settings.placement == "whole":
+        return None
+    try:
+        gradients = grad_RF_estimate(
+            scorer.model,
+            settings.layer,
+            unit.index,
+            input_size=(3, scorer.imgpix, scorer.imgpix),
+            reps=FIELD_IMAGES,
+            rng=np.random.default_rng(settings.entropy(unit.channel, _FIELD)),
+        )
+        (left, right), (top, bottom) = gradmap2RF_square(gradients, FIELD_ABSOLUTE, FIELD_RELATIVE)
+    except UserError as error:
+        raise UsageError(
+            f"channel {unit.channel} has no receptive field that can be found ({error}); leave it "
+            "out, or show images on the whole input."
+        ) from error
+    return Box(left, right, top, bottom)
+
+
+def place_of(
+    settings: EvolutionSettings, box: Box | None, generator: ImageGenerator, scorer: TorchScorer
+) -> Field | None:
+    """Turn a receptive field into the place of images on a canvas."""
+    if box is None:
+        return None
+    width, height = box.right - box.left, box.bottom - box.top
+    if settings.placement == "field":
+        return Field((height, width), (box.top, box.left), scorer.imgpix)
+    side = generator.visualize(np.zeros((1, generator.codelen), np.float32)).shape[-1]
+    if max(box.right, box.bottom) > side:
+        raise UsageError(
+            f"the published placement puts a receptive field of the {scorer.imgpix} pixels of the "
+            f"input on a canvas of the generator's {side}, where {box} does not lie; use "
+            'placement "field", or a generator of larger images.'
+        )
+    return Field((width, height), (box.left, box.top), side)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run before its first generation.
+
+    Attributes
+    ----------
+    run : Run
+    unit : EvolvedUnit
+    file_label : str
+        See `core.insilico.paired_evolution.folders.run_label`.
+    number : int
+        Five digits that tell runs of the unit apart; optimisers of one repetition share them.
+    """
+
+    run: Run
+    unit: EvolvedUnit
+    file_label: str
+    number: int
+
+
+def planned_runs(
+    settings: EvolutionSettings,
+    generator: str,
+    units: Sequence[EvolvedUnit],
+    places: Sequence[Field | None],
+    hessian: str | None = None,
+) -> Iterator[PlannedRun]:
+    """Yield all runs in one generator: of each unit, each repetition, each optimiser.
+
+    Parameters
+    ----------
+    settings : EvolutionSettings
+    generator : str
+        Of `GENERATORS`.
+    units : sequence of EvolvedUnit
+        In the order in which the scorer reads them.
+    places : sequence of Field or None
+        Where images are shown, for each unit.
+    hessian : str, optional
+        File of the generator's average Hessian.
+
+    Raises
+    ------
+    UsageError
+        If an optimiser needs a Hessian and there is none, or cannot use the one that was given.
+    MissingDataError, MalformedDataError
+        If the file of the Hessian is missing or damaged.
+    """
+    for position, (unit, place) in enumerate(zip(units, places, strict=True)):
+        for repetition, number in enumerate(_numbers(settings, generator, unit)):
+            for label in settings.labels_of(generator):
+                run = Run(
+                    name=f"{unit.folder}/{label}/{repetition}",
+                    unit=position,
+                    optimizer=_optimizer(settings, generator, unit, label, repetition, hessian),
+                    noise=settings.noise,
+                    noise_seed=_seed(settings, generator, unit, repetition, label, _NOISE),
+                    place=place,
+                    codes_kept=LAST_CODES if generator == "fc6" else None,
+                )
+                yield PlannedRun(run, unit, run_label(label, generator), number)
+
+
+def _numbers(settings: EvolutionSettings, generator: str, unit: EvolvedUnit) -> list[int]:
+    rng = np.random.default_rng(settings.entropy(unit.channel, _NUMBER))
+    drawn = rng.choice(NUMBERS, (len(GENERATORS), settings.repetitions), replace=False)
+    return drawn[GENERATORS.index(generator)].tolist()
+
+
+def _seed(
+    settings: EvolutionSettings,
+    generator: str,
+    unit: EvolvedUnit,
+    repetition: int,
+    label: str,
+    purpose: int,
+) -> list[int]:
+    thread = GENERATORS.index(generator)
+    return [*settings.entropy(unit.channel, purpose, thread, repetition), *label.encode()]
+
+
+def _optimizer(
+    settings: EvolutionSettings,
+    generator: str,
+    unit: EvolvedUnit,
+    label: str,
+    repetition: int,
+    hessian: str | None,
+) -> AskTellOptimizer:
+    """Make the optimiser of a run; those of one repetition start from the same code."""
+    if label.startswith("HessCMA") and hessian is None:
+        raise UsageError(
+            f"optimiser {label!r} needs the average Hessian of {generator}; give "
+            f"--hessian-{generator} FILE (in Python hessians={{{generator!r}: FILE}})."
+        )
+    first, search = (
+        np.random.default_rng(_seed(settings, generator, unit, repetition, name, purpose))
+        for name, purpose in (("", _FIRST_CODE), (label, _SEARCH))
+    )
+    return label2optimizer(
+        label,
+        initial_code(generator, first),
+        GAN=generator,
+        hessian=hessian,
+        random_seed=search,
+        dtype=np.float32,
+        population_size=settings.population,
+    )
+
+
+def initial_code(generator: str, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Draw a first code: truncated noise and no class for BigGAN, normal numbers for DeePSim."""
+    if generator == "fc6":
+        return rng.standard_normal(CODE_LENGTH[generator], dtype=np.float32)
+    code = np.zeros(CODE_LENGTH[generator], np.float32)
+    code[:NOISE_LENGTH] = INITIAL_TRUNCATION * truncnorm.rvs(
+        -2, 2, size=NOISE_LENGTH, random_state=rng
+    )
+    return code

@@ -1,0 +1,283 @@
+"""Evolve images for units of a network: many runs together, one forward pass for all of them.
+
+A run is one optimiser on one unit. The populations of all runs are generated, placed and scored as
+one batch per generation; each run then takes the scores of its own codes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core.errors import MalformedDataError, UsageError
+from core.insilico.paired_evolution.settings import Noise
+from core.utils.batching import map_batches
+from core.utils.CNN_scorers import TorchScorer
+from core.utils.GAN_utils import ImageGenerator
+from core.utils.optimizers.ask_tell import AskTellOptimizer
+from core.utils.scoring.image_canvas import place_on_canvas
+
+#: Published runs of DeePSim keep this many codes, the last ones.
+LAST_CODES = 80
+
+#: Images generated and scored at a time.
+BATCH_SIZE = 40
+
+
+@dataclass(frozen=True)
+class Field:
+    """Where on the network's input an image is shown.
+
+    Attributes
+    ----------
+    size, offset : tuple of int
+        Rows and columns of the image; row and column of its upper left corner; pixels.
+    canvas : int
+        Side of the grey canvas, pixels.
+    """
+
+    size: tuple[int, int]
+    offset: tuple[int, int]
+    canvas: int
+
+    def show(self, images: torch.Tensor) -> torch.Tensor:
+        """Resize images (n, 3, height, width) to the field and put them on the canvas."""
+        return place_on_canvas(images, self.size, self.offset, (self.canvas, self.canvas))
+
+
+@dataclass
+class Run:
+    """One optimiser on one unit, and what has come of it.
+
+    Attributes
+    ----------
+    name : str
+        Tells it from the others of its batch.
+    unit : int
+        Position of its unit among those that the scorer reads.
+    optimizer : AskTellOptimizer
+        Asked and told in turn.
+    noise : Noise
+        On the scores that the optimiser is told.
+    noise_seed : sequence of int
+        Of the noise; with the number of the generation it decides it, however the run is resumed.
+    place : Field or None
+        Where its images are shown; the whole input by default.
+    codes_kept : int or None
+        How many of the last codes to keep; all by default.
+    scores, true_scores : list of numpy.ndarray
+        Per generation, what the optimiser was told and what the unit responded.
+    codes : collections.deque of numpy.ndarray
+        Per generation, float32, as far back as is kept.
+    best_codes : list of numpy.ndarray
+        The best code of each generation.
+    """
+
+    name: str
+    unit: int
+    optimizer: AskTellOptimizer
+    noise: Noise = field(default_factory=Noise)
+    noise_seed: Sequence[int] = (0,)
+    place: Field | None = None
+    codes_kept: int | None = None
+    scores: list[NDArray[np.float64]] = field(default_factory=list)
+    true_scores: list[NDArray[np.float64]] = field(default_factory=list)
+    codes: deque[NDArray[np.float32]] = field(default_factory=deque)
+    best_codes: list[NDArray[np.float32]] = field(default_factory=list)
+
+    @property
+    def generation(self) -> int:
+        """Generations that have been scored."""
+        return len(self.scores)
+
+    def take(self, codes: NDArray[np.float32], responses: NDArray[np.float64]) -> None:
+        """Tell the optimiser the scores of its codes, and remember them."""
+        rng = np.random.default_rng([*self.noise_seed, self.generation])
+        scores = self.noise.on(responses, rng)
+        self.optimizer.tell(scores)
+        self.scores.append(scores)
+        self.true_scores.append(responses)
+        self.best_codes.append(codes[np.argmax(scores)])
+        self.codes.append(codes)
+        if self.codes_kept is not None:
+            while sum(map(len, self.codes)) - len(self.codes[0]) >= self.codes_kept:
+                self.codes.popleft()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the run needs to go on, as arrays, numbers and strings by name."""
+        return {
+            **{f"optimizer.{key}": value for key, value in self.optimizer.state_dict().items()},
+            "sizes": np.array([len(scores) for scores in self.scores], dtype=np.intp),
+            "scores": np.concatenate([*self.scores, np.empty(0)]),
+            "true_scores": np.concatenate([*self.true_scores, np.empty(0)]),
+            "codes": np.concatenate([*self.codes, np.empty((0, self._length), np.float32)]),
+            "kept": np.array([len(codes) for codes in self.codes], dtype=np.intp),
+            "best_codes": np.reshape(
+                np.array(self.best_codes, dtype=np.float32), (-1, self._length)
+            ),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `state_dict` was taken.
+
+        Raises
+        ------
+        MalformedDataError
+            If entries are missing.
+        UsageError
+            If the state is of another run.
+        """
+        try:
+            sizes, kept = state["sizes"], state["kept"]
+            scores = np.split(state["scores"], np.cumsum(sizes)[:-1]) if len(sizes) else []
+            true = np.split(state["true_scores"], np.cumsum(sizes)[:-1]) if len(sizes) else []
+            codes = np.split(state["codes"], np.cumsum(kept)[:-1]) if len(kept) else []
+            best = list(state["best_codes"])
+        except KeyError as error:
+            raise MalformedDataError(f"the saved run {self.name} lacks {error}.") from error
+        prefix = "optimizer."
+        self.optimizer.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
+        self.scores, self.true_scores, self.best_codes = list(scores), list(true), best
+        self.codes = deque(codes)
+
+    @property
+    def _length(self) -> int:
+        return self.optimizer.space_dimen
+
+
+class Evolution:
+    """Runs of one generator that go through their generations together.
+
+    Parameters
+    ----------
+    generator : ImageGenerator
+        From codes to images.
+    scorer : TorchScorer
+        Reads the units, in the order that the runs number them (`TorchScorer.set_units`).
+    runs : sequence of Run
+        All at the same generation.
+    batch_size : int, default 40
+        Images generated and scored at a time; bounds the memory whatever the number of runs.
+
+    Attributes
+    ----------
+    generator : ImageGenerator
+    runs : tuple of Run
+
+    Raises
+    ------
+    UsageError
+        If there are no runs, two share a name, they stand at different generations, or their
+        images do not come to the same size.
+
+    Examples
+    --------
+    >>> evolution = Evolution(generator, scorer, runs)  # doctest: +SKIP
+    >>> for _ in range(100):  # doctest: +SKIP
+    ...     evolution.advance()
+    """
+
+    def __init__(
+        self,
+        generator: ImageGenerator,
+        scorer: TorchScorer,
+        runs: Sequence[Run],
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
+        if not runs or len({run.name for run in runs}) < len(runs):
+            raise UsageError(
+                f"runs {', '.join(run.name for run in runs) or '(none)'} were given; give at least "
+                "one, each under a name of its own."
+            )
+        if len({run.place.canvas if run.place else None for run in runs}) > 1:
+            raise UsageError("the runs show images on canvases of different sizes; run them apart.")
+        self.generator, self._scorer, self.runs = generator, scorer, tuple(runs)
+        self._batch_size = batch_size
+        self._require_together()
+
+    @property
+    def generation(self) -> int:
+        """Generations that have been scored."""
+        return self.runs[0].generation
+
+    def advance(self) -> None:
+        """Score one generation of every run, and let their optimisers choose the next."""
+        populations = [run.optimizer.ask().astype(np.float32, copy=False) for run in self.runs]
+        owners = np.repeat(np.arange(len(self.runs)), [len(codes) for codes in populations])
+        responses = self._responses(np.concatenate(populations), owners)
+        bounds = np.cumsum([len(codes) for codes in populations])[:-1]
+        for run, codes, scores in zip(
+            self.runs, populations, np.split(responses, bounds), strict=True
+        ):
+            run.take(codes, scores)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of all runs, by ``name/entry``."""
+        return {
+            f"{run.name}/{key}": value
+            for run in self.runs
+            for key, value in run.state_dict().items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `state_dict` was taken, see `Run.load_state_dict`."""
+        for run in self.runs:
+            prefix = f"{run.name}/"
+            run.load_state_dict(
+                {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            )
+        self._require_together()
+
+    def _require_together(self) -> None:
+        if len({run.generation for run in self.runs}) > 1:
+            raise UsageError("the runs stand at different generations; advance them apart.")
+
+    def _responses(
+        self, codes: NDArray[np.float32], owners: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        """Return the response of each code's own unit; images never leave the device."""
+        units = torch.tensor([run.unit for run in self.runs])
+
+        def respond(rows: Rows) -> torch.Tensor:
+            images = self._shown(self.generator.visualize(rows.codes), rows.owners)
+            scores = self._scorer.score_tsr(images, B=len(images), as_tensor=True)
+            own = units[torch.from_numpy(rows.owners)].to(scores.device)
+            return scores.reshape(len(images), -1).gather(1, own[:, None])[:, 0]
+
+        with torch.no_grad():
+            found = map_batches(respond, Rows(codes, owners), self._batch_size, to_cpu=True)
+        return found.double().numpy()
+
+    def _shown(self, images: torch.Tensor, owners: NDArray[np.intp]) -> torch.Tensor:
+        """Place the images of each run in its field; consecutive rows belong to one run."""
+        if all(run.place is None for run in self.runs):
+            return images
+        first = np.flatnonzero(np.diff(owners, prepend=-1))
+        parts = []
+        for start, stop in zip(first, [*first[1:], len(owners)], strict=True):
+            place = self.runs[owners[start]].place
+            part = images[start:stop]
+            parts.append(part if place is None else place.show(part))
+        return torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Codes, and the run that each belongs to."""
+
+    codes: NDArray[np.float32]
+    owners: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, rows: slice) -> Rows:
+        return Rows(self.codes[rows], self.owners[rows])

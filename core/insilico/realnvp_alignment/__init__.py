@@ -1,0 +1,1 @@
+"""Extended Figure 5C: hill climbing through random invertible networks."""

@@ -1,0 +1,303 @@
+"""Sweeps of evolutions over networks, layers, units, generators and optimisers, by submitit.
+
+``python -m core.insilico.sweeps FILE --output DIR`` runs the cells of a TOML file
+(`core.insilico.sweeps.file`), in processes of this machine or with ``--executor slurm`` on a
+cluster. Called again, it runs only what is not done: a cell that was stopped goes on from its last
+generation, one that failed is run alone. All runs end in ``DIR/runs.csv``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from core.errors import MissingDataError, UsageError, UserError, choose_from, exit_code_of
+from core.insilico.evolution_analysis import gather, normalised, write_table
+from core.insilico.resumable import claim_folder, require_own_folder
+from core.insilico.sweeps.cells import Cell, RunCell
+from core.insilico.sweeps.file import Sweep, read_sweep
+
+logger = logging.getLogger(__name__)
+
+#: Where jobs run: in processes of this machine, or on a cluster.
+EXECUTORS = ("local", "slurm")
+
+#: Jobs in an array, below the limit (MaxArraySize) of a site that has left it at its default.
+MAX_ARRAY = 1000
+
+#: How often a cluster may run out of a job's time and requeue it; the job goes on where it was.
+REQUEUES = 20
+
+#: How often jobs are looked at, seconds.
+POLL_S = 0.5
+
+#: Table of all runs.
+TABLE_FILE = "runs.csv"
+
+_LOGS = "logs"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How jobs are run.
+
+    Attributes
+    ----------
+    executor : {"local", "slurm"}
+    jobs : int or None
+        At the same time; on a cluster, of one array. By default 1 here and all on a cluster.
+    max_array : int
+        Jobs of an array on a cluster.
+    partition : str or None
+        Of the cluster.
+    hours : float
+        After which a job is stopped, and requeued on a cluster.
+    cpus, gpus : int
+        For each job.
+    """
+
+    executor: str = "local"
+    jobs: int | None = None
+    max_array: int = MAX_ARRAY
+    partition: str | None = None
+    hours: float = 24.0
+    cpus: int = 2
+    gpus: int = 0
+
+    def __post_init__(self) -> None:
+        if self.executor not in EXECUTORS:
+            raise UsageError(choose_from(self.executor, EXECUTORS, "executor"))
+        if min(self.at_once, self.max_array, self.cpus) < 1 or self.gpus < 0 or self.hours <= 0:
+            raise UsageError("jobs, array and processors are 1 or more, hours above 0.")
+
+    @property
+    def at_once(self) -> int:
+        """Jobs at the same time."""
+        if self.jobs is not None:
+            return self.jobs
+        return 1 if self.executor == "local" else self.max_array
+
+
+@dataclass
+class Outcome:
+    """What has come of a sweep.
+
+    Attributes
+    ----------
+    done, waiting : list of Cell
+        Complete; with another process, or submitted and not waited for.
+    failed : dict
+        Folder of a cell → reason, and where its log is.
+    table : pathlib.Path or None
+        All runs of what is done.
+    """
+
+    done: list[Cell] = field(default_factory=list)
+    waiting: list[Cell] = field(default_factory=list)
+    failed: dict[Path, str] = field(default_factory=dict)
+    table: Path | None = None
+
+
+def run_sweep(
+    sweep: Sweep,
+    output: str | Path,
+    resources: Resources | None = None,
+    *,
+    wait: bool = True,
+    make_executor: Callable[[Path, Resources], Any] | None = None,
+) -> Outcome:
+    """Run what is not done of a sweep, and gather all runs into one table.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        Of `core.insilico.sweeps.file.read_sweep`.
+    output : path-like
+        Folder of the sweep.
+    resources : Resources, optional
+        Where and how.
+    wait : bool, default True
+        Until all jobs have ended; False leaves them to the cluster.
+    make_executor : callable, optional
+        Makes a submitit executor from a folder of logs and resources.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    UsageError
+        If a setting cannot be, or the folder is that of another sweep.
+    MissingDataError
+        If submitit is not installed.
+    CannotWriteError
+        If the folder cannot be written.
+    """
+    resources, root = resources or Resources(), Path(output)
+    if not wait and resources.executor == "local":
+        raise UsageError("jobs of this machine are waited for; leaving them is for a cluster.")
+    cells = sweep.cells(root)
+    require_own_folder(root, sweep.settings, resume=True)
+    executor = (make_executor or submitit_executor)(root / _LOGS, resources)
+    claim_folder(root, sweep.settings, resume=True)
+    outcome = Outcome()
+    todo = [cell for cell in cells if not cell.is_done and not cell.is_running]
+    logger.info("%d cells, %d to run", len(cells), len(todo))
+    for cell in todo:
+        if earlier := cell.failure():
+            logger.info("again: %s, which failed: %s", cell.folder.name, earlier)
+        cell.write()
+    jobs = _submitted(executor, todo, resources)
+    if wait:
+        for cell, job in jobs:
+            _judge(cell, job, outcome)
+    else:
+        logger.info("%d jobs submitted; call again to gather them", len(list(jobs)))
+    outcome.done = [cell for cell in cells if cell.is_done]
+    outcome.waiting = [
+        cell for cell in cells if not cell.is_done and cell.folder not in outcome.failed
+    ]
+    if outcome.done:
+        outcome.table = root / TABLE_FILE
+        runs = gather(*(cell.results for cell in outcome.done)).runs
+        write_table(outcome.table, normalised(runs))
+    return outcome
+
+
+def submitit_executor(logs: Path, resources: Resources) -> Any:
+    """Make submitit's executor.
+
+    Raises
+    ------
+    MissingDataError
+        If submitit is not installed.
+    UsageError
+        If a cluster is asked for where there is none.
+    """
+    try:
+        import submitit
+    except ModuleNotFoundError as error:
+        raise MissingDataError(
+            "sweeps need the package submitit; install it with 'pip install submitit'."
+        ) from error
+    try:
+        executor = submitit.AutoExecutor(
+            folder=logs, cluster=resources.executor, slurm_max_num_timeout=REQUEUES
+        )
+    except RuntimeError as error:
+        raise UsageError(
+            f"executor {resources.executor!r} was asked for: {error} Give --executor local, or "
+            "call from a login node of the cluster."
+        ) from error
+    executor.update_parameters(
+        name="evolution",
+        timeout_min=max(1, round(60 * resources.hours)),
+        cpus_per_task=resources.cpus,
+        gpus_per_node=resources.gpus,
+        slurm_array_parallelism=resources.at_once,
+        slurm_additional_parameters={"requeue": True},
+        slurm_partition=resources.partition,
+    )
+    return executor
+
+
+def _submitted(
+    executor: Any, cells: Sequence[Cell], resources: Resources
+) -> Iterator[tuple[Cell, Any]]:
+    """Submit cells, and yield each with its job once that has ended (a cluster's: submitted)."""
+    if resources.executor == "slurm":
+        yield from zip(cells, _arrays(executor, cells, resources.max_array), strict=True)
+        return
+    waiting, running = list(cells), dict[Path, tuple[Cell, Any]]()
+    while waiting or running:
+        while waiting and len(running) < resources.at_once:
+            cell = waiting.pop(0)
+            running[cell.folder] = cell, executor.submit(RunCell(), str(cell.folder))
+        ended = [folder for folder, (_, job) in running.items() if job.done()]
+        for folder in ended:
+            yield running.pop(folder)
+        if not ended:
+            time.sleep(POLL_S)
+
+
+def _arrays(executor: Any, cells: Sequence[Cell], max_array: int) -> list[Any]:
+    """Submit cells to a cluster, in arrays that are not larger than it takes."""
+    folders = [str(cell.folder) for cell in cells]
+    chunks = [folders[start : start + max_array] for start in range(0, len(folders), max_array)]
+    try:
+        return [job for chunk in chunks for job in executor.map_array(RunCell(), chunk)]
+    except RuntimeError as error:  # submitit's, with what sbatch said
+        raise UserError(f"the cluster did not take the jobs: {error}") from error
+
+
+def _judge(cell: Cell, job: Any, outcome: Outcome) -> None:
+    """Wait for the end of a job and note a failure."""
+    error = job.exception()
+    if cell.is_done:
+        logger.info("done: %s", cell.folder.name)
+        return
+    if cell.is_running:
+        return
+    reason = cell.failure() or f"the process ended without a word ({type(error).__name__})"
+    outcome.failed[cell.folder] = f"{reason} (log: {job.paths.stderr})"
+    logger.info("failed: %s", cell.folder.name)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 done, 1 cells failed, 2 usage, 3 a file or package is missing."""
+    parser = argparse.ArgumentParser(
+        prog="python -m core.insilico.sweeps",
+        description="Run a sweep of evolutions and gather its runs into one table.",
+        epilog="example: python -m core.insilico.sweeps sweep.toml --output my_sweep --jobs 2; "
+        "what the file may say: python -c 'import core.insilico.sweeps.file as f; help(f)'",
+    )
+    default = Resources()
+    parser.add_argument("file", type=Path, metavar="FILE", help="sweep, as TOML")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--executor", default=default.executor, choices=EXECUTORS)
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="at a time (default: 1 here, all on a cluster)"
+    )
+    parser.add_argument(
+        "--max-array",
+        type=int,
+        default=default.max_array,
+        metavar="N",
+        help="jobs in an array of the cluster, below its limit (default: %(default)s)",
+    )
+    parser.add_argument("--partition", metavar="NAME", help="of the cluster")
+    parser.add_argument("--hours", type=float, default=default.hours, metavar="H", help="per job")
+    parser.add_argument("--cpus", type=int, default=default.cpus, metavar="N", help="per job")
+    parser.add_argument("--gpus", type=int, default=default.gpus, metavar="N", help="per job")
+    parser.add_argument("--no-wait", action="store_true", help="submit to the cluster and leave")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return exit_code_of(partial(_run, given))
+
+
+def _run(given: argparse.Namespace) -> int:
+    resources = Resources(
+        executor=given.executor,
+        jobs=given.jobs,
+        max_array=given.max_array,
+        partition=given.partition,
+        hours=given.hours,
+        cpus=given.cpus,
+        gpus=given.gpus,
+    )
+    outcome = run_sweep(read_sweep(given.file), given.output, resources, wait=not given.no_wait)
+    for folder, reason in outcome.failed.items():
+        sys.stderr.write(f"failed: {folder.name}: {reason}\n")
+    sys.stdout.write(
+        f"{len(outcome.done)} cells done, {len(outcome.failed)} failed, {len(outcome.waiting)} "
+        f"with other processes{f'; {outcome.table}' if outcome.table else ''}\n"
+    )
+    return 1 if outcome.failed else 0

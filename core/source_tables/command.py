@@ -1,0 +1,120 @@
+"""``python -m core.source_data``: check and fetch source data."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from core.errors import MissingDataError, exit_code_of
+from core.source_tables import osf
+from core.source_tables.placement import choose_files, figure_of, files_of, place
+from core.source_tables.provenance import Provenance
+from core.source_tables.reader import DEFAULT_FOLDER, check_folder
+from core.source_tables.registry import FIGURES, TABLES
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 all there, 1 something malformed, 2 usage, 3 something missing."""
+    parser = argparse.ArgumentParser(
+        prog="python -m core.source_data",
+        description="Look after the source data that the figures read.",
+        epilog="example: python -m core.source_data check source_data --figure Fig4",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    check = commands.add_parser("check", help="say which tables are present, missing or malformed")
+    check.add_argument("folder", nargs="?", default=DEFAULT_FOLDER, help="default: %(default)s")
+    check.add_argument(
+        "--figure", action="append", choices=sorted({s.figure for s in TABLES.values()})
+    )
+    check.set_defaults(run=lambda given: _print_check(given.folder, given.figure))
+    _add_fetch(commands)
+    given = parser.parse_args(arguments)
+    return exit_code_of(lambda: given.run(given))
+
+
+def _add_fetch(commands: Any) -> None:
+    fetch = commands.add_parser(
+        "fetch",
+        help="download the source data from OSF, or take them from a folder or zip archive",
+        epilog="example: python -m core.source_data fetch --from ~/Downloads/osfstorage.zip",
+    )
+    fetch.add_argument(
+        "--output", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="default: %(default)s"
+    )
+    fetch.add_argument(
+        "--from",
+        dest="given_by_hand",
+        type=Path,
+        metavar="PATH",
+        help="a folder or zip archive that you downloaded yourself; no network is used",
+    )
+    fetch.add_argument("--figure", action="append", choices=FIGURES, help="only this")
+    fetch.add_argument(
+        "--force", action="store_true", help="replace files that are there with other content"
+    )
+    fetch.set_defaults(run=_fetch)
+
+
+def _fetch(given: argparse.Namespace) -> int:
+    """Fetch source data; 1 if files of other content were kept."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if given.given_by_hand is None:
+        with tqdm(unit="B", unit_scale=True, disable=None, desc="OSF") as bar:
+            placed = osf.fetch(
+                given.output, given.figure, given.force, progress=lambda n, of: _show(bar, n, of)
+            )
+    else:
+        with files_of(given.given_by_hand) as found:
+            chosen, unknown = choose_files(found)
+            wanted = given.figure or FIGURES
+            chosen = {name: file for name, file in chosen.items() if figure_of(name) in wanted}
+            if not chosen:
+                raise MissingDataError(
+                    f"{given.given_by_hand} holds no file that a figure reads; expected names such "
+                    "as Fig4A_SuccessRate_maxinit.csv."
+                )
+            origin = Provenance("found", {"from": given.given_by_hand.name})
+            placed = place(chosen, given.output, origin, given.force)
+            placed.unknown = unknown
+    out = sys.stdout
+    out.write(
+        f"{len(placed.written)} files written, {len(placed.unchanged)} there already, "
+        f"{len(placed.unknown)} that no figure reads; in {given.output}\n"
+    )
+    for path in placed.kept:
+        sys.stderr.write(f"kept {path}: it has other content; --force replaces it\n")
+    return 1 if placed.kept else 0
+
+
+def _show(bar: Any, received: int, total: int | None) -> None:
+    bar.total = total
+    bar.update(received - bar.n)
+
+
+def _print_check(folder: str | Path, figures: list[str] | None) -> int:
+    out = sys.stdout
+    statuses = list(check_folder(folder, figures))
+    for spec, group in itertools.groupby(statuses, key=lambda status: status.spec):
+        files = list(group)
+        present = sum(status.state == "present" for status in files)
+        state = "present" if present == len(files) else "missing"
+        state = "malformed" if any(status.state == "malformed" for status in files) else state
+        note = " (optional)" if spec.optional else ""
+        out.write(f"{state:9}  {present:3}/{len(files):<3}  {spec.key}: {spec.meaning}{note}\n")
+        out.writelines(f"{'':11}{status.problem}\n" for status in files if status.problem)
+        absent = [status.path.name for status in files if status.state == "missing"]
+        if 0 < len(absent) < len(files):
+            more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+            out.write(f"{'':11}missing: {', '.join(absent[:3])}{more}\n")
+    changed = list(osf.changed_since_fetch(Path(folder)))
+    out.writelines(f"changed    {path}: no longer what was fetched from OSF\n" for path in changed)
+    if changed or any(status.state == "malformed" for status in statuses):
+        return 1
+    needed = [status for status in statuses if not status.spec.optional]
+    return MissingDataError.exit_code if any(s.state == "missing" for s in needed) else 0

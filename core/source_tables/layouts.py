@@ -1,0 +1,364 @@
+"""How a source-data file is laid out: what is written, and what a reader may rely on.
+
+A layout writes a value, reads it back, and says in one sentence what does not fit. Text is UTF-8,
+numbers are written with all their digits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from core.errors import MalformedDataError
+from core.files import atomic_write, read_json
+from core.reading.safe_pickle import load_pickle
+
+#: Numbers are read with all their digits: what pandas does by itself from 3.1 on.
+_EXACT_NUMBERS: dict[str, Any] = (
+    {"float_precision": "round_trip"}
+    if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1)
+    else {}
+)
+
+#: Bounds of a file. No table comes near them; a larger file is a mistake, or meant to fill memory.
+LARGEST_TABLE_BYTES = 512 << 20
+LARGEST_TEXT_BYTES = 64 << 20
+LONGEST_HEADER_BYTES = 1 << 20
+
+#: Length of an axis: a number, or the name of a length that all tables of a figure share.
+Length = int | str
+
+_NAMES_SHOWN = 60
+
+#: Called with the name of a shared length and its value in a table.
+Bind = Callable[[str, int], None]
+
+
+class Layout(ABC):
+    """One kind of file."""
+
+    def read(self, path: Path) -> Any:
+        """Read a file of this kind.
+
+        Raises
+        ------
+        MalformedDataError
+            If it is not of this kind, seems cut off, or is larger than any table.
+        """
+        if (size := path.stat().st_size) > LARGEST_TABLE_BYTES:
+            raise MalformedDataError(f"{size} bytes; no table has more than {LARGEST_TABLE_BYTES}")
+        return self._read(path)
+
+    def write(self, path: Path, value: Any) -> None:
+        """Write a value that `check` accepts; an earlier file is replaced at the end."""
+        with atomic_write(path) as unfinished:
+            self._write(unfinished, value)
+
+    def check(self, value: Any, bind: Bind) -> None:
+        """Compare a value with the layout.
+
+        Parameters
+        ----------
+        value : object
+            What was read, or is to be written.
+        bind : callable
+            Told the name and the value of every length that the value shares with other tables.
+
+        Raises
+        ------
+        MalformedDataError
+            If the value does not fit; the message says what was expected and what was found.
+        """
+        self._check(value, bind)
+
+    @abstractmethod
+    def _read(self, path: Path) -> Any: ...
+
+    @abstractmethod
+    def _write(self, path: Path, value: Any) -> None: ...
+
+    @abstractmethod
+    def _check(self, value: Any, bind: Bind) -> None: ...
+
+
+@dataclass(frozen=True)
+class Grid(Layout):
+    """Numbers without names: rows × columns.
+
+    Attributes
+    ----------
+    rows, columns : int or str
+        Length of each axis, or the name of a shared length.
+    header : bool
+        Whether the file begins with the numbers of its columns.
+    row_numbers : bool
+        Whether each row begins with its number.
+    may_be_missing : bool
+        Whether a cell may be empty (NaN).
+    binary : bool
+        Whether all cells are 0 or 1.
+    """
+
+    rows: Length
+    columns: Length
+    header: bool = True
+    row_numbers: bool = False
+    may_be_missing: bool = False
+    binary: bool = False
+
+    def _read(self, path: Path) -> np.ndarray:
+        table = _read_csv(
+            path, header=0 if self.header else None, index_col=0 if self.row_numbers else None
+        )
+        texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+        if texts:
+            raise MalformedDataError(
+                f"column {texts[0]!r} holds {_first_text(table[texts[0]])}; expected numbers only"
+            )
+        return table.to_numpy(dtype=float)
+
+    def _write(self, path: Path, value: Any) -> None:
+        table = pd.DataFrame(np.asarray(value))
+        table.to_csv(path, header=self.header, index=self.row_numbers)
+
+    def _check(self, value: Any, bind: Bind) -> None:
+        array = np.asarray(value)
+        if array.ndim != 2:
+            raise MalformedDataError(f"an array of {array.ndim} axes; expected rows × columns")
+        for axis, expected, found in zip(
+            ("rows", "columns"), (self.rows, self.columns), array.shape, strict=True
+        ):
+            if isinstance(expected, str):
+                bind(expected, found)
+            elif found != expected:
+                raise MalformedDataError(f"{found} {axis}; expected {expected}")
+        if not self.may_be_missing and np.isnan(array).any():
+            row, column = np.argwhere(np.isnan(array))[0]
+            raise MalformedDataError(f"row {row}, column {column} is empty; no cell may be")
+        if self.binary and not np.isin(array, (0, 1)).all():
+            raise MalformedDataError("a mask holds other values than 0 and 1")
+
+
+@dataclass(frozen=True)
+class Columns(Layout):
+    """A table with named columns.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The columns, in order. A file may hold more; it may not lack one.
+    rows : int, str or None
+        Number of rows, the name of a shared length, or None for any.
+    text, flags : frozenset of str
+        Columns of text, and of truth values (True/False or 1/0); all others hold numbers.
+    may_be_missing : frozenset of str
+        Columns in which a cell may be empty.
+    optional : frozenset of str
+        Columns that a file may lack; those it has are held to the rest.
+    index : {"none", "Expi", "row"}
+        Whether the file begins with an index column: none, one named Expi, or a row number
+        without a name. Of the values read, only Expi becomes the index of the table.
+    """
+
+    names: tuple[str, ...]
+    rows: Length | None = None
+    text: frozenset[str] = frozenset()
+    flags: frozenset[str] = frozenset()
+    may_be_missing: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
+    index: Literal["none", "Expi", "row"] = "none"
+
+    def _read(self, path: Path) -> pd.DataFrame:
+        table = _read_csv(path, index_col="Expi" if self.index == "Expi" else None)
+        return self.converted(table)
+
+    def converted(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the columns of a table as numbers, truth values and text; others are left out."""
+        self._require_columns(table)
+        names = self._present(table)
+        return table[names].assign(**{name: self._converted(table[name]) for name in names})
+
+    def _write(self, path: Path, value: Any) -> None:
+        table = value[self._present(value)]
+        label = "Expi" if self.index == "Expi" else None
+        table.to_csv(path, index=self.index != "none", index_label=label)
+
+    def _check(self, value: Any, bind: Bind) -> None:
+        self._require_columns(value)
+        if isinstance(self.rows, str):
+            bind(self.rows, len(value))
+        elif self.rows is not None and len(value) != self.rows:
+            raise MalformedDataError(f"{len(value)} rows; expected {self.rows}")
+        for name in self._present(value):
+            if name not in self.may_be_missing and value[name].isna().any():
+                row = int(np.flatnonzero(value[name].isna())[0])
+                raise MalformedDataError(f"column {name!r} is empty in row {row}; no cell may be")
+
+    def _present(self, table: pd.DataFrame) -> list[str]:
+        return [name for name in self.names if name in table or name not in self.optional]
+
+    def _require_columns(self, table: pd.DataFrame) -> None:
+        missing = [name for name in self._present(table) if name not in table]
+        if missing:
+            raise MalformedDataError(
+                f"missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
+                f"found {_listed(table.columns)}"
+            )
+        if not table.columns.is_unique:
+            raise MalformedDataError("two columns have the same name")
+
+    def _converted(self, column: pd.Series) -> pd.Series:
+        name = str(column.name)
+        if name in self.text:
+            return column.astype(object).where(column.notna(), None)
+        if name in self.flags:
+            return _as_flags(column)
+        if column.empty:
+            return column.astype(float)
+        if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+            raise MalformedDataError(
+                f"column {name!r} holds {_first_text(column)}; expected numbers"
+            )
+        return column
+
+
+@dataclass(frozen=True)
+class JsonObject(Layout):
+    """One JSON object.
+
+    Attributes
+    ----------
+    keys : mapping of str to type or tuple of types
+        What must be there; more may be.
+    """
+
+    keys: Mapping[str, type | tuple[type, ...]]
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            return read_json(path)
+        except ValueError as error:
+            raise MalformedDataError(f"not a JSON object ({error})") from error
+
+    def _write(self, path: Path, value: Any) -> None:
+        path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+    def _check(self, value: Any, bind: Bind) -> None:
+        if not isinstance(value, dict):
+            raise MalformedDataError(f"a {type(value).__name__}; expected a JSON object")
+        for key, kind in self.keys.items():
+            if not isinstance(value.get(key), kind):
+                raise MalformedDataError(f"key {key!r} is missing or not of the right kind")
+
+
+@dataclass(frozen=True)
+class PickledDict(Layout):
+    """A pickled dictionary of arrays, tables and scalars, as the published set has beside its CSVs.
+
+    Attributes
+    ----------
+    parts : mapping of str to Layout or None
+        Keys that must be there, with the layout of their value where it is a table or an array.
+    """
+
+    parts: Mapping[str, Layout | None] = field(default_factory=dict)
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        return load_pickle(path)
+
+    def _write(self, path: Path, value: Any) -> None:
+        path.write_bytes(pickle.dumps(value, protocol=4))
+
+    def _check(self, value: Any, bind: Bind) -> None:
+        if not isinstance(value, dict):
+            raise MalformedDataError(f"a {type(value).__name__}; expected a dictionary")
+        for key, layout in self.parts.items():
+            if key not in value:
+                raise MalformedDataError(f"key {key!r} is missing; found {_listed(value)}")
+            if layout is not None:
+                layout.check(value[key], bind)
+
+
+@dataclass(frozen=True)
+class PickledTable(Layout):
+    """A pickled table, as the published set has beside a CSV.
+
+    Attributes
+    ----------
+    columns : Columns
+        What it must hold.
+    arrays : frozenset of str
+        Columns whose cells hold one array each, besides those of `columns`.
+    """
+
+    columns: Columns
+    arrays: frozenset[str] = frozenset()
+
+    def _read(self, path: Path) -> pd.DataFrame:
+        table = load_pickle(path)
+        self._check(table, lambda name, length: None)
+        return self.columns.converted(table).assign(**{name: table[name] for name in self.arrays})
+
+    def _write(self, path: Path, value: Any) -> None:
+        # Text as objects: the string type of one pandas is not known to the others.
+        text = {name: value[name].astype(object) for name in self.columns.text if name in value}
+        table = value.assign(**text).set_axis(pd.Index(value.columns, dtype=object), axis=1)
+        path.write_bytes(pickle.dumps(table, protocol=4))
+
+    def _check(self, value: Any, bind: Bind) -> None:
+        if not isinstance(value, pd.DataFrame):
+            raise MalformedDataError(f"a {type(value).__name__}; expected a table")
+        missing = sorted(self.arrays - set(value.columns))
+        if missing:
+            raise MalformedDataError(f"missing columns of arrays {', '.join(missing)}")
+        self.columns.check(value, bind)
+
+
+def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    with path.open("rb") as file:
+        if len(file.readline(LONGEST_HEADER_BYTES)) == LONGEST_HEADER_BYTES:
+            raise MalformedDataError(f"the first line has more than {LONGEST_HEADER_BYTES} bytes")
+        if (size := file.seek(0, os.SEEK_END)) > LARGEST_TEXT_BYTES:
+            raise MalformedDataError(
+                f"{size} bytes; no CSV table has more than {LARGEST_TEXT_BYTES}"
+            )
+        file.seek(max(size - 1, 0))
+        if file.read() != b"\n":
+            raise MalformedDataError("the last line does not end; the file is empty or cut off")
+    try:
+        return pd.read_csv(path, **_EXACT_NUMBERS, **options)
+    except Exception as error:  # pandas raises many kinds for a damaged table
+        raise MalformedDataError(f"not a readable CSV table ({error})") from error
+
+
+def _as_flags(column: pd.Series) -> pd.Series:
+    texts = column.astype(str).replace({"True": "1", "False": "0", "1.0": "1", "0.0": "0"})
+    unknown = ~texts.isin(("0", "1"))
+    if unknown.any():
+        raise MalformedDataError(
+            f"column {column.name!r} holds {column[unknown].iloc[0]!r}; expected 0/1 or True/False"
+        )
+    return texts == "1"
+
+
+def _listed(names: Iterable[Any]) -> str:
+    shown = [str(name) for name in itertools.islice(names, _NAMES_SHOWN + 1)]
+    return ", ".join(shown[:_NAMES_SHOWN]) + (", …" if len(shown) > _NAMES_SHOWN else "")
+
+
+def _first_text(column: pd.Series) -> str:
+    is_text = pd.to_numeric(column, errors="coerce").isna() & column.notna()
+    if not is_text.any():
+        return "truth values"
+    row = int(np.flatnonzero(is_text)[0])
+    return f"{str(column.iloc[row])[:40]!r} in row {row}"

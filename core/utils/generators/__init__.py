@@ -1,0 +1,1 @@
+"""From latent codes to images: architectures and wrappers; weights have a room of their own."""

@@ -1,0 +1,1 @@
+"""Searches of a latent space by ask and tell; what they maximise is not known here."""

@@ -1,0 +1,165 @@
+"""Optimisers of parts of a code, made to look like one optimiser of the whole code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from core.errors import UsageError
+from core.utils.optimizers.arguments import FLOAT32_ROUNDING, FloatArray, single_code
+from core.utils.optimizers.ask_tell import AskTellOptimizer
+from core.utils.optimizers.state import array_entry
+
+
+class concat_wrapper(AskTellOptimizer):
+    """Two optimisers side by side: each searches its block of the code, both get every score.
+
+    Parameters
+    ----------
+    first, second : AskTellOptimizer
+        Optimisers of the leading and of the trailing dimensions, with equal populations.
+
+    Raises
+    ------
+    UsageError
+        If they ask for different numbers of codes, or one maximises and the other minimises.
+    """
+
+    def __init__(self, first: AskTellOptimizer, second: AskTellOptimizer) -> None:
+        if first.maximize != second.maximize:
+            raise UsageError("one part maximises and the other minimises; give both one direction.")
+        self.first, self.second = first, second
+        self.space_dimen = first.space_dimen + second.space_dimen
+        self.maximize = first.maximize
+        self.dtype = np.result_type(first.dtype, second.dtype)
+
+    def get_init_pop(self) -> NDArray[Any]:
+        """Return the codes of generation 0, the blocks side by side."""
+        return self._joined(self.first.get_init_pop(), self.second.get_init_pop())
+
+    @property
+    def n_asked(self) -> int:
+        """Number of codes that wait for scores."""
+        return self.first.n_asked
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of both parts, their entries prefixed by "first." and "second."."""
+        return _prefixed(self.first, "first.") | _prefixed(self.second, "second.")
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `state_dict` was taken, bit for bit; see `AskTellOptimizer`."""
+        self.first.load_state_dict(_of_prefix(state, "first."))
+        self.second.load_state_dict(_of_prefix(state, "second."))
+
+    def _population(self) -> FloatArray:
+        return self._joined(self.first._population(), self.second._population())
+
+    def _joined(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
+        if len(first) != len(second):
+            raise UsageError(
+                f"the parts ask for {len(first)} and {len(second)} codes a generation; give both "
+                "one population_size."
+            )
+        return np.hstack([first, second])
+
+    def _check_codes(self, codes: NDArray[Any]) -> None:
+        split = self.first.space_dimen
+        self.first._check_codes(codes[:, :split])
+        self.second._check_codes(codes[:, split:])
+
+    def _update(self, scores: FloatArray, codes: NDArray[Any] | None) -> None:
+        split = self.first.space_dimen
+        self.first._update(scores, None if codes is None else codes[:, :split])
+        self.second._update(scores, None if codes is None else codes[:, split:])
+
+    def _progress(self) -> str:
+        return f"first part {self.first._progress()}; second part {self.second._progress()}"
+
+
+class fix_param_wrapper(AskTellOptimizer):
+    """An optimiser of one block of the code; the other block stays.
+
+    Parameters
+    ----------
+    optimizer : AskTellOptimizer
+        Searches the free block.
+    fixed_code : array-like, shape (n,) or (1, n)
+        The block that every code shares.
+    pre : bool, default True
+        Whether the fixed block comes first.
+
+    Raises
+    ------
+    UsageError
+        If the fixed block is not one row of finite numbers.
+    """
+
+    def __init__(
+        self, optimizer: AskTellOptimizer, fixed_code: ArrayLike, pre: bool = True
+    ) -> None:
+        self.optimizer = optimizer
+        self.fixed_code = single_code(fixed_code, np.size(fixed_code), "fixed_code")
+        self.pre = bool(pre)
+        self.space_dimen = optimizer.space_dimen + len(self.fixed_code)
+        self.maximize = optimizer.maximize
+        self.dtype = optimizer.dtype
+        n_fixed, n_free = len(self.fixed_code), optimizer.space_dimen
+        self._fixed = slice(0, n_fixed) if self.pre else slice(n_free, None)
+        self._free = slice(n_fixed, None) if self.pre else slice(0, n_free)
+
+    def get_init_pop(self) -> NDArray[Any]:
+        """Return the codes of generation 0, with the fixed block."""
+        return self._with_fixed(self.optimizer.get_init_pop()).astype(self.dtype, copy=False)
+
+    @property
+    def n_asked(self) -> int:
+        """Number of codes that wait for scores."""
+        return self.optimizer.n_asked
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the fixed block and the state of the free one, its entries prefixed by "free."."""
+        return {"fixed_code": self.fixed_code.copy(), **_prefixed(self.optimizer, "free.")}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `state_dict` was taken, bit for bit; see `AskTellOptimizer`."""
+        saved = array_entry(state, "fixed_code", self.fixed_code.shape)
+        if not np.array_equal(saved, self.fixed_code):
+            raise UsageError(
+                "the saved optimiser held another fixed_code; make this one with the same."
+            )
+        self.optimizer.load_state_dict(_of_prefix(state, "free."))
+
+    def _population(self) -> FloatArray:
+        return self._with_fixed(self.optimizer._population())
+
+    def _with_fixed(self, free: NDArray[Any]) -> FloatArray:
+        codes = np.empty((len(free), self.space_dimen))
+        codes[:, self._fixed] = self.fixed_code
+        codes[:, self._free] = free
+        return codes
+
+    def _check_codes(self, codes: NDArray[Any]) -> None:
+        difference = np.abs(codes[:, self._fixed] - self.fixed_code)
+        if not (difference <= FLOAT32_ROUNDING * np.abs(self.fixed_code).max(initial=0)).all():
+            raise UsageError(
+                "the fixed block of the codes is not fixed_code; score the codes as they were "
+                "returned."
+            )
+        self.optimizer._check_codes(codes[:, self._free])
+
+    def _update(self, scores: FloatArray, codes: NDArray[Any] | None) -> None:
+        self.optimizer._update(scores, None if codes is None else codes[:, self._free])
+
+    def _progress(self) -> str:
+        return self.optimizer._progress()
+
+
+def _prefixed(optimizer: AskTellOptimizer, prefix: str) -> dict[str, Any]:
+    return {prefix + key: value for key, value in optimizer.state_dict().items()}
+
+
+def _of_prefix(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}

@@ -1,0 +1,1 @@
+"""Maps and cut-outs of images: receptive fields, cells of montages."""

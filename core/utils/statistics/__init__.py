@@ -1,0 +1,1 @@
+"""Student's t tests and the plots that show them; no recordings, no networks."""

@@ -1,0 +1,1 @@
+"""What the figures share: command line, saving, drawing, report, comparison with print."""

@@ -1,0 +1,372 @@
+"""The page that every figure is printed on: its panels, command line, marks and files.
+
+A figure script states its panels; each is ``load`` (tables → data), ``compute`` (data → all numbers
+drawn), ``tell`` (those numbers as records) and ``draw`` (pictures, no arithmetic).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from core.errors import MalformedDataError, MissingDataError, UserError, exit_code_of
+from core.files import atomic_write, read_json
+from core.published import Statistic, compare
+from core.source_tables.provenance import Provenance
+from core.source_tables.reader import DEFAULT_FOLDER, SourceData
+from core.versions import software_versions
+
+#: Where pictures and numbers go by default.
+DEFAULT_OUTPUT = Path(__file__).resolve().parents[2] / "figures"
+
+STYLE_SHEET = Path(__file__).with_name("paper.mplstyle")
+
+FORMATS = ("png", "pdf", "svg")
+
+#: Keeps the time of day and the name of the program out of the files: same data, same bytes.
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+    "svg": {"Date": None, "Creator": None},
+}
+
+Data = TypeVar("Data")
+Computed = TypeVar("Computed")
+
+
+@dataclass(frozen=True)
+class Panel(Generic[Data, Computed]):
+    """One panel of a figure.
+
+    Attributes
+    ----------
+    name : str
+        As the paper calls it, such as ``"4A"``.
+    caption : str
+        What it shows, in our words; also the alternative text of its pictures.
+    load : callable
+        Source data → data; the only place where tables are read.
+    compute : callable
+        Data → everything that is drawn.
+    tell : callable
+        The same as records, for the JSON file and for comparison with the paper.
+    draw : callable
+        (data, computed) → name of picture → figure.
+    """
+
+    name: str
+    caption: str
+    load: Callable[[SourceData], Data]
+    compute: Callable[[Data], Computed]
+    tell: Callable[[Computed], Iterable[Statistic]]
+    draw: Callable[[Data, Computed], Mapping[str, Figure]]
+
+
+@dataclass(frozen=True)
+class FigureScript:
+    """One figure of the paper.
+
+    Attributes
+    ----------
+    name : str
+        ``"Figure4"``; names the JSON file.
+    folder : str
+        Folder of its tables below the source data, ``"Fig4"``.
+    title : str
+        What the figure is about.
+    panels : tuple of Panel
+        In the order of the paper.
+    """
+
+    name: str
+    folder: str
+    title: str
+    panels: tuple[Panel[Any, Any], ...]
+
+    @property
+    def command(self) -> str:
+        """What remakes the figure."""
+        return f"python figure_reproduction/{self.name}_reproduction.py"
+
+
+@dataclass(frozen=True)
+class PrintJob:
+    """What to make of a figure, and where.
+
+    Attributes
+    ----------
+    source_data : pathlib.Path
+        Folder of the source data.
+    output : pathlib.Path
+        Where pictures and JSON go.
+    formats : tuple of str
+        Of `FORMATS`.
+    form : {"csv", "pkl"}
+        Which twin of a table to read where the published set has two.
+    panels : tuple of str
+        Names of panels; empty for all.
+    """
+
+    source_data: Path = DEFAULT_FOLDER
+    output: Path = DEFAULT_OUTPUT
+    formats: tuple[str, ...] = ("png", "pdf")
+    form: str = "csv"
+    panels: tuple[str, ...] = ()
+
+
+@dataclass
+class Printed:
+    """What came of a print job.
+
+    Attributes
+    ----------
+    pictures : list of pathlib.Path
+        Files written.
+    problems : dict of str to UserError
+        Panel → why it could not be made.
+    """
+
+    pictures: list[Path] = field(default_factory=list)
+    problems: dict[str, UserError] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or the code of the gravest problem: 1 (failed) before 3 (missing)."""
+        codes = {problem.exit_code for problem in self.problems.values()}
+        return min(codes, default=0)
+
+
+def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Printed:
+    """Make the panels of a figure; one that cannot be made does not stop the others.
+
+    Parameters
+    ----------
+    script : FigureScript
+        The figure.
+    job : PrintJob
+        What to make of it, and where.
+    show : bool, default False
+        Whether to open windows at the end.
+
+    Returns
+    -------
+    Printed
+
+    Raises
+    ------
+    MissingDataError
+        If there is no source-data folder.
+    CannotWriteError
+        If the output cannot be written.
+    """
+    SourceData(job.source_data)  # complain of a missing folder once, not once a panel
+    wanted = [panel for panel in script.panels if not job.panels or panel.name in job.panels]
+    printed, entries = Printed(), {}
+    with plt.style.context(["default", STYLE_SHEET]):
+        for panel in wanted:
+            source = SourceData(job.source_data, form=job.form)
+            try:
+                entries[panel.name] = _print_panel(script, panel, source, job, printed, show)
+            except (MissingDataError, MalformedDataError) as problem:
+                printed.problems[panel.name] = problem
+        _write_json(script, entries, job)
+        if show:
+            plt.show()
+    return printed
+
+
+def main(script: FigureScript, arguments: list[str] | None = None) -> int:
+    """Run the command line of a figure script.
+
+    Returns
+    -------
+    int
+        0 done, 1 a panel failed, 2 usage, 3 data are missing.
+    """
+    parser = argparse.ArgumentParser(
+        description=f"{script.name}: {script.title}",
+        epilog=f"example: {script.command} --panel {script.panels[0].name} --format png,svg",
+    )
+    parser.add_argument(
+        "--panel",
+        action="append",
+        default=[],
+        choices=[panel.name for panel in script.panels],
+        help="only this panel; may be given several times",
+    )
+    parser.add_argument("--show", action="store_true", help="also open windows")
+    add_print_arguments(parser)
+    given = parser.parse_args(arguments)
+    if not given.show:
+        mpl.use("Agg")
+    return exit_code_of(lambda: _run(script, given))
+
+
+def add_print_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that all figures share."""
+    parser.add_argument(
+        "--source-data",
+        type=Path,
+        default=DEFAULT_FOLDER,
+        metavar="DIR",
+        help="folder that holds Fig2, Fig4, … (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--format",
+        type=_formats,
+        default=("png", "pdf"),
+        metavar="LIST",
+        help=f"comma-separated, of {', '.join(FORMATS)} (default: png,pdf)",
+    )
+    parser.add_argument(
+        "--from",
+        dest="form",
+        choices=("csv", "pkl"),
+        default="csv",
+        help="read tables from CSV or from their pickled twins where there are any",
+    )
+
+
+def print_job(given: argparse.Namespace, panels: Iterable[str] = ()) -> PrintJob:
+    """Turn the parsed arguments of `add_print_arguments` into a print job."""
+    return PrintJob(given.source_data, given.output, given.format, given.form, tuple(panels))
+
+
+def _run(script: FigureScript, given: argparse.Namespace) -> int:
+    printed = print_figure(script, print_job(given, given.panel), given.show)
+    sys.stdout.writelines(f"{path}\n" for path in printed.pictures)
+    for panel, problem in printed.problems.items():
+        sys.stderr.write(f"error: panel {panel}: {problem}\n")
+    return printed.exit_code
+
+
+def _print_panel(
+    script: FigureScript,
+    panel: Panel[Any, Any],
+    source: SourceData,
+    job: PrintJob,
+    printed: Printed,
+    show: bool,
+) -> dict[str, Any]:
+    """Make one panel and return its entry in the JSON file."""
+    data = panel.load(source)
+    provenance = source.provenance(script.folder)
+    computed = panel.compute(data)
+    pictures = panel.draw(data, computed)
+    names = {}
+    for name, figure in pictures.items():
+        mark(figure, provenance)
+        fix_layout(figure)
+        paths = [job.output / f"{name}.{kind}" for kind in job.formats]
+        for path in paths:
+            save_picture(figure, path)
+        if not show:
+            plt.close(figure)
+        printed.pictures += paths
+        names[name] = [path.name for path in paths]
+    return {
+        "caption": panel.caption,
+        "pictures": names,
+        "provenance": asdict(provenance) | {"explanation": provenance.explanation},
+        "inputs": {
+            path.relative_to(source.folder).as_posix(): digest
+            for path, digest in sorted(source.inputs.items())
+        },
+        "statistics": [
+            _statistic_entry(panel.name, statistic, provenance.is_real)
+            for statistic in panel.tell(computed)
+        ],
+    }
+
+
+def _statistic_entry(panel: str, statistic: Statistic, is_real: bool) -> dict[str, Any]:
+    """Return a statistic for the JSON file, beside the published value where the data are real."""
+    entry = asdict(statistic)
+    if is_real:
+        comparison = compare(panel, statistic)
+        entry |= {"published": comparison.published, "verdict": str(comparison)}
+    return entry
+
+
+def mark(figure: Figure, provenance: Provenance) -> None:
+    """Print the mark of data that are not the paper's across a figure."""
+    if provenance.mark:
+        width, height = figure.get_size_inches()
+        size = min(72 * width / (0.85 * len(provenance.mark)), 20 * height)
+        figure.text(
+            0.5, 0.5, provenance.mark, fontsize=size, color="0.5", alpha=0.2, rotation=10,
+            ha="center", va="center", zorder=1000, in_layout=False,
+        )  # fmt: skip
+
+
+def fix_layout(figure: Figure) -> None:
+    """Lay a figure out once, not anew for every format: with forty axes that takes seconds."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write a figure in the format of the path's suffix; same figure, same bytes."""
+    kind = path.suffix.removeprefix(".")
+    with atomic_write(path) as unfinished:
+        figure.savefig(unfinished, format=kind, metadata=_METADATA[kind])
+
+
+def _write_json(script: FigureScript, entries: dict[str, Any], job: PrintJob) -> None:
+    path = job.output / f"{script.name}.json"
+    panels = _earlier_panels(path) if job.panels else {}
+    order = [panel.name for panel in script.panels]
+    panels = {name: entry for name, entry in (panels | entries).items() if name in order}
+    content = {
+        "figure": script.name,
+        "title": script.title,
+        "command": script.command,
+        "software": software_versions(),
+        "panels": {name: panels[name] for name in sorted(panels, key=order.index)},
+    }
+    with atomic_write(path) as unfinished:
+        text = json.dumps(_without_nan(content), indent=1, ensure_ascii=False, allow_nan=False)
+        unfinished.write_text(text + "\n", encoding="utf-8")
+
+
+def _earlier_panels(path: Path) -> dict[str, Any]:
+    """Return the panels that an earlier run left; none where its file cannot be read."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return dict(read_json(path)["panels"])
+    return {}
+
+
+def _without_nan(value: Any) -> Any:
+    """Return plain JSON: numpy numbers and arrays as numbers and lists, NaN as null."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    formats = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not formats or not set(formats) <= set(FORMATS):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a comma-separated list of {', '.join(FORMATS)}"
+        )
+    return formats

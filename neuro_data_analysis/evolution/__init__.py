@@ -1,0 +1,1 @@
+"""Paired evolutions: one experiment (`stats`), all of them (`population`), their `tables`."""

@@ -1,0 +1,235 @@
+"""Tests that respect sites and animals: mixed models, sign flips of sites, families of tests."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, stats
+from statsmodels.regression.mixed_linear_model import MixedLM
+from statsmodels.stats.multitest import multipletests
+from statsmodels.tools.sm_exceptions import ConvergenceWarning
+
+from core.errors import UsageError
+
+#: A variance of sites below this share of the residual variance counts as none.
+SINGULAR = 1e-4
+
+
+#: The fit in which sites do not differ; it is an ordinary regression.
+NO_SITE_VARIANCE = "singular: the variance of sites is zero"
+
+
+@dataclass(frozen=True)
+class MixedModel:
+    """A fixed effect of a linear model with a random intercept of sites.
+
+    Attributes
+    ----------
+    formula : str
+        The model, in words of its columns.
+    estimate, standard_error : float
+        Of the effect, by restricted maximum likelihood.
+    interval : (float, float)
+        95 % Wald interval.
+    p : float
+        Likelihood-ratio test of leaving the effect out, both models by maximum likelihood.
+    site_variance, residual_variance : float
+        By restricted maximum likelihood.
+    n, n_sites : int
+        Rows and sites.
+    problem : str
+        Why the fit is not to be trusted, empty where it is: not converged, or singular (the
+        variance of sites is zero, so that the model is an ordinary regression).
+    """
+
+    formula: str
+    estimate: float
+    standard_error: float
+    interval: tuple[float, float]
+    p: float
+    site_variance: float
+    residual_variance: float
+    n: int
+    n_sites: int
+    problem: str
+
+
+def mixed_model(
+    values: ArrayLike,
+    effect: ArrayLike,
+    sites: Sequence[Hashable],
+    animals: Sequence[Hashable],
+    covariates: Mapping[str, ArrayLike] | None = None,
+    formula: str = "value ~ effect + animal + (1 | site)",
+) -> MixedModel:
+    """Fit a fixed effect beside the animal, with a random intercept of sites.
+
+    Two animals are too few for a random effect; they enter as one fixed contrast, ±1, so that a
+    constant `effect` estimates the mean of both.
+
+    Parameters
+    ----------
+    values : array_like
+        (n,) what was measured.
+    effect : array_like
+        (n,) the column in question; all ones tests the mean itself.
+    sites, animals : sequence
+        (n,) which site and which animal.
+    covariates : mapping, optional
+        More fixed columns, name → (n,).
+    formula : str
+        What to call the model.
+
+    Returns
+    -------
+    MixedModel
+        NaN, with the problem told, where sites do not repeat or there are too few rows.
+
+    Raises
+    ------
+    UsageError
+        If there are more than two animals.
+    """
+    y = np.asarray(values, dtype=np.float64)
+    fixed = {"effect": np.broadcast_to(np.asarray(effect, dtype=np.float64), y.shape)}
+    names = sorted(set(animals), key=str)
+    if len(names) > 1:
+        fixed["animal"] = np.where(np.array([a == names[0] for a in animals]), 1.0, -1.0)
+    if len(names) > 2:
+        raise UsageError(f"{len(names)} animals ({', '.join(map(str, names))}); give two at most.")
+    for name, column in (covariates or {}).items():
+        fixed[name] = np.asarray(column, dtype=np.float64)
+    needs_intercept = np.ptp(fixed["effect"]) > 0
+    exog = pd.DataFrame(({"intercept": np.ones_like(y)} if needs_intercept else {}) | fixed)
+    codes, known = pd.factorize(pd.Series(list(sites)))
+    if len(known) >= len(y) or len(known) < 2 or len(y) < exog.shape[1] + 3:
+        return _unfitted(formula, len(y), len(known))
+    reml, problem = _fitted(y, exog, codes, reml=True)
+    full, problem_full = _log_likelihood(y, exog, codes)
+    reduced, problem_reduced = _log_likelihood(y, exog.drop(columns="effect"), codes)
+    ratio = 2 * (full - reduced)
+    site_variance = float(np.asarray(reml.cov_re).item())
+    if site_variance < SINGULAR * reml.scale:
+        problem = NO_SITE_VARIANCE
+    estimate, error = float(reml.fe_params["effect"]), float(reml.bse_fe["effect"])
+    reach = stats.norm.ppf(0.975) * error
+    return MixedModel(
+        formula=formula,
+        estimate=estimate,
+        standard_error=error,
+        interval=(estimate - reach, estimate + reach),
+        p=float(stats.chi2.sf(max(ratio, 0.0), 1)),
+        site_variance=site_variance,
+        residual_variance=float(reml.scale),
+        n=len(y),
+        n_sites=len(known),
+        problem=problem or problem_full or problem_reduced,
+    )
+
+
+def _fitted(
+    y: NDArray[np.float64], exog: pd.DataFrame, groups: NDArray[np.intp], reml: bool
+) -> tuple[Any, str]:
+    """Fit, and say in words what the fit complained of."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        fit = MixedLM(y, exog, groups).fit(reml=reml)
+    complaints = [str(w.message) for w in heard if issubclass(w.category, ConvergenceWarning)]
+    if not fit.converged or any("boundary" not in complaint for complaint in complaints):
+        return fit, "not converged"
+    return fit, NO_SITE_VARIANCE if complaints else ""
+
+
+def _log_likelihood(
+    y: NDArray[np.float64], exog: pd.DataFrame, groups: NDArray[np.intp]
+) -> tuple[float, str]:
+    """Return the largest log-likelihood of a model, and what the fit complained of."""
+    if exog.shape[1]:
+        fit, problem = _fitted(y, exog, groups, reml=False)
+        return float(fit.llf), problem
+    return _log_likelihood_of_zero_mean(y, groups), ""
+
+
+def _log_likelihood_of_zero_mean(y: NDArray[np.float64], groups: NDArray[np.intp]) -> float:
+    """Return the largest log-likelihood without any fixed effect, which statsmodels cannot fit.
+
+    With ψ the variance of sites over that of residuals, site i of n_i rows and sum S_i has
+    determinant 1 + ψ n_i and quadratic form Σ y² − ψ S_i² / (1 + ψ n_i).
+    """
+    sizes, sums = np.bincount(groups), np.bincount(groups, weights=y)
+
+    def minus_log_likelihood(psi: float) -> float:
+        variance = ((y**2).sum() - (psi * sums**2 / (1 + psi * sizes)).sum()) / len(y)
+        determinant = np.log1p(psi * sizes).sum()
+        return float((len(y) * (np.log(2 * np.pi * variance) + 1) + determinant) / 2)
+
+    best = optimize.minimize_scalar(lambda s: minus_log_likelihood(s**2), bracket=(0.0, 1.0))
+    return -min(float(best.fun), minus_log_likelihood(0.0))
+
+
+def _unfitted(formula: str, n: int, n_sites: int) -> MixedModel:
+    nothing = np.nan
+    return MixedModel(
+        formula, nothing, nothing, (nothing, nothing), nothing, nothing, nothing, n, n_sites,
+        "not fitted: no site repeats, or too few rows",
+    )  # fmt: skip
+
+
+def sign_flip_p(
+    differences: ArrayLike,
+    sites: Sequence[Hashable],
+    rng: np.random.Generator,
+    n_flips: int = 9999,
+) -> float:
+    """Two-sided p of a mean difference when the signs of whole sites are flipped at random.
+
+    Under no difference the two threads of a site can be exchanged, all its experiments together.
+
+    Parameters
+    ----------
+    differences : array_like
+        (n,) first minus second thread.
+    sites : sequence
+        (n,)
+    rng : numpy.random.Generator
+        Draws the flips.
+    n_flips : int, default 9999
+        How many.
+
+    Returns
+    -------
+    float
+        (1 + #{|mean*| ≥ |mean|}) / (1 + n_flips); NaN without differences.
+    """
+    x = np.asarray(differences, dtype=np.float64)
+    if not len(x):
+        return np.nan
+    sums = pd.Series(x).groupby(list(sites)).sum().to_numpy()
+    signs = rng.choice((-1.0, 1.0), size=(n_flips, len(sums)))
+    as_large = abs(signs @ sums) >= abs(sums.sum()) * (1 - 1e-12)
+    return float((1 + as_large.sum()) / (1 + n_flips))
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Correct a family of p values by Holm (1979); a missing one stays missing, uncounted."""
+    return _corrected(p_values, "holm")
+
+
+def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Correct p values for the false-discovery rate; a missing one stays so, uncounted."""
+    return _corrected(p_values, "fdr_bh")
+
+
+def _corrected(p_values: ArrayLike, method: str) -> NDArray[np.float64]:
+    p = np.asarray(p_values, dtype=np.float64)
+    known = np.isfinite(p)
+    corrected = np.full(p.shape, np.nan)
+    if known.any():
+        corrected[known] = multipletests(p[known], method=method)[1]
+    return corrected

@@ -1,0 +1,1 @@
+"""Similarity of prototypes beside similarity of responses (Figure 3)."""

@@ -1,0 +1,1 @@
+"""Tuning along axes of the generators' Hessians (Figure 6): sessions, fits, tests, tables."""
