@@ -21,7 +21,7 @@ from neuro_data_analysis.block_means.summaries import (
     success_intervals,
     summarize_block_means,
 )
-from neuro_data_analysis.evolution_stats import Trials, block_tests
+from neuro_data_analysis.evolution.stats import Trials, block_tests
 from tests.made_block_means import density, make
 
 EXPIS = (6, 155)
@@ -135,7 +135,6 @@ PSTH = "Exp006-B/gen_03/deepsim_psth.json"
         (PSTH, lambda c: [c], ["does not hold an object"]),
         (PSTH, _set_item("mean_rate", 70, 500.0), ["mean_rate", "evol_traj.json"]),
         (PSTH, _set("evoked_rate", 1.0), ["evoked_rate"]),
-        ("Exp006-B/evol_traj.json", _without(-1), ["num_generations", "3"]),
         ("Exp006-B/evol_traj.json", lambda c: c[1].update(gen=3), ["block 2", "'gen' is 3"]),
         ("Exp006-B/evol_traj.json", _without(1, "biggan_low"), ["block 2", "biggan_low"]),
         (
@@ -179,6 +178,13 @@ def test_a_missing_file_is_named(copied, missing):
     """A block without its pair, a block in the middle, an experiment without its list."""
     (copied / missing).unlink()
     with pytest.raises(MissingDataError, match=missing):
+        read_block_means(copied, EXPIS)
+
+
+def test_a_trajectory_of_another_length_than_the_experiment_is_refused(copied):
+    """One block was cut from its end."""
+    edit(copied / "Exp006-B/evol_traj.json", _without(-1))
+    with pytest.raises(MalformedDataError, match=r"Exp006-B/meta\.json.*'num_generations' is 4"):
         read_block_means(copied, EXPIS)
 
 
@@ -279,7 +285,7 @@ def test_a_sample_that_whole_spikes_do_not_explain_is_refused(tmp_path, rng, fie
 
 
 def test_pooled_tests_from_moments_are_those_from_trials(rng):
-    """t and p of every comparison, against scipy on the trials."""
+    """T and p of every comparison, against scipy on the trials."""
     trials = []
     for scale in (1, 2):
         sizes = np.array([30, 40, 41, 39, 12])

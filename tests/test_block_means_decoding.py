@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.made_block_means import ONE_SPIKE, PRECISE, density, published, spikes_of
 
 from neuro_data_analysis.block_means.decoding import KERNEL, SPIKE_MS, convolve, decode
+from tests.made_block_means import ONE_SPIKE, PRECISE, density, published, spikes_of
 
 
 def test_a_spike_adds_what_recorded_spikes_add():

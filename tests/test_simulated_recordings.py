@@ -19,6 +19,7 @@ from neuro_data_analysis.evolution.codes import (
 )
 from neuro_data_analysis.evolution.population import Population, collect, success_rates
 from neuro_data_analysis.evolution.stats import attributed_fractions, summarize
+from neuro_data_analysis.experiment_list import listed_experiments
 from neuro_data_analysis.neural_data_lib import MAT_FILE, Recordings, load_neural_data
 from neuro_data_analysis.neural_data_utils import (
     UNSTABLE_BASELINE,
@@ -40,7 +41,7 @@ from neuro_data_analysis.simulation.matroot import (
     simulate_matroot,
     truth_table,
 )
-from neuro_data_analysis.simulation.population import listed_experiments, plan_population
+from neuro_data_analysis.simulation.population import plan_population
 from tests.published_population import (
     PUBLISHED_4A,
     PUBLISHED_4C,

@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.array_files import read_arrays, write_arrays
 from core.errors import MalformedDataError
+from core.reading.array_files import read_arrays, write_arrays
 from neuro_data_analysis.block_means import decoding
-from neuro_data_analysis.block_means.decoding import KERNEL, LARGEST_ERROR, SPIKE_MS, Decoded
+from neuro_data_analysis.block_means.decoding import KERNEL, LARGEST_ERROR, Decoded
 from neuro_data_analysis.block_means.published import (
     THREAD_NAMES,
     Floats,
     PublishedEvolution,
     PublishedThread,
 )
-from neuro_data_analysis.evolution_stats import EVOKED_MS
+from neuro_data_analysis.evolution.stats import EVOKED_MS
 from neuro_data_analysis.neural_data_lib import ExperimentInfo
 
 Counts = NDArray[np.int64]

@@ -9,8 +9,7 @@ field.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
@@ -20,16 +19,14 @@ from numpy.typing import NDArray
 
 from core.errors import MalformedDataError, MissingDataError
 from core.files import LARGEST_JSON_BYTES
-from core.placement import FoundFile, files_of
-from neuro_data_analysis.evolution_stats import EVOKED_MS
+from core.source_tables.block_means import INDEX_FILE, data_files
+from core.source_tables.placement import FoundFile
+from neuro_data_analysis.evolution.stats import EVOKED_MS
 from neuro_data_analysis.experiment_list import listed_experiments, listed_info
+from neuro_data_analysis.matlab.values import PSTH_MS
 from neuro_data_analysis.neural_data_lib import ExperimentInfo
-from neuro_data_analysis.recorded_values import PSTH_MS
 
 Floats = NDArray[np.float64]
-
-#: Lists all experiments; the folder that holds it holds everything else.
-INDEX_FILE = "experiments.json"
 
 #: How file and field names call the two threads, in their order.
 THREAD_NAMES = ("deepsim", "biggan")
@@ -96,34 +93,6 @@ class PublishedEvolution:
     def folder(self) -> str:
         """Name of its folder: number and animal."""
         return _folder_of(self.info)
-
-
-@contextmanager
-def data_files(path: str | Path) -> Iterator[Mapping[str, FoundFile]]:
-    """List the data files of an archive, an unpacked folder or a clone, by path below the index.
-
-    Raises
-    ------
-    MissingDataError
-        If there is nothing at `path`, or nothing that holds ``experiments.json``.
-    MalformedDataError
-        If the archive is damaged or unsafe, or holds the data twice.
-    """
-    with files_of(Path(path)) as found:
-        roots = {
-            str(PurePosixPath(file.path).parent) for file in found if file.name == INDEX_FILE
-        }
-        roots = {r for r in roots if r.endswith("public/data")} or roots
-        if len(roots) != 1:
-            what = f"holds it in {', '.join(sorted(roots))}" if roots else "does not"
-            error = MalformedDataError if roots else MissingDataError
-            raise error(
-                f"{path} {what}; the block means of the authors have one {INDEX_FILE} beside the "
-                "folders of the experiments."
-            )
-        root = roots.pop()
-        start = "" if root == "." else f"{root}/"
-        yield {f.path[len(start) :]: f for f in found if f.path.startswith(start)}
 
 
 def read_block_means(

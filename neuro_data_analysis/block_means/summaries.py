@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from core.table_registry import EXTENDED_4C_WINDOWS, SHOWN_BLOCKS
+from core.source_tables.registry import EXTENDED_4C_WINDOWS, SHOWN_BLOCKS
 from neuro_data_analysis.block_means.evolutions import Counts, DecodedEvolution, DecodedThread
 from neuro_data_analysis.block_means.published import Floats
-from neuro_data_analysis.evolution_population import P_LEVELS, Population
-from neuro_data_analysis.evolution_stats import (
+from neuro_data_analysis.evolution.population import P_LEVELS, Population
+from neuro_data_analysis.evolution.stats import (
     BASELINE_MS,
     COMPARISONS,
     EvolutionSummary,
