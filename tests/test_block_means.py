@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from core.errors import MalformedDataError, MissingDataError
+from core.spaces import Space
 from neuro_data_analysis.block_means.evolutions import decode_evolutions
 from neuro_data_analysis.block_means.published import read_block_means
 from neuro_data_analysis.block_means.summaries import (
@@ -286,16 +287,16 @@ def test_a_sample_that_whole_spikes_do_not_explain_is_refused(tmp_path, rng, fie
 
 def test_pooled_tests_from_moments_are_those_from_trials(rng):
     """T and p of every comparison, against scipy on the trials."""
-    trials = []
-    for scale in (1, 2):
+    trials = {}
+    for space, scale in zip(Space, (1, 2), strict=True):
         sizes = np.array([30, 40, 41, 39, 12])
         means = np.repeat([50, 70, 90, 80, 75], sizes)
         psth = np.broadcast_to(rng.normal(scale * means, 30), (200, sizes.sum()))
-        trials.append(Trials(psth, sizes))
-    moments = [
-        Moments(t.block_sizes, t.block_means(t.responses()), t.block_sems(t.responses()))
-        for t in trials
-    ]
+        trials[space] = Trials(psth, sizes)
+    moments = {
+        space: Moments(t.block_sizes, t.block_means(t.responses()), t.block_sems(t.responses()))
+        for space, t in trials.items()
+    }
     ours, theirs = moment_tests(moments), block_tests(trials)
     assert list(ours) == list(theirs)
     for name in theirs:
@@ -305,32 +306,37 @@ def test_pooled_tests_from_moments_are_those_from_trials(rng):
 def test_too_few_blocks_leave_tests_undefined():
     """As from trials: below three blocks there is nothing to compare."""
     two = Moments(np.array([30, 30]), np.array([1.0, 2.0]), np.array([0.1, 0.1]))
-    assert np.isnan(list(moment_tests([two, two]).values())).all()
+    assert np.isnan(list(moment_tests(dict.fromkeys(Space, two)).values())).all()
 
 
 def test_a_summary_from_block_means_is_that_from_trials(made, decoded):
     """Trajectory, windows, PSTHs and counts, against the trials that were written."""
     summary = summarize_block_means(decoded[0])
     trials = [[density(made.spikes[6, thread, b]) for b in range(4)] for thread in (0, 1)]
-    for thread in (0, 1):
-        evoked = [t[:, 50:].mean() for t in trials[thread]]
-        baseline = [t[:, :45].mean() for t in trials[thread]]
-        np.testing.assert_allclose(summary.trajectory[:, thread], evoked, atol=1e-9)
-        np.testing.assert_allclose(summary.trajectory[:, 4 + thread], baseline, atol=1e-9)
-        sems = [stats.sem(t[:, 50:].mean(axis=1)) for t in trials[thread]]
-        np.testing.assert_allclose(summary.trajectory[:, 2 + thread], sems, atol=0.0051)
-        rise = trials[thread][int(np.argmax(evoked))].mean(axis=0) - trials[thread][0].mean(axis=0)
-        np.testing.assert_allclose(summary.psth_rise[thread], rise, atol=1e-9)
-        window = [t[:, 60:70].mean() for t in trials[thread]]
-        np.testing.assert_allclose(summary.windows[6, :, thread], window, atol=1e-9)
-        first = trials[thread][0][:, 50:].mean(axis=1)
-        assert summary.activations[f"initrsp_{thread}_std"] == pytest.approx(first.std(), abs=0.03)
-    assert np.isnan(summary.windows[..., 2:]).all()
+    for space in Space:
+        blocks = trials[space.thread]
+        evoked = [t[:, 50:].mean() for t in blocks]
+        baseline = [t[:, :45].mean() for t in blocks]
+        sems = [stats.sem(t[:, 50:].mean(axis=1)) for t in blocks]
+        np.testing.assert_allclose(summary.trajectory.mean[space], evoked, atol=1e-9)
+        np.testing.assert_allclose(summary.trajectory.baseline[space], baseline, atol=1e-9)
+        np.testing.assert_allclose(summary.trajectory.sem[space], sems, atol=0.0051)
+        np.testing.assert_allclose(
+            summary.best_psth(space), blocks[int(np.argmax(evoked))].mean(axis=0), atol=1e-9
+        )
+        window = [t[:, 60:70].mean() for t in blocks]
+        np.testing.assert_allclose(summary.windows.mean[space][6], window, atol=1e-9)
+        assert np.isnan(summary.windows.sem[space]).all()
+        first = blocks[0][:, 50:].mean(axis=1)
+        assert summary.activations[f"initrsp_{space.thread}_std"] == pytest.approx(
+            first.std(), abs=0.03
+        )
 
 
 def test_an_interval_that_holds_a_limit_is_told(decoded):
     """The note of origin names what rounding leaves open, or says that it leaves nothing."""
-    open_ = describe_intervals([Interval(49, "BG", 0.0499, 0.0502), Interval(3, "FC", 0.1, 0.2)])
-    assert "Expi 49 BG" in open_["successes undecided by rounding"]
+    wide = Interval(49, Space.BIGGAN, 0.0499, 0.0502)
+    left_open = describe_intervals([wide, Interval(3, Space.DEEPSIM, 0.1, 0.2)])
+    assert "Expi 49 BG" in left_open["successes undecided by rounding"]
     closed = describe_intervals(success_intervals(decoded))
     assert closed["successes undecided by rounding"].startswith("none of 4")

@@ -205,11 +205,11 @@ def _content(file: FoundFile) -> bytes:
         with file.open() as stream:
             return stream.read()
     except Exception as error:  # a damaged archive can raise anything
-        raise MalformedDataError(f"{file.path} cannot be read ({error}); fetch it again.") from error
+        raise MalformedDataError(f"{file.path} cannot be read ({error}).") from error
 
 
 def _n_files(archive: Path) -> int:
-    """Count the files of a kept archive, which was checked when it was written; 0 if there is none."""
+    """Count the files of a kept archive, which was checked when it was written."""
     try:
         with zipfile.ZipFile(archive) as packed:
             return len(packed.infolist())

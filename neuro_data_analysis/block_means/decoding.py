@@ -209,7 +209,7 @@ def _extend(total: Floats, n: Counts, spikes: Counts, start: Indices) -> tuple[C
 
 @cache
 def _band() -> Floats:
-    """The kernel as a matrix: (samples, counts) of a window."""
+    """Lay the kernel out as a matrix: (samples, counts) of a window."""
     band = np.zeros((_WINDOW, _WINDOW + _TAPS - 1))
     for sample in range(_WINDOW):
         band[sample, sample : sample + _TAPS] = KERNEL
@@ -224,7 +224,8 @@ def _closest_counts(total: Floats, window: int) -> Counts:
     """
     around = np.clip(np.arange(window - 6, window + _WINDOW + 6), 0, SAMPLES - 1)
     expected = total[:, around] / 1000
-    density = np.argmin(np.abs(np.log(_DENSITIES) - np.log(expected.mean(axis=1))[:, np.newaxis]), axis=1)
+    ratio = expected.mean(axis=1)[:, np.newaxis] / _DENSITIES
+    density = np.abs(np.log(ratio)).argmin(axis=1)
     counts = np.zeros(expected.shape, dtype=np.int64)
     for which in np.unique(density):
         rows = density == which

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from core.errors import MalformedDataError
 from core.reading.array_files import read_arrays, write_arrays
+from core.spaces import Space
 from neuro_data_analysis.block_means import decoding
 from neuro_data_analysis.block_means.decoding import KERNEL, LARGEST_ERROR, Decoded
 from neuro_data_analysis.block_means.published import (
@@ -70,7 +71,7 @@ class DecodedThread:
         return self.window_means(*EVOKED_MS)
 
     def response_sem(self, end: int = 0) -> Floats:
-        """Standard error of the response, (n_blocks,) events/s.
+        """Return the standard error of the response, (n_blocks,) events/s.
 
         It is known within bounds only: mean ± SEM were rounded to .01, the mean is exact.
 
@@ -81,9 +82,8 @@ class DecodedThread:
         """
         if end == 0:
             return self.published.response.sem
-        distances = np.stack(
-            [self.published.response.high - self.response, self.response - self.published.response.low]
-        )
+        told = self.published.response
+        distances = np.stack([told.high - self.response, self.response - told.low])
         bound = distances.max(axis=0) if end < 0 else distances.min(axis=0)
         return np.maximum(bound + end * LARGEST_ERROR, 0)
 
@@ -99,6 +99,10 @@ class DecodedEvolution:
     def n_blocks(self) -> int:
         """Blocks that count."""
         return len(self.threads[0].n_images)
+
+    def thread(self, space: Space) -> DecodedThread:
+        """Return the thread that searched a space."""
+        return self.threads[space.thread]
 
 
 def decode_evolutions(

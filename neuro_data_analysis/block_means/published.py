@@ -216,7 +216,7 @@ def _index(files: Mapping[str, FoundFile], folders: list[str]) -> dict[str, Any]
         if missing := sorted(set(folders) - names):
             raise MissingDataError(f"{where} lacks the experiments {_some(missing)}.")
         if foreign := sorted(name for name in names - set(folders) if name.startswith("Exp")):
-            raise MalformedDataError(f"{where} has experiments that are not listed: {_some(foreign)}.")
+            raise MalformedDataError(f"{where} has experiments of another list: {_some(foreign)}.")
     return index
 
 

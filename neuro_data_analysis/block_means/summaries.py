@@ -13,17 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from core.source_tables.registry import EXTENDED_4C_WINDOWS, SHOWN_BLOCKS
+from core.source_tables.registry import EXTENDED_4C_WINDOWS
+from core.spaces import BySpace, Space
 from neuro_data_analysis.block_means.evolutions import Counts, DecodedEvolution, DecodedThread
 from neuro_data_analysis.block_means.published import Floats
 from neuro_data_analysis.evolution.population import P_LEVELS, Population
 from neuro_data_analysis.evolution.stats import (
     BASELINE_MS,
     COMPARISONS,
+    BlockResponses,
     EvolutionSummary,
+    Trajectory,
     compared_blocks,
-    pad_blocks,
-    time_constants,
 )
 
 
@@ -63,28 +64,19 @@ def summarize_block_means(evolution: DecodedEvolution) -> EvolutionSummary:
         As `evolution.stats.summarize` makes it from trials. The SEMs of its windows are NaN: they
         need the covariance between milliseconds, which only trials have.
     """
-    threads = evolution.threads
-    psths = np.stack([thread.psth for thread in threads])  # (thread, block, ms)
-    moments = [Moments.of(thread) for thread in threads]
-    trajectory = np.stack(
-        [m.mean for m in moments]
-        + [m.sem for m in moments]
-        + [thread.window_means(*BASELINE_MS) for thread in threads],
-        axis=1,
-    )
-    best = trajectory[:, :2].argmax(axis=0)
-    late = SHOWN_BLOCKS[-1]
+    threads = {space: evolution.thread(space) for space in Space}
+    moments = {space: Moments.of(thread) for space, thread in threads.items()}
     return EvolutionSummary(
         info=evolution.info,
-        n_blocks=evolution.n_blocks,
-        trajectory=trajectory,
+        trajectory=Trajectory(
+            mean={space: blocks.mean for space, blocks in moments.items()},
+            sem={space: blocks.sem for space, blocks in moments.items()},
+            baseline={space: t.window_means(*BASELINE_MS) for space, t in threads.items()},
+        ),
         windows=_windows(threads),
-        first_psth=psths[:, 0],
-        late_psth=np.stack([pad_blocks(psth, late + 1)[late] for psth in psths]),
-        psth_rise=psths[[0, 1], best] - psths[:, 0],
+        psths={space: thread.psth for space, thread in threads.items()},
         tests=moment_tests(moments),
         activations=_activations(moments),
-        time_constants=time_constants(trajectory),
     )
 
 
@@ -93,7 +85,7 @@ def block_means_population(evolutions: Iterable[DecodedEvolution]) -> Population
     return Population(tuple(summarize_block_means(evolution) for evolution in evolutions), {})
 
 
-def moment_tests(moments: Sequence[Moments]) -> dict[str, float]:
+def moment_tests(moments: BySpace[Moments]) -> dict[str, float]:
     """Student tests between the first, best and last two blocks, from the moments of the blocks.
 
     Returns
@@ -102,8 +94,8 @@ def moment_tests(moments: Sequence[Moments]) -> dict[str, float]:
         As `evolution.stats.block_tests`.
     """
     groups = {
-        (thread, name): blocks.pooled(chosen)
-        for thread, blocks in enumerate(moments)
+        (space, name): blocks.pooled(chosen)
+        for space, blocks in moments.items()
         for name, chosen in compared_blocks(blocks.mean).items()
     }
     results: dict[str, float] = {}
@@ -118,7 +110,7 @@ class Interval:
     """Between which bounds the rounding of the published SEMs leaves a p value."""
 
     expi: int
-    space: str
+    space: Space
     low: float
     high: float
 
@@ -134,11 +126,11 @@ def success_intervals(evolutions: Iterable[DecodedEvolution]) -> Iterator[Interv
     """
     for evolution in evolutions:
         ends = [
-            moment_tests([Moments.of(thread, end) for thread in evolution.threads])
+            moment_tests({space: Moments.of(evolution.thread(space), end) for space in Space})
             for end in (-1, 1)
         ]
-        for thread, space in enumerate(("FC", "BG")):
-            low, high = (tests[f"p_maxinit_{thread}"] for tests in ends)
+        for space in Space:
+            low, high = (tests[f"p_maxinit_{space.thread}"] for tests in ends)
             yield Interval(evolution.info.expi, space, low, high)
 
 
@@ -146,7 +138,7 @@ def describe_intervals(intervals: Iterable[Interval]) -> Mapping[str, str]:
     """Say, for the note of origin, whether any success depends on the rounding."""
     intervals = [interval for interval in intervals if not np.isnan(interval.low)]
     undecided = [
-        f"Expi {i.expi} {i.space} ({i.low:.5f} to {i.high:.5f} around {limit})"
+        f"Expi {i.expi} {i.space.prefix} ({i.low:.5f} to {i.high:.5f} around {limit})"
         for i in intervals
         for limit in P_LEVELS.values()
         if i.holds(limit)
@@ -159,29 +151,25 @@ def describe_intervals(intervals: Iterable[Interval]) -> Mapping[str, str]:
     return {"successes undecided by rounding": told, "widest interval of p": f"{widest:.2g}"}
 
 
-def _windows(threads: Sequence[DecodedThread]) -> Floats:
-    """(42 windows, n_blocks, 4 slices) events/s, SEMs NaN."""
-    means = np.stack(
-        [[thread.window_means(*window) for thread in threads] for window in EXTENDED_4C_WINDOWS]
-    )
-    return np.concatenate([means, np.full_like(means, np.nan)], axis=1).transpose(0, 2, 1)
-
-
-def _activations(moments: Sequence[Moments]) -> dict[str, float]:
-    """Response of the best, the last and the first block, as `evolution.stats.block_activations`."""
-    chosen = {
-        (name, thread): (blocks, index)
-        for thread, blocks in enumerate(moments)
-        for name, index in (("maxrsp", int(blocks.mean.argmax())), ("endrsp", -1), ("initrsp", 0))
+def _windows(threads: BySpace[DecodedThread]) -> BlockResponses:
+    """Responses in the 42 windows, (42, n_blocks) events/s, SEMs NaN."""
+    mean = {
+        space: np.stack([thread.window_means(*window) for window in EXTENDED_4C_WINDOWS])
+        for space, thread in threads.items()
     }
+    return BlockResponses(mean, {space: np.full_like(m, np.nan) for space, m in mean.items()})
+
+
+def _activations(moments: BySpace[Moments]) -> dict[str, float]:
+    """Response of the best, last and first block, as `evolution.stats.block_activations`."""
     values: dict[str, float] = {}
     for name in ("maxrsp", "endrsp", "initrsp"):
-        for thread in (0, 1):
-            blocks, index = chosen[name, thread]
+        for space, blocks in moments.items():
+            index = {"maxrsp": int(blocks.mean.argmax()), "endrsp": -1, "initrsp": 0}[name]
             mean, sem, n = blocks.mean[index], blocks.sem[index], blocks.n[index]
             # The published std has ddof 0: √(n − 1) times the SEM, which has ddof 1.
-            for statistic, value in (("mean", mean), ("std", sem * np.sqrt(n - 1)), ("sem", sem)):
-                values[f"{name}_{thread}_{statistic}"] = float(value)
+            told = {"mean": mean, "std": sem * np.sqrt(n - 1), "sem": sem}
+            values |= {f"{name}_{space.thread}_{key}": float(told[key]) for key in told}
     return values
 
 
