@@ -18,6 +18,7 @@ PROVENANCE_FILE = "provenance.json"
 KINDS: dict[str, tuple[str, str]] = {
     "published": ("", "the authors' source data, fetched from OSF"),
     "recordings": ("", "exported by this software from recordings"),
+    "block means": ("", "computed by this software from the block means that the authors publish"),
     "simulated": ("SIMULATED", "exported from simulated recordings; not data of the paper"),
     "computed": ("", "computed by this software, no recordings involved"),
     "untrained": ("UNTRAINED", "computed by this software with untrained networks; not a result"),
