@@ -126,7 +126,7 @@ class TunedSite:
     trials : pandas.DataFrame
         Single trials, see `single_trials`.
     baseline_mean, baseline_sem : float
-        Baseline rate over all trials and its standard error (ddof 0), events/s.
+        Baseline rate over all trials and its standard error (ddof 1; NaN for one trial), events/s.
     simulated : bool
         Whether a simulator made the session.
     """
@@ -180,7 +180,8 @@ def load_site(folder: str | os.PathLike[str], record: SessionRecord) -> TunedSit
     """
     session = read_session(folder, record.ephys_name)
     trials, baseline = single_trials(session, record.pref_channel, record.pref_unit)
-    sem = float(baseline.std() / np.sqrt(len(baseline)))
+    n_trials = len(baseline)
+    sem = float(baseline.std(ddof=1) / np.sqrt(n_trials)) if n_trials > 1 else np.nan
     return TunedSite(record, trials, float(baseline.mean()), sem, session.simulated)
 
 

@@ -59,7 +59,7 @@ def simulated(rng):
             "optimmethod": method, "RND": int(rng.integers(100_000)),
             "GANname": "fc6" if method.endswith("fc6") else "BigGAN",
             "score": score, "maxscore": score + 1, "maxstep": 3, "initscore": score / 4,
-            "untrained": False,
+            "untrained": False, "true_maxscore": score + 1,
         }
         for layer, advantage in ((".layer2.Bottleneck0", 4.0), (".layer10.Bottleneck0", 1.0))
         for unit in range(6)
@@ -133,7 +133,8 @@ def test_nothing_to_gather(tmp_path, capsys):
 
 def test_normalisation(simulated):
     """Scores are shares of the highest score in any run of the unit; silent units have none."""
-    simulated.loc[simulated["unitid"] == 5, ["score", "maxscore", "initscore"]] = 0.0
+    scores = ["score", "maxscore", "initscore", "true_maxscore"]
+    simulated.loc[simulated["unitid"] == 5, scores] = 0.0
     runs = normalised(simulated)
     for (_, unit), part in runs.groupby(["layer", "unitid"]):
         highest = part["maxscore"].max()
@@ -143,6 +144,35 @@ def test_normalisation(simulated):
             np.testing.assert_allclose(part["score_norm"], part["score"] / highest)
             np.testing.assert_allclose(part["initscore_norm"], part["initscore"] / highest)
             assert part["maxscore_norm"].max() == 1
+
+
+def test_noise_does_not_divide(tmp_path):
+    """The unit answers 2 at most; noise of many images lifts the highest score to 4."""
+    folder = tmp_path / "alexnet_fc8_3"
+    noisy, without = np.array([1.5, -0.5, 4.0, 1.0]), np.array([1.0, 1.0, 2.0, 1.5])
+    write_scores(
+        folder, "scoresCholCMA_00001.npz", [0, 1, 2, 3], scores_all=noisy,
+        scores_without_noise=without,
+    )  # fmt: skip
+    write_scores(folder, "scoresCholCMA_00002.npz", [0, 1], scores_all=np.array([0.5, 1.0]))
+    first, second = normalised(gather(tmp_path).runs).to_dict("records")
+    assert (first["maxscore"], first["true_maxscore"], second["true_maxscore"]) == (4.0, 2.0, 1.0)
+    assert first["score_norm"] == 1.0 / 2.0
+    assert first["maxscore_norm"] == 2.0
+    assert second["maxscore_norm"] == 0.5
+
+
+def test_responses_without_noise_that_do_not_fit_are_refused(tmp_path):
+    folder = tmp_path / "alexnet_fc8_3"
+    for number, wrong in enumerate(([1.0], [1.0, np.nan])):
+        write_scores(
+            folder, f"scoresCholCMA_0000{number}.npz", [0, 1],
+            scores_without_noise=np.array(wrong),
+        )  # fmt: skip
+    reasons = gather(tmp_path).left_out.values()
+    assert [("2 of" in r, "1 of" in r, "without noise" in r) for r in reasons] == [
+        (False, True, True)
+    ] * 2
 
 
 def test_pairs_in_order_of_numbers(simulated):
@@ -178,24 +208,58 @@ def test_runs_without_partner(simulated):
     assert "18 runs" in summary(normalised(alone.head(18)))
 
 
-def test_paired_tests(simulated):
-    """Each pair of optimisers is compared in each layer by a paired t test."""
+def test_units_are_what_paired_tests_count(simulated):
+    """One row a unit, the mean of its runs: six units, five degrees of freedom."""
     pairs = paired_table(simulated, "score")
     tests = paired_tests(pairs)
     assert tests["layer"].unique().tolist() == [".layer2.Bottleneck0", ".layer10.Bottleneck0"]
     assert tests["layershort"].unique().tolist() == ["block2B0", "block10B0"]
     assert len(tests) == 2 * 3
     for test in tests.itertuples():
-        part = pairs[pairs["layer"] == test.layer]
-        first, second = part[test.first], part[test.second]
+        own = simulated[simulated["layer"] == test.layer]
+        first, second = (
+            own[own["optimmethod"] == method].groupby("unitid")["score"].mean()
+            for method in (test.first, test.second)
+        )
         direct = stats.ttest_rel(first, second)
+        assert (test.t, test.p, test.dof) == pytest.approx(
+            (direct.statistic, direct.pvalue, 5), rel=1e-9
+        )
+        assert test.fraction_second_higher == (second > first).mean()
+        assert (test.n, test.of) == (6, "units")
+    assert tests.iloc[0]["t"] > 5
+    assert tests.iloc[0]["fraction_second_higher"] < 0.2
+
+
+def test_runs_are_counted_as_published_only_when_asked_for(simulated):
+    pairs = paired_table(simulated, "score")
+    for test in paired_tests(pairs, runs_as_rows=True).itertuples():
+        part = pairs[pairs["layer"] == test.layer]
+        direct = stats.ttest_rel(part[test.first], part[test.second])
         assert (test.t, test.p, test.dof) == pytest.approx(
             (direct.statistic, direct.pvalue, 17), rel=1e-9
         )
-        assert test.fraction_second_higher == (second > first).mean()
-        assert test.n == 18
-    assert tests.iloc[0]["t"] > 5
-    assert tests.iloc[0]["fraction_second_higher"] < 0.2
+        assert (test.n, test.of) == (18, "runs")
+
+
+def test_units_without_a_difference_pass_at_the_nominal_level():
+    """Runs share what their unit and generator have in common: counting runs finds too much."""
+    rng = np.random.default_rng(2)
+    found = {False: 0, True: 0}
+    for _ in range(60):
+        unit = np.repeat(np.arange(12), 5)
+        own = rng.standard_normal((2, 12))  # of a unit in a generator
+        table = pd.DataFrame(
+            {"netname": "net", "layer": "l", "RFresize": False, "unitid": unit,
+             "RND_fc6": 1, "RND_BigGAN": 1}
+        ).assign(**{
+            name: own[i, unit] + rng.standard_normal(60)
+            for i, name in enumerate(("CholCMA_fc6", "CholCMA"))
+        })  # fmt: skip
+        for rows in found:
+            found[rows] += paired_tests(table, rows)["p"].item() < 0.05
+    assert found[False] <= 9  # P(> 9 of 60 | .05) = .001
+    assert found[True] > 9
 
 
 def test_layer_tests(simulated):
@@ -208,8 +272,13 @@ def test_layer_tests(simulated):
     assert first["difference"] == pytest.approx(4, abs=1.2)
     difference = pairs["CholCMA_fc6"] - pairs["CholCMA"]
     early = pairs["layer"] == ".layer2.Bottleneck0"
+    by_unit = [difference[rows].groupby(pairs["unitid"][rows]).mean() for rows in (early, ~early)]
+    direct = stats.ttest_ind(*by_unit)
+    assert (first["t"], first["dof"]) == pytest.approx((direct.statistic, 10), rel=1e-9)
+    assert (first["n"], first["of"]) == (12, "units")
+    runs = layer_tests(pairs, runs_as_rows=True).iloc[0]
     direct = stats.ttest_ind(difference[early], difference[~early])
-    assert (first["t"], first["dof"]) == pytest.approx((direct.statistic, 34), rel=1e-9)
+    assert (runs["t"], runs["dof"], runs["n"]) == pytest.approx((direct.statistic, 34, 36))
     turned = layer_tests(pairs, [".layer10.Bottleneck0", ".layer2.Bottleneck0"]).iloc[0]
     assert turned["t"] == pytest.approx(-first["t"], rel=1e-9)
     with pytest.raises(UsageError, match=r"Did you mean '\.layer2\.Bottleneck0'"):

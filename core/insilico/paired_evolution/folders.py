@@ -118,12 +118,15 @@ class Archive:
         What the optimiser was told.
     generations : numpy.ndarray of int, shape (n,)
         The generation of each.
+    responses : numpy.ndarray of float64, shape (n,)
+        What the unit answered before noise was added; the scores where the run kept none.
     untrained : bool
         Whether the run says that its networks had random weights; published runs do not say.
     """
 
     scores: NDArray[np.float64]
     generations: NDArray[np.intp]
+    responses: NDArray[np.float64]
     untrained: bool
 
 
@@ -139,6 +142,7 @@ def read_archive(path: Path) -> Archive:
         saved = read_arrays(path)
         scores = saved["scores_all"].astype(np.float64).ravel()
         generations = saved["generations"].ravel()
+        responses = saved.get("scores_without_noise", scores).astype(np.float64).ravel()
         untrained = bool(saved.get("untrained", False))
     except (ValueError, KeyError) as error:
         raise MalformedDataError(
@@ -150,4 +154,9 @@ def read_archive(path: Path) -> Archive:
             f"{path} holds {len(scores)} scores ({np.isfinite(scores).sum()} of them finite) and "
             f"{len(whole)} generations; expected as many of each, and at least one."
         )
-    return Archive(scores, whole, untrained)
+    if responses.shape != scores.shape or not np.isfinite(responses).all():
+        raise MalformedDataError(
+            f"{path} holds {len(responses)} scores without noise ({np.isfinite(responses).sum()} "
+            f"of them finite) beside {len(scores)} scores; expected as many."
+        )
+    return Archive(scores, whole, responses, untrained)
