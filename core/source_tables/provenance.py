@@ -26,6 +26,10 @@ KINDS: dict[str, tuple[str, str]] = {
 }
 
 
+#: The kinds in a word or two, where they can be said shorter than by their name.
+_SHORT = {"published": "authors' tables", "block means": "authors' block means"}
+
+
 @dataclass(frozen=True)
 class Provenance:
     """The origin of the tables in one folder.
@@ -64,6 +68,12 @@ class Provenance:
     def explanation(self) -> str:
         """One phrase that says what the kind means."""
         return KINDS[self.kind][1]
+
+    @property
+    def line(self) -> str:
+        """Say in one short line where data come from."""
+        told = self.details.get("from") or self.details.get("recording")
+        return f"Data: {_SHORT.get(self.kind, self.kind)}" + (f", {told}" if told else "")
 
     def of(self, names: Iterable[str]) -> Provenance:
         """Return the origin of some files of the folder taken together.

@@ -140,7 +140,8 @@ class BlockMeans:
         certain = sum(int(t.certain.sum()) for t in threads)
         n_blocks = sum(len(t.n_images) for t in threads)
         return {
-            "from": f"{REPOSITORY}, commit {COMMIT[:8]}",
+            "from": f"{REPOSITORY.rpartition('/')[2]} {COMMIT[:8]}",
+            "address": f"https://{REPOSITORY}/tree/{COMMIT}",
             "software": f"{PROJECT} {software_versions()[PROJECT]}",
             "numbers of images": f"decoded: certain in {certain} of {n_blocks} blocks, likely in "
             f"{n_blocks - certain} that hold no spike",
