@@ -8,10 +8,16 @@ BASE := .venv/base
 FULL := .venv/full
 
 .DEFAULT_GOAL := help
-.PHONY: help figures data test lint types benchmarks clean
+.PHONY: help environment base figures data test docs lint types benchmarks clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+environment: $(FULL)/.ready ## The environment of everything, .venv/full; then: source .venv/full/bin/activate
+	@echo "ready; now: source $(FULL)/bin/activate"
+
+base: $(BASE)/.ready ## The environment of figures and recordings, .venv/base (no torch)
+	@echo "ready; now: source $(BASE)/bin/activate"
 
 figures: $(BASE)/.ready ## All figures and figures/index.html (simulated data where there are no real ones)
 	$(BASE)/bin/python -m figure_reproduction --simulate-missing
@@ -21,6 +27,10 @@ data: $(BASE)/.ready ## The published source data from OSF, into source_data/
 
 test: $(FULL)/.ready lint types ## Checks and the whole test suite
 	$(FULL)/bin/python -m pytest
+
+docs: $(FULL)/.ready ## The documentation, into docs/_build/html
+	$(FULL)/bin/python -m sphinx --fail-on-warning --keep-going -q docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 lint: $(FULL)/.ready ## ruff
 	$(FULL)/bin/ruff check .

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from core.insilico.realnvp_alignment.climbs import Cell, climb
+from core.insilico.realnvp_alignment.climbs import GridCell, climb
 from core.insilico.realnvp_alignment.command import DEPTHS, DIMENSIONS, grid, run
 from core.insilico.realnvp_alignment.philox import cuda_normal
 from tests.textbook_realnvp import TextbookRealNVP, adam_run, cma_run
@@ -26,7 +26,7 @@ from tests.textbook_realnvp import TextbookRealNVP, adam_run, cma_run
 SOME_DIMENSIONS, SOME_DEPTHS = DIMENSIONS[::2], DEPTHS[1::2]
 
 
-def textbook(cell: Cell) -> None:
+def textbook(cell: GridCell) -> None:
     """Climb seed after seed with torch modules."""
     for seed in cell.seeds:
         network = TextbookRealNVP(cell.dimension, cell.depth, seed)
@@ -37,20 +37,20 @@ def textbook(cell: Cell) -> None:
             cma_run(network, start, np.random.default_rng((seed, cell.dimension, cell.depth)))
 
 
-def one_by_one(cell: Cell) -> None:
+def one_by_one(cell: GridCell) -> None:
     """Climb seed after seed with batches of one."""
     for seed in cell.seeds:
-        climb(Cell(cell.optimizer, cell.dimension, cell.depth, (seed,)))
+        climb(GridCell(cell.optimizer, cell.dimension, cell.depth, (seed,)))
 
 
-CONTESTANTS: dict[str, Callable[[Cell], object]] = {
+CONTESTANTS: dict[str, Callable[[GridCell], object]] = {
     "batched": climb,
     "modules, one by one": textbook,
     "ours, one by one": one_by_one,
 }
 
 
-def cpu_seconds(function: Callable[[Cell], object], cell: Cell) -> float:
+def cpu_seconds(function: Callable[[GridCell], object], cell: GridCell) -> float:
     """Return the CPU time of a call: other programs on the machine count less."""
     start = time.process_time()
     function(cell)
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     depths = DEPTHS if given.all else SOME_DEPTHS
     torch.set_num_threads(1)
     for function in CONTESTANTS.values():  # first calls load libraries
-        function(Cell("Adam", 2, 1, (0,)))
+        function(GridCell("Adam", 2, 1, (0,)))
     print(f"{'CPU seconds, 10 seeds':22}" + "".join(f"{name:>28}" for name in CONTESTANTS))
     totals = np.zeros(len(CONTESTANTS))
     cells, start = grid(dimensions, depths), time.perf_counter()

@@ -7,6 +7,12 @@ from __future__ import annotations
 
 import sys
 
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("core.source_tables.command"))
+
+
 from core.source_tables.command import main
 from core.source_tables.reader import (
     DEFAULT_FOLDER,
@@ -32,6 +38,3 @@ __all__ = [
     "write_table",
     "write_tables",
 ]
-
-if __name__ == "__main__":
-    sys.exit(main())

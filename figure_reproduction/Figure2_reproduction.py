@@ -178,12 +178,9 @@ def draw_2d(computed: StackedPsths, title: str, canvas: FigureBase) -> None:
     n_blocks, base = computed.n_blocks, computed.base
     time_ms = np.arange(computed.n_ms)
     axes = canvas.subplots()
-    for lines, style, width, alpha in (
-        (base[:n_blocks], "--", 0.8, 0.6), (base[n_blocks:], ":", 0.8, 0.3)
-    ):  # fmt: skip
-        axes.hlines(
-            lines, 0, computed.n_ms, colors="k", linestyles=style, linewidth=width, alpha=alpha
-        )
+    zeros: dict[str, Any] = {"xmin": 0, "xmax": computed.n_ms, "colors": "k", "linewidth": 0.8}
+    axes.hlines(base[:n_blocks], linestyles="--", alpha=0.6, **zeros)
+    axes.hlines(base[n_blocks:], linestyles=":", alpha=0.3, **zeros)
     for space, curves in computed.curves.items():
         for curve in curves:
             draw_curve(axes, time_ms, curve, space, band_alpha=0.3, linewidth=1.2)

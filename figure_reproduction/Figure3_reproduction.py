@@ -128,7 +128,7 @@ def choose_prototypes(
     """
     if meta is not None:
         meta = _row_by_row(meta, table)
-    elif table.columns.intersection(_SELECTING).size == len(_SELECTING):
+    elif set(_SELECTING) <= set(table.columns):
         meta = table.assign(valid=inclusion_masks(table)["valid"])
     if "visual_area" not in table and meta is not None:
         table = table.assign(visual_area=meta["visual_area"].to_numpy())

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -97,14 +97,13 @@ class Attribution:
 Attributions: TypeAlias = Mapping[tuple[int, str], Attribution]
 
 
-@FIGURE.panel("Ext4B", reads=(*(f"attribution_{bin_ms}ms" for bin_ms in ATTRIBUTION_BINS_MS), "meta"))
-def show_4b(*tables: Any) -> Shown:
+@FIGURE.panel("Ext4B", reads=("meta", *(f"attribution_{ms}ms" for ms in ATTRIBUTION_BINS_MS)))
+def show_4b(meta: pd.DataFrame, *shares: Shares) -> Shown:
     """Share of the rise in rate (best block minus first block) that falls into each time bin.
 
     Bins of 5 to 50 ms; mean and standard error over climbing threads; dots mark bins in which the
     spaces differ (unpaired t tests).
     """
-    *shares, meta = tables
     attributions = compute_4b(dict(zip(ATTRIBUTION_BINS_MS, shares, strict=True)), meta)
     drawings = {
         f"Ext4B_{bin_ms}ms": Drawing(partial(draw_4b, attributions, bin_ms), (228.6, 88.9))

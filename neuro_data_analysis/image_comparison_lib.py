@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +42,6 @@ __all__ = [
     "PerceptualNetwork",
     "Readout",
     "cosine_matrix",
-    "cosine_similarity",
     "embed",
     "load_lpips",
     "load_network",
@@ -178,28 +176,6 @@ def embed(
     parts = [part for _, part in over_batches(embed_rows, len(pictures), batch_size)]
     return {name: torch.cat([part[name] for part in parts]) for name in names}
 
-
-def cosine_similarity(
-    first: NDArray[Any] | torch.Tensor,
-    second: NDArray[Any] | torch.Tensor,
-    network: FeatureNetwork,
-    readout: str,
-) -> float:
-    """Compare two pictures.
-
-    Parameters
-    ----------
-    first, second : array (224, 224, 3) or tensor (3, 224, 224)
-        Intensities from 0 to 1.
-    network, readout
-        See `embed`.
-
-    Returns
-    -------
-    float
-        Cosine from -1 to 1, higher for pictures that are more alike.
-    """
-    return float(cosine_matrix(first[None], second[None], network, readout)[0, 0])
 
 
 def cosine_matrix(

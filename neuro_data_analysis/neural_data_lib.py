@@ -307,6 +307,30 @@ class Recordings(Mapping[int, Experiment]):
             raise type(error)(f"{self.path}, experiment {expi}: {error}") from error
 
 
+def matroot() -> Path:
+    """Return the folder of the recordings that the environment variable MATROOT names.
+
+    Raises
+    ------
+    MissingDataError
+        If it is not set, or names no folder and no file.
+    """
+    given = os.environ.get(MATROOT_VARIABLE)
+    if not given:
+        raise MissingDataError(
+            f"no folder of recordings was given: use --matroot DIR, or set {MATROOT_VARIABLE} to "
+            f"the folder that holds {MAT_FILE}; "
+            "`python -m neuro_data_analysis.simulate_recordings` writes simulated ones."
+        )
+    folder = Path(given).expanduser()
+    if not folder.exists():
+        raise MissingDataError(
+            f"{MATROOT_VARIABLE} is {given}, and there is no such folder; set it to the one that "
+            f"holds {MAT_FILE}."
+        )
+    return folder
+
+
 def load_neural_data(matroot: str | os.PathLike[str] | None = None) -> Recordings:
     """Open the recordings of the paired evolutions.
 
@@ -344,14 +368,8 @@ def load_neural_data(matroot: str | os.PathLike[str] | None = None) -> Recording
     return Recordings(elements, path, simulated, close=file.close)
 
 
-def _recording_file(matroot: str | os.PathLike[str] | None) -> Path:
-    given = matroot if matroot is not None else os.environ.get(MATROOT_VARIABLE)
-    if not given:
-        raise MissingDataError(
-            f"no folder of recordings was given: set {MATROOT_VARIABLE}, or name the folder that "
-            f"holds {MAT_FILE}."
-        )
-    folder = Path(given)
+def _recording_file(given: str | os.PathLike[str] | None) -> Path:
+    folder = Path(given) if given is not None else matroot()
     if folder.is_file():
         return folder
     names = (MAT_FILE, EXPSEP_PICKLE, MERGE_PICKLE)

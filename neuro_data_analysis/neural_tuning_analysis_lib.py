@@ -19,9 +19,10 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from core.errors import MalformedDataError, UsageError, choose_from
+from core.progress import progress
+from core.source_tables.peaks import COMMON_END, peak_bin
 from neuro_data_analysis.evolution.stats import BASELINE_MS, EVOKED_MS
 from neuro_data_analysis.tuning.fits import GaussianFit, LineFit, fit_gaussian, fit_line
 from neuro_data_analysis.tuning.process import ProcessFit, fit_process
@@ -31,18 +32,12 @@ from neuro_data_analysis.tuning.sessions import (
     parse_stimulus_names,
     read_session,
 )
-from neuro_data_analysis.tuning.statistics import (
-    COMMON_END,
-    Anova,
-    Levels,
-    one_way_anova,
-    peak_bin,
-)
+from neuro_data_analysis.tuning.statistics import Anova, Levels, one_way_anova
 
 logger = logging.getLogger(__name__)
 
 #: The two halves of BigGAN's latent space, in the order of every table.
-SPACES = ("class", "noise")
+SUBSPACES = ("class", "noise")
 
 Fill = Literal["both spaces", "same space", "none"]
 
@@ -241,7 +236,7 @@ def axes_of(trials: pd.DataFrame, fill: Fill = "both spaces") -> Iterator[Tuning
     shown = trials[trials["space_name"].notna() & trials["lin_dist"].notna()]
     shown = shown.assign(eig_id=shown["eig_id"].astype(float).astype(int))
     origin = shown[shown["lin_dist"] == 0]
-    for space in SPACES:
+    for space in SUBSPACES:
         of_space = origin if fill == "both spaces" else origin[origin["space_name"] == space]
         in_space = shown[shown["space_name"] == space]
         for eig_id in np.unique(in_space["eig_id"]):
@@ -357,9 +352,8 @@ def fit_axes(
     tasks = (delayed(fit_axis)(axis, axis_seed(seed, site, axis)) for site, axis in pairs)
     n_jobs = min(workers or cpu_count(), len(pairs))
     fits = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
-    disable = None if show_progress else True  # None: tqdm shows a bar on a terminal only
-    bar = tqdm(fits, "fitting axes", total=len(pairs), unit="axis", disable=disable)
-    results = list(zip(pairs, bar, strict=True))
+    shown = progress(fits, "fitting axes", "axes", len(pairs)) if show_progress else fits
+    results = list(zip(pairs, shown, strict=True))
     _report([fit.process for _, fit in results])
     rows = [_shape_row(site, axis, fit) for (site, axis), fit in results]
     missing = [

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("neuro_data_analysis.simulation.command"))
+
+
 from neuro_data_analysis.simulation.command import main
 
 __all__ = ["main"]
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-from pathlib import Path
 
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("source_data_export.__main__"))
+
+import argparse
+import logging
+
+from core.command_line import a_path, command_parser, some_of
 from core.errors import MissingDataError, exit_code_of
 from core.source_tables.reader import DEFAULT_FOLDER
-from neuro_data_analysis.neural_data_lib import MATROOT_VARIABLE
+from core.source_tables.registry import FIGURE_NAMES
+from neuro_data_analysis.neural_data_lib import MATROOT_VARIABLE, matroot
 from neuro_data_analysis.similarity.tables import NETWORKS, FeatureSettings
 from neuro_data_analysis.tuning.tables import SUCCESS_SOURCES
 from source_data_export.exports import EXPORTS, Options, Report, run
@@ -24,30 +31,34 @@ def main(arguments: list[str] | None = None) -> int:
         0 exported (what could not be is listed), 1 failed, 2 usage, 3 nothing to export, or a
         figure that was asked for by name is missing its recordings.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m source_data_export",
-        description="Export the source data of the figures from recordings.",
-        epilog="example: python -m source_data_export --matroot /data/Mat_Statistics "
-        "--output my_source_data --figure Fig4",
+    parser = command_parser(
+        "python -m source_data_export",
+        "Export the source data of the figures from recordings.",
+        "python -m source_data_export --matroot simulated_matroot --output my_source_data \\\n"
+        "    --figure Fig4",
     )
     parser.add_argument(
         "--matroot",
-        type=Path,
+        type=a_path,
         metavar="DIR",
         help=f"folder of the recordings (default: the environment variable {MATROOT_VARIABLE})",
     )
     parser.add_argument(
-        "--output", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="default: %(default)s"
+        "--output", type=a_path, default=DEFAULT_FOLDER, metavar="DIR", help="default: %(default)s"
     )
     parser.add_argument(
-        "--figure", action="append", choices=list(EXPORTS), help="only this; may be repeated"
+        "--figure",
+        action="extend",
+        type=some_of(EXPORTS, "figure", FIGURE_NAMES),
+        metavar="NAME",
+        help=f"only these, separated by commas, of {', '.join(EXPORTS)}",
     )
     parser.add_argument(
         "--force", action="store_true", help="replace tables that another source has put there"
     )
     figure3 = parser.add_argument_group("Figure 3")
     figure3.add_argument(
-        "--prototypes", type=Path, metavar="DIR", help="prototype montages (default: in MATROOT)"
+        "--prototypes", type=a_path, metavar="DIR", help="prototype montages (default: in MATROOT)"
     )
     figure3.add_argument(
         "--network",
@@ -76,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--results",
         action="append",
         default=[],
-        type=Path,
+        type=a_path,
         metavar="DIR",
         help="output of an in-silico run for Extended Figure 5 (default: the packaged tables)",
     )
@@ -85,12 +96,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    matroot = given.matroot or os.environ.get(MATROOT_VARIABLE)
-    if not matroot:
-        raise MissingDataError(
-            f"no recordings were given: use --matroot DIR, or set {MATROOT_VARIABLE}."
-        )
-    report = run(matroot, given.output, given.figure, given.force, _options(given))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    report = run(
+        given.matroot or matroot(), given.output, given.figure, given.force, _options(given)
+    )
     _print(report)
     missing = report.left_out and (given.figure or not report.written)
     return MissingDataError.exit_code if missing else 0
@@ -124,7 +133,3 @@ def _print(report: Report) -> None:
         sys.stderr.write(f"{figure:13} left out: {error}\n")
     for expi, reason in report.experiments_left_out.items():
         sys.stderr.write(f"experiment {expi} is in no table: {reason}\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

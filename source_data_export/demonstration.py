@@ -8,9 +8,8 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from core.files import UNFINISHED_SUFFIX, atomic_write
+from core.progress import progress
 from core.source_tables.reader import SIMULATED_FOLDER
 from core.versions import PROJECT, software_versions
 from neuro_data_analysis.simulation.matroot import (
@@ -81,7 +80,7 @@ def _simulate(
     """Simulate everything that a MATROOT holds; a half-made one never takes its name."""
     staging = matroot.with_name(f".{matroot.name}{UNFINISHED_SUFFIX}")
     shutil.rmtree(staging, ignore_errors=True)
-    simulate_matroot(staging, seed, n_experiments, partial(tqdm, desc="simulating", disable=None))
+    simulate_matroot(staging, seed, n_experiments, partial(progress, what="simulating"))
     simulate_tuning_sessions(staging, seed, n_sessions)
     chosen = [plan.expi for plan in choose_experiments(plan_population(seed), n_experiments)]
     simulate_prototypes(staging / PROTOTYPE_FOLDER, seed, chosen)

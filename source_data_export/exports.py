@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-from tqdm import tqdm
 
+from core.command_line import require_writable
 from core.errors import MalformedDataError, MissingDataError, UserError
 from core.files import sha256_of
 from core.insilico.extended_figure5_tables import (
     export_extended_figure5,
     extended_figure5_provenance,
 )
+from core.progress import progress
+from core.published import EXAMPLE_EXPI
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import Table, write_tables
-from core.source_tables.registry import EXAMPLE_EXPI
 from core.versions import PROJECT, software_versions
 from neuro_data_analysis.evolution.population import Population, collect
 from neuro_data_analysis.evolution.tables import (
@@ -139,16 +140,22 @@ class MatRoot:
         """The sites of all tuning sessions."""
         return collect_sites(self.folder, self.options.success, show_progress=True)
 
-    @cached_property
+    @property
     def provenance(self) -> Provenance:
-        """The origin of tables made from the paired evolutions."""
+        """The origin of tables made from all paired evolutions."""
+        left_out = _left_out("experiment", self.population.left_out)
+        origin = self.recording_provenance
+        return replace(origin, details={**origin.details, **left_out})
+
+    @cached_property
+    def recording_provenance(self) -> Provenance:
+        """The origin of tables made from the recording file, whatever else it holds."""
         return Provenance(
             "simulated" if self.recordings.simulated else "recordings",
             {
                 "recording": self.recordings.path.name,
                 "sha256": sha256_of(self.recordings.path),
                 "software": _SOFTWARE,
-                **_left_out("experiment", self.population.left_out),
             },
         )
 
@@ -208,7 +215,7 @@ def _from_evolutions(tables: Callable[[Population], Iterable[Table]]) -> Export:
 
 #: By folder of the source data.
 EXPORTS: dict[str, Export] = {
-    "Fig2": Export(_figure2, lambda matroot: matroot.provenance),
+    "Fig2": Export(_figure2, lambda matroot: matroot.recording_provenance),
     "Fig3": Export(
         _figure3,
         lambda matroot: figure3_provenance(matroot.provenance, matroot.features, _lacks_torch()),
@@ -281,11 +288,12 @@ def run(
         If the output cannot be written.
     """
     source, report = MatRoot(matroot, options), Report()
+    require_writable(output)
     for figure in EXPORTS if figures is None else figures:
         export = EXPORTS[figure]
         logger.info("exporting %s", figure)
         try:
-            tables = tqdm(export.tables(source), desc=figure, unit="table", disable=None)
+            tables = progress(export.tables(source), figure, "tables")
             provenance = export.provenance(source)
             report.written[figure] = write_tables(output, figure, tables, provenance, force)
         except MissingDataError as error:
@@ -312,5 +320,5 @@ def _left_out(what: str, reasons: Mapping[Any, str]) -> dict[str, str]:
 
 
 def _progress(what: str) -> Callable[[Iterable[Item]], Iterable[Item]]:
-    """Return a wrapper that shows a bar where someone is watching."""
-    return lambda items: tqdm(items, desc=what, unit="exp", disable=None)
+    """Return a wrapper that tells how far a pass over the experiments is."""
+    return lambda items: progress(items, what, "experiments")

@@ -9,7 +9,6 @@ from scipy import stats
 
 from core.errors import MissingDataError, UsageError
 from core.insilico.evolution_analysis import (
-    evolution_table,
     gather,
     layer_tests,
     layershort,
@@ -75,7 +74,7 @@ def simulated(rng):
 
 def test_table_of_published_runs(published):
     """Names and archives of the published runs give the published columns."""
-    table = evolution_table(published)
+    table = gather(published).runs
     assert table.columns[:13].tolist() == [
         "netname", "layer", "unitid", "x", "y", "RFresize", "optimmethod", "RND", "GANname",
         "score", "maxscore", "maxstep", "initscore",

@@ -10,6 +10,7 @@ import torch
 
 from core.errors import MalformedDataError, UsageError
 from core.insilico.gan_hessians import command as gan_hessians
+from core.insilico.gan_hessians import stimuli as stimuli_command
 from core.insilico.gan_hessians.command import HessianSettings, compute_hessians, main
 from core.insilico.gan_hessians.hessian import (
     METHODS,
@@ -223,3 +224,27 @@ def test_a_distance_out_of_reach_is_missing(tmp_path):
 
 def _steep(first, second):
     return 1000 * mean_squared_error(first, second)
+
+
+def test_the_command_makes_the_images_of_a_tuning_session(tmp_path, capsys, monkeypatch):
+    """From a code and a Hessian of files to named pictures; the origin is the code itself."""
+    generator = LinearGenerator(8)
+    monkeypatch.setattr(stimuli_command, "load_generator", lambda settings, device: generator)
+    monkeypatch.setattr(stimuli_command, "load_distance", lambda settings, device: _steep)
+    code, hessian = tmp_path / "scoresCholCMA_00001.npz", tmp_path / "H_avg_1000cls.npz"
+    codes = np.stack([np.zeros(8), np.full(8, 0.1)])
+    np.savez(code, codes_fin=codes, scores_all=np.array([9.0, 1.0, 2.0]))
+    np.savez(hessian, H_clas_avg=generator.hessian(codes[1])[4:, 4:])
+    job = ["--half", "class", "--code", str(code), "--hessian", str(hessian)]
+    job += ["--distance", "MSE", "--untrained", "--output", str(tmp_path / "out")]
+    assert stimuli_command.main(job) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4 * 9
+    saved = np.load(tmp_path / "out" / "summary" / "class_ImDist_root_data.npz")
+    np.testing.assert_allclose(saved["vecs_arr"][:, 4], codes[[1] * 4])
+    np.testing.assert_allclose(saved["vecs_arr"][..., :4], 0.1)
+    np.testing.assert_allclose(np.abs(saved["dsim_arr"][:, -1]), 0.4, atol=1e-3)
+    assert stimuli_command.main(job) == 2
+    assert "--resume" in capsys.readouterr().err
+    np.savez(hessian, other=np.ones(3))
+    assert stimuli_command.main([*job, "--resume"]) == 1
+    assert "no Hessian of BigGAN's class half" in capsys.readouterr().err

@@ -19,7 +19,6 @@ from core.utils.scoring.perception import (
 from neuro_data_analysis.image_comparison_lib import (
     READOUTS,
     cosine_matrix,
-    cosine_similarity,
     embed,
     load_lpips,
     load_network,
@@ -162,14 +161,17 @@ def test_cosines_agree_with_explicit_numpy(tiny, pictures):
         "RNrobust_L3cent": _cosine(first3[6:8, 6:8].mean((0, 1)), second3[6:8, 6:8].mean((0, 1))),
     }
     for readout, value in expected.items():
-        found = cosine_similarity(pictures[0], pictures[1], tiny, readout)
+        found = cosine_matrix(pictures[:1], pictures[1:2], tiny, readout).item()
         assert found == pytest.approx(value, abs=2e-6), readout
 
 
 def test_matrices_hold_the_single_pairs_whatever_the_batch(tiny, pictures):
     for readout in ("resnet_L4_m", "RNrobust_L3focus"):
         matrix = cosine_matrix(pictures, pictures[:2], tiny, readout, batch_size=2)
-        pairs = [[cosine_similarity(a, b, tiny, readout) for b in pictures[:2]] for a in pictures]
+        pairs = [
+            [cosine_matrix(a[None], b[None], tiny, readout).item() for b in pictures[:2]]
+            for a in pictures
+        ]
         np.testing.assert_allclose(matrix, pairs, atol=1e-6)
         np.testing.assert_allclose(np.diag(matrix), 1, atol=1e-6)
         assert (np.abs(matrix) <= 1 + 1e-6).all()

@@ -24,7 +24,7 @@ from core.insilico.latent_linearity.caffenet_layers import (
     UNITS_OF_LAYER,
 )
 from core.insilico.latent_linearity.codes import (
-    Experiment,
+    LinearitySettings,
     bases_of,
     biggan_bases,
     deepsim_bases,
@@ -269,7 +269,7 @@ def test_codes_follow_the_published_distributions():
     generator = upconvGAN.__new__(upconvGAN)
     nn.Module.__init__(generator)
     generator.codelen, generator.G = 4096, nn.Linear(1, 1)
-    experiment = Experiment("fc6", n_codes=20, code_std=4.0, seed=3)
+    experiment = LinearitySettings("fc6", n_codes=20, code_std=4.0, seed=3)
     codes = sample_codes(experiment, generator)
     assert codes.shape == (20, 4096)
     assert codes.std() == pytest.approx(4, rel=0.02)
@@ -293,7 +293,7 @@ def toys(monkeypatch):
     return generator
 
 
-BIGGAN_40 = Experiment("BigGAN", n_codes=40, untrained=True)
+BIGGAN_40 = LinearitySettings("BigGAN", n_codes=40, untrained=True)
 
 
 def test_a_run_ends_in_a_table_that_says_that_it_is_untrained(toys, tmp_path):
@@ -339,8 +339,8 @@ def test_fewer_units_are_drawn_by_the_seed(toys, tmp_path):
     ("other", "resume", "message"),
     [
         (BIGGAN_40, False, "go on with --resume"),
-        (Experiment("BigGAN", n_codes=41, untrained=True), True, "n_codes differ"),
-        (Experiment("BigGAN", n_codes=40), True, "untrained differ"),
+        (LinearitySettings("BigGAN", n_codes=41, untrained=True), True, "n_codes differ"),
+        (LinearitySettings("BigGAN", n_codes=40), True, "untrained differ"),
     ],
 )
 def test_responses_are_not_overwritten_or_mixed_unasked(toys, tmp_path, other, resume, message):
@@ -392,7 +392,7 @@ def test_what_is_no_hessian_is_refused(tmp_path):
     with pytest.raises(MissingDataError, match="there is no Hessian"):
         read_hessian(tmp_path / "absent.npz", 4)
     with pytest.raises(UsageError, match="give --hessian FILE"):
-        bases_of(Experiment("fc6"), None)
+        bases_of(LinearitySettings("fc6"), None)
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ def test_what_is_no_hessian_is_refused(tmp_path):
 )
 def test_an_experiment_that_cannot_be_is_refused(settings, message):
     with pytest.raises(UsageError, match=message):
-        Experiment(**settings)
+        LinearitySettings(**settings)
 
 
 def test_command_line(toys, tmp_path, capsys):
@@ -423,4 +423,4 @@ def test_command_line(toys, tmp_path, capsys):
     assert "there is no Hessian" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
-    assert "example: python -m core.insilico.latent_linearity" in capsys.readouterr().out
+    assert "example:\n  python -m core.insilico.latent_linearity --" in capsys.readouterr().out

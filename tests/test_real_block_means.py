@@ -50,7 +50,7 @@ def means(published):
 
 
 def threads(means):
-    """Every thread of every experiment."""
+    """List every thread of every experiment."""
     return [e.thread(space) for e in means.evolutions for space in Space]
 
 
@@ -177,7 +177,7 @@ def test_single_blocks_are_those_that_the_authors_printed(means, expi):
     ],
 )  # fmt: skip
 def test_student_tests_are_those_that_the_authors_printed(means, expi, printed):
-    """t from moments of blocks, against t from single trials: a thousandth apart at most."""
+    """Compare t from moments of blocks with t from trials: they are a thousandth apart."""
     tests = means.population.meta.loc[expi]
     for name, t in printed.items():
         assert tests[f"t_{name}"] == pytest.approx(t, abs=2e-3), name

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from core.errors import MalformedDataError, UsageError
 from core.insilico.extended_figure5_tables import PACKAGED
 from core.insilico.realnvp_alignment.ascent import BatchedCMAES, climb_by_adam, climb_by_cma
-from core.insilico.realnvp_alignment.climbs import Cell, Climbs, climb, log_score
+from core.insilico.realnvp_alignment.climbs import Climbs, GridCell, climb, log_score
 from core.insilico.realnvp_alignment.command import (
     DEPTHS,
     DIMENSIONS,
@@ -123,7 +123,7 @@ def test_a_network_without_layers_is_the_identity_and_its_hill_a_gaussian():
     score = log_score(RealNVP.draw(2, 0, [0]))
     assert score(x).item() == pytest.approx(-0.5 * (1 + 4))
     for optimizer in ("Adam", "CMAES"):
-        climbs = climb(Cell(optimizer, 2, 0, (40, 41)))
+        climbs = climb(GridCell(optimizer, 2, 0, (40, 41)))
         np.testing.assert_array_equal(climbs.top, np.ones((2, 2)))
         np.testing.assert_array_equal(climbs.reached, climbs.reached_output)
         distance = ((climbs.reached - 1) ** 2).sum(axis=1)
@@ -134,9 +134,9 @@ def test_a_network_without_layers_is_the_identity_and_its_hill_a_gaussian():
 @pytest.mark.parametrize("optimizer", ["Adam", "CMAES"])
 def test_runs_in_a_batch_do_not_mix(optimizer):
     """A seed ends where it ends alone, whatever runs beside it."""
-    together = climb(Cell(optimizer, 8, 3, (40, 41, 42)))
+    together = climb(GridCell(optimizer, 8, 3, (40, 41, 42)))
     for i, seed in enumerate((40, 41, 42)):
-        alone = climb(Cell(optimizer, 8, 3, (seed,)))
+        alone = climb(GridCell(optimizer, 8, 3, (seed,)))
         np.testing.assert_allclose(alone.reached[0], together.reached[i], rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(alone.score[0], together.score[i], rtol=1e-9)
 
@@ -144,7 +144,7 @@ def test_runs_in_a_batch_do_not_mix(optimizer):
 def test_climbs_are_those_of_one_network_at_a_time():
     """Independent networks, `torch.optim.Adam` and a dense CMA-ES end at the same points."""
     seeds = (40, 47)
-    adam, cma = (climb(Cell(optimizer, 4, 2, seeds)) for optimizer in ("Adam", "CMAES"))
+    adam, cma = (climb(GridCell(optimizer, 4, 2, seeds)) for optimizer in ("Adam", "CMAES"))
     for i, seed in enumerate(seeds):
         network, start = TextbookRealNVP(4, 2, seed), cuda_normal(seed, 4)
         np.testing.assert_allclose(adam.reached[i], adam_run(network, start), rtol=1e-8, atol=1e-8)
@@ -230,7 +230,7 @@ def test_committed_tables_agree_with_the_published_curves(optimizer, published, 
 def test_a_committed_cell_is_what_the_command_computes(optimizer, dimension, depth):
     table = committed(optimizer)
     rows = table[(table["dimension"] == dimension) & (table["stack_size"] == depth)]
-    climbs = climb(Cell(optimizer, dimension, depth, SEEDS))
+    climbs = climb(GridCell(optimizer, dimension, depth, SEEDS))
     np.testing.assert_allclose(climbs.score, rows["gaussian_value"], rtol=1e-6, atol=1e-9)
 
 
@@ -293,7 +293,7 @@ def test_cells_are_not_overwritten_or_mixed_unasked(small_grid, finished):
 
 
 def test_a_damaged_cell_is_named(tmp_path):
-    climb(Cell("Adam", 2, 0, (1,))).save(tmp_path)
+    climb(GridCell("Adam", 2, 0, (1,))).save(tmp_path)
     path = tmp_path / "Adam_d002_L00.npz"
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(MalformedDataError, match="is not a finished cell"):
@@ -345,4 +345,4 @@ def test_command_line(tmp_path, capsys):
     assert main([*job, "--jobs", "0"]) == 2
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
-    assert "example: python -m core.insilico.realnvp_alignment" in capsys.readouterr().out
+    assert "example:\n  python -m core.insilico.realnvp_alignment --" in capsys.readouterr().out

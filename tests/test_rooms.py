@@ -1,4 +1,4 @@
-"""The rooms of the house: which may know which, how full they are, which doors users know."""
+"""The rooms of the house: which may know which, how full they are, and the doors of users."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import pytest
 from core.errors import MalformedDataError, MissingDataError, UsageError, UserError
 from core.insilico.paired_evolution.command import evolve_pairs
 from core.insilico.paired_evolution.settings import EvolutionSettings, Noise
-from core.insilico.sweeps.cells import Cell, CellBusyError, RunCell, read_cell
+from core.insilico.sweeps.cells import CellBusyError, RunCell, SweepCell, read_cell
 from core.insilico.sweeps.command import Resources, main, run_sweep
 from core.insilico.sweeps.file import read_sweep
 from tests.tiny_networks import tiny_networks
@@ -42,7 +42,7 @@ def sweep_of(folder, text):
 @pytest.fixture
 def tiny_cell(tmp_path):
     settings = EvolutionSettings("tiny", "conv2", (2, 3), ("BigGAN",), steps=3, repetitions=1)
-    cell = Cell(tmp_path / "cell", settings, {}, "tests.tiny_networks:tiny_networks")
+    cell = SweepCell(tmp_path / "cell", settings, {}, "tests.tiny_networks:tiny_networks")
     cell.write()
     return cell
 

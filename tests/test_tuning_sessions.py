@@ -34,7 +34,6 @@ from neuro_data_analysis.tuning.sessions import (
     SESSION_LIST_FILE,
     SessionRecord,
     infer_units,
-    is_simulated,
     parse_stimulus_names,
     published_session,
     published_sessions,
@@ -322,10 +321,6 @@ def test_a_simulation_is_reproducible_and_says_so(tmp_path):
     simulate_tuning_sessions(more, seed=3, n_sessions=4)
     for path in few.glob("*.pkl"):
         assert path.read_bytes() == (more / path.name).read_bytes()
-    assert is_simulated(few)
-    (few / SIMULATED_MARKER).unlink()
-    assert is_simulated(few)
-    assert not is_simulated(tmp_path)
     sites = collect_sites(few).sites
     assert [site.record.ephys_name for site in sites] == [r.ephys_name for r in choose_sessions(3)]
     assert all(site.simulated for site in sites)

@@ -21,11 +21,12 @@ from core.errors import (
     MissingDataError,
     UsageError,
 )
-from core.utils.GAN_utils import loadBigGAN, main, upconvGAN
+from core.utils.GAN_utils import loadBigGAN, upconvGAN
 from core.utils.generators import biggan
 from core.utils.generators.caffenet import Caffenet, build_caffenet
 from core.utils.generators.upconv_specs import GENERATORS, build
 from core.utils.weights import fetch as weights
+from core.utils.weights.command import main
 from core.utils.weights.fetch import fetch, locate, require
 from core.utils.weights.registry import REGISTRY, Address, ByHand, Repository
 from core.utils.weights.state_dicts import read_state_dict

@@ -6,10 +6,16 @@ folder, ours or a published one, and prints how the two generators compare.
 
 from __future__ import annotations
 
+import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("core.insilico.evolution_analysis"))
+
 import argparse
 import logging
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.command_line import a_path, command_parser
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from, exit_code_of
 from core.files import atomic_write
 from core.insilico.paired_evolution.folders import (
@@ -83,19 +90,6 @@ class Gathered:
     runs: pd.DataFrame
     left_out: dict[Path, str]
 
-
-def evolution_table(*roots: str | Path) -> pd.DataFrame:
-    """Return the runs of `gather`; what had to be left out goes to the log.
-
-    Raises
-    ------
-    MissingDataError
-        As `gather`.
-    """
-    gathered = gather(*roots)
-    for reason in gathered.left_out.values():
-        logger.warning("left out: %s", reason)
-    return gathered.runs
 
 
 def gather(*roots: str | Path) -> Gathered:
@@ -398,13 +392,13 @@ def _natural(name: object) -> tuple[tuple[int, int, str], ...]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 done, 1 some files were left out, 2 usage, 3 nothing there."""
-    parser = argparse.ArgumentParser(
-        prog="python -m core.insilico.evolution_analysis",
-        description="Gather the runs of evolutions into one table and compare the generators.",
-        epilog="example: python -m core.insilico.evolution_analysis my_evolution --output runs.csv",
+    parser = command_parser(
+        "python -m core.insilico.evolution_analysis",
+        "Gather the runs of evolutions into one table and compare the generators.",
+        "python -m core.insilico.evolution_analysis my_evolution --output runs.csv",
     )
-    parser.add_argument("root", nargs="+", type=Path, metavar="ROOT", help="folder of results")
-    parser.add_argument("--output", type=Path, metavar="CSV", help="write the table of runs here")
+    parser.add_argument("root", nargs="+", type=a_path, metavar="ROOT", help="folder of results")
+    parser.add_argument("--output", type=a_path, metavar="CSV", help="write the table of runs here")
     parser.add_argument(
         "--every-pair", action="store_true", help="each run in DeePSim with each in BigGAN"
     )
@@ -476,7 +470,3 @@ def _told(table: pd.DataFrame, *without: str) -> str:
         shown = shown.rename(columns={"layershort": "layer"})
     p = shown["p"].map(lambda p: "" if np.isnan(p) else f"{p:.1e}")
     return shown.assign(p=p).to_string(index=False, float_format=lambda x: f"{x:.3f}", na_rep="")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,11 +6,17 @@ holds 5C in full, and a small 5D and 5E of untrained networks that only show how
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("core.insilico.extended_figure5_tables"))
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from core.command_line import a_path, command_parser
 from core.errors import MissingDataError, exit_code_of
 from core.source_tables.provenance import Provenance, read_provenance
 from core.source_tables.reader import DEFAULT_FOLDER, SourceData, Table, write_tables
@@ -91,22 +97,22 @@ def save_tables(output: str | Path, tables: Iterable[Table], origin: Provenance)
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 written, 1 failed, 2 usage, 3 results are missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m core.insilico.extended_figure5_tables",
-        description="Put the tables of Extended Figure 5 among the source data.",
-        epilog="example: python -m core.insilico.extended_figure5_tables --results my_alignment "
-        "--results my_linearity --output my_source_data",
+    parser = command_parser(
+        "python -m core.insilico.extended_figure5_tables",
+        "Put the tables of Extended Figure 5 among the source data.",
+        "python -m core.insilico.extended_figure5_tables --results my_alignment \\\n"
+        "    --results my_linearity --output my_source_data",
     )
     parser.add_argument(
         "--results",
         action="append",
         default=[],
-        type=Path,
+        type=a_path,
         metavar="DIR",
         help="output folder of a run; may be repeated (default: the tables of the package)",
     )
     parser.add_argument(
-        "--output", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="default: %(default)s"
+        "--output", type=a_path, default=DEFAULT_FOLDER, metavar="DIR", help="default: %(default)s"
     )
     parser.add_argument(
         "--force", action="store_true", help="replace tables that another source has put there"
@@ -138,7 +144,3 @@ def _chosen(results: Folders) -> Iterator[tuple[TableSpec, Path]]:
 
 def _by_table(origins: Mapping[str, Provenance]) -> Provenance:
     return Provenance("computed", {"made by": "core.insilico"}, dict(sorted(origins.items())))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

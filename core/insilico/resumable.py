@@ -1,14 +1,23 @@
-"""Folders of resumable results: which experiment a folder belongs to, said in a file."""
+"""Folders of resumable results: whose they are, and which cells of the experiment are finished.
+
+A cell is whatever an experiment computes in one go (a run, a Hessian, a grid point) and writes as
+one file at its end; it is finished when that file is there.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from core.errors import MalformedDataError, UsageError
 from core.files import atomic_write, read_json
+
+logger = logging.getLogger(__name__)
+
+Cell = TypeVar("Cell")
 
 #: Says what a folder holds the results of.
 NOTE_FILE = "experiment.json"
@@ -64,6 +73,15 @@ def require_own_folder(folder: str | Path, settings: Mapping[str, Any], resume: 
         raise UsageError(
             f"{folder} holds results already; go on with --resume, or give another folder."
         )
+
+
+def unfinished(cells: Iterable[Cell], file_of: Callable[[Cell], Path]) -> list[Cell]:
+    """Return the cells whose file is not there, and log how many are."""
+    cells = list(cells)
+    left = [cell for cell in cells if not file_of(cell).is_file()]
+    if len(left) < len(cells):
+        logger.info("%d of %d cells are finished already", len(cells) - len(left), len(cells))
+    return left
 
 
 def _read(note: Path) -> dict[str, Any]:

@@ -6,11 +6,14 @@ import argparse
 import itertools
 import logging
 import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from core.command_line import a_path, command_parser, help_texts, some_of
 from core.errors import MissingDataError, UserError, exit_code_of
 from core.source_tables import block_means, osf
 from core.source_tables.placement import (
@@ -21,24 +24,27 @@ from core.source_tables.placement import (
     files_of,
     place,
 )
-from core.source_tables.provenance import Provenance
-from core.source_tables.reader import DEFAULT_FOLDER, check_folder
-from core.source_tables.registry import FIGURES, TABLES
+from core.source_tables.provenance import Provenance, read_provenance
+from core.source_tables.reader import DEFAULT_FOLDER, TableStatus, check_folder
+from core.source_tables.registry import FIGURE_NAMES, FIGURES
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 all there, 1 something malformed, 2 usage, 3 something missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m core.source_data",
-        description="Look after the source data that the figures read.",
-        epilog="example: python -m core.source_data check source_data --figure Fig4",
+    parser = command_parser(
+        "python -m core.source_data",
+        "Look after the source data that the figures read.",
+        "python -m core.source_data check source_data --figure Fig4",
+        "python -m core.source_data fetch --from ~/Downloads/osfstorage.zip",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    check = commands.add_parser("check", help="say which tables are present, missing or malformed")
-    check.add_argument("folder", nargs="?", default=DEFAULT_FOLDER, help="default: %(default)s")
+    checked = "Say which tables are present, missing or malformed."
+    example = "python -m core.source_data check source_data --figure Fig4,Fig5"
+    check = commands.add_parser("check", help=checked, **help_texts(checked, example))
     check.add_argument(
-        "--figure", action="append", choices=sorted({s.figure for s in TABLES.values()})
+        "folder", nargs="?", type=a_path, default=DEFAULT_FOLDER, help="default: %(default)s"
     )
+    _add_figure(check)
     check.set_defaults(run=lambda given: _print_check(given.folder, given.figure))
     _add_fetch(commands)
     given = parser.parse_args(arguments)
@@ -46,31 +52,44 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _add_fetch(commands: Any) -> None:
+    fetched = "Download the authors' source data, or take them from a folder or zip archive."
     fetch = commands.add_parser(
         "fetch",
-        help="download the source data of the authors, or take them from a folder or zip archive",
-        description="Two sources: the tables of all figures on OSF, and the block means of all 170 "
-        "evolutions, which give Figures 2, 4, 5 and Extended 4. Both are fetched by default.",
-        epilog="example: python -m core.source_data fetch --from ~/Downloads/osfstorage.zip",
+        help=fetched,
+        **help_texts(
+            f"{fetched} The tables of all figures are on OSF; the block means of all 170 "
+            "evolutions give Figures 2, 4, 5 and Extended 4. Both are fetched by default.",
+            "python -m core.source_data fetch --from ~/Downloads/osfstorage.zip",
+        ),
     )
     fetch.add_argument(
         "--source", action="append", choices=_SOURCES, help="only this; may be repeated"
     )
     fetch.add_argument(
-        "--output", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="default: %(default)s"
+        "--output", type=a_path, default=DEFAULT_FOLDER, metavar="DIR", help="default: %(default)s"
     )
     fetch.add_argument(
         "--from",
         dest="given_by_hand",
-        type=Path,
+        type=a_path,
         metavar="PATH",
         help="a folder or zip archive that you downloaded yourself; no network is used",
     )
-    fetch.add_argument("--figure", action="append", choices=FIGURES, help="only this")
+    _add_figure(fetch)
     fetch.add_argument(
         "--force", action="store_true", help="replace files that are there with other content"
     )
     fetch.set_defaults(run=_fetch)
+
+
+def _add_figure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--figure",
+        action="extend",
+        type=some_of(FIGURES, "figure", FIGURE_NAMES),
+        metavar="NAME",
+        help=f"only these, separated by commas, of {', '.join(FIGURES)}",
+    )
 
 
 def _fetch(given: argparse.Namespace) -> int:
@@ -158,6 +177,25 @@ def _tell(folder: Path, placed: Placed) -> int:
     return 1 if placed.kept else 0
 
 
+def _origins(folder: Path, figures: Iterable[str]) -> Iterator[str]:
+    """Say where the tables of each figure come from, those of one origin together."""
+    there = {name: read_provenance(folder / name) for name in figures if (folder / name).is_dir()}
+    for origin in dict.fromkeys((found.mark, found.explanation) for found in there.values()):
+        names = [name for name, found in there.items() if (found.mark, found.explanation) == origin]
+        yield f"{', '.join(names)}: {f'{origin[0]}, ' if origin[0] else ''}{origin[1]}"
+
+
+def _total(statuses: list[TableStatus]) -> str:
+    """Count the files, those that a figure needs first."""
+    counts = Counter((status.spec.optional, status.state) for status in statuses)
+    needed, optional = (
+        f"{counts[kind, 'present']} of {sum(n for (k, _), n in counts.items() if k is kind)}"
+        for kind in (False, True)
+    )
+    malformed = counts[False, "malformed"] + counts[True, "malformed"]
+    return f"in all: {needed} needed files present, {optional} optional; {malformed} malformed"
+
+
 def _show(bar: Any, received: int, total: int | None) -> None:
     bar.total = total
     bar.update(received - bar.n)
@@ -166,6 +204,7 @@ def _show(bar: Any, received: int, total: int | None) -> None:
 def _print_check(folder: str | Path, figures: list[str] | None) -> int:
     out = sys.stdout
     statuses = list(check_folder(folder, figures))
+    out.writelines(f"{line}\n" for line in _origins(Path(folder), figures or FIGURES))
     for spec, group in itertools.groupby(statuses, key=lambda status: status.spec):
         files = list(group)
         present = sum(status.state == "present" for status in files)
@@ -178,6 +217,7 @@ def _print_check(folder: str | Path, figures: list[str] | None) -> int:
         if 0 < len(absent) < len(files):
             more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
             out.write(f"{'':11}missing: {', '.join(absent[:3])}{more}\n")
+    out.write(f"{_total(statuses)}\n")
     changed = list(osf.changed_since_fetch(Path(folder)))
     out.writelines(f"changed    {path}: no longer what was fetched from OSF\n" for path in changed)
     if changed or any(status.state == "malformed" for status in statuses):

@@ -32,7 +32,8 @@ def peaks_of_shapes(shapes: pd.DataFrame, member: Mapping[str, Any]) -> pd.DataF
         ``p_value``, ``max_resp_lin_dist_bin``, ``is_BigGAN_evol_success`` of the axes that end at
         `COMMON_END`.
     """
-    levels = [_level_means(*trials) for trials in zip(shapes["x_values"], shapes["y_values"], strict=True)]
+    trials = zip(shapes["x_values"], shapes["y_values"], strict=True)
+    levels = [_level_means(distance, response) for distance, response in trials]
     peaks = pd.DataFrame(
         {
             "p_value": shapes["anova_p_value"],

@@ -59,7 +59,7 @@ class Reading:
 
     Attributes
     ----------
-    values : tuple
+    tables : tuple
         One for each name that was asked for, see `SourceData.gather`.
     inputs : dict of str to str
         Path of each file below the folder → its SHA-256.
@@ -67,7 +67,7 @@ class Reading:
         Origin of those files taken together.
     """
 
-    values: tuple[Any, ...]
+    tables: tuple[Any, ...]
     inputs: dict[str, str]
     provenance: Provenance
 

@@ -587,6 +587,11 @@ TABLES: dict[str, TableSpec] = {
 #: Folders of the source data, in order.
 FIGURES = tuple(dict.fromkeys(spec.figure for spec in TABLES.values()))
 
+#: What else the folders are called: the name of the figure script → the folder of its tables.
+FIGURE_NAMES = {f"Figure{n}": f"Fig{n}" for n in (2, 3, 4, 5, 6)} | {
+    name: f"ExtendedFig{n}" for n in (4, 5) for name in (f"FigureExt{n}", f"FigureExtended{n}")
+}
+
 
 def spec_of(key: str) -> TableSpec:
     """Return the spec of a table by its key; `UsageError` if there is none."""

@@ -6,8 +6,14 @@ frozen, and says whether its weights are trained (`trained`).
 
 from __future__ import annotations
 
-import os
 import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("core.utils.weights.command"))
+
+import os
 from functools import partial
 from typing import Protocol
 
@@ -21,7 +27,6 @@ from core.utils.generators.biggan import BigGAN_wrapper, loadBigGAN
 from core.utils.generators.caffenet import RGB_MEAN, Caffenet
 from core.utils.generators.generated_images import Codes, as_arrays, codes_like, images_of
 from core.utils.generators.upconv_specs import build, generator_spec
-from core.utils.weights.command import main
 from core.utils.weights.give_weights import flat_key, give_weights
 from core.utils.weights.untrained import Seed, initial_state, smooth_and_edges
 
@@ -318,7 +323,3 @@ def _rgb(bgr: torch.Tensor) -> torch.Tensor:
 def _displayed(rgb: torch.Tensor, rgb_mean: torch.Tensor, scale: float) -> torch.Tensor:
     """Return ``clamp(rgb + mean, 0, 255) / 255 * scale``."""
     return (rgb + rgb_mean).clamp(0, 255) * (scale / 255)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

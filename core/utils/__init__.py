@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from core.start import missing_package
+
 _HOME = {
     "GAN_utils": (
         "upconvGAN", "Caffenet", "multiZupconvGAN", "loadBigGAN", "BigGAN_wrapper",
@@ -63,7 +65,13 @@ __all__ = sorted(_MODULE_OF)
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if missing.partition(".")[0] == "core":
+            raise
+        raise ModuleNotFoundError(missing_package(missing), name=missing) from None
 
 
 def __dir__() -> list[str]:

@@ -242,7 +242,7 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
         for panel in wanted:
             try:
                 reading = source.gather(script.folder, panel.reads)
-                shown = panel.show(*reading.values)
+                shown = panel.show(*reading.tables)
                 pictures = _print_pictures(shown.drawings, reading.provenance, job, show)
                 printed.panels[panel.name] = _entry(panel, reading, shown.statistics, pictures)
             except (MissingDataError, MalformedDataError) as problem:

@@ -14,16 +14,20 @@ from typing import Any
 
 import pandas as pd
 
-from core.errors import UsageError
+from core.errors import CannotWriteError, UsageError, UserError
 from core.files import atomic_write
+from core.published import EXAMPLE_EXPI
 from neuro_data_analysis.matlab.v73_writer import write_v73
 from neuro_data_analysis.matlab.values import N_THREADS
-from neuro_data_analysis.neural_data_lib import MAT_FILE, SIMULATED_ATTRIBUTE, VARIABLE
-from neuro_data_analysis.simulation.assumptions import (
-    EXAMPLE_EXPI,
-    LONGEST_EXPI,
-    SHORT_AND_WRONG_SPACE,
+from neuro_data_analysis.neural_data_lib import (
+    EXPSEP_PICKLE,
+    MAT_FILE,
+    MERGE_PICKLE,
+    SIMULATED_ATTRIBUTE,
+    VARIABLE,
+    load_neural_data,
 )
+from neuro_data_analysis.simulation.assumptions import LONGEST_EXPI, SHORT_AND_WRONG_SPACE
 from neuro_data_analysis.simulation.experiment import (
     FIELDS,
     optimizer_names,
@@ -42,6 +46,8 @@ N_ELEMENTS = 190
 TRUTH_FILE = "truth.csv"
 OPTIMIZER_FILE = "meta_optimizer_info.csv"
 README_FILE = "README.md"
+
+_README_TITLE = "# SIMULATED recordings"
 
 #: Experiments with latent codes: a session of 2020, one of 2022, and one whose codes are merged.
 BLOCK_CODES_OF = (EXAMPLE_EXPI, 65)
@@ -70,7 +76,8 @@ def simulate_matroot(
     Parameters
     ----------
     folder : path-like
-        Made when it does not exist; earlier files of the same names are replaced.
+        Made when it does not exist. An earlier simulation in it is replaced; anything else that
+        has the name of one of the files is not.
     seed : int
         Decides everything; the same seed gives the same bytes. An experiment does not depend on
         which others are simulated.
@@ -91,10 +98,11 @@ def simulate_matroot(
     UsageError
         If `n_experiments` is out of range.
     CannotWriteError
-        If the folder cannot be written.
+        If the folder cannot be written, or holds recordings or files that no simulation wrote.
     """
     folder = Path(folder)
     plans = choose_experiments(plan_population(seed), n_experiments)
+    _refuse_what_is_not_simulated(folder)
     _write_text(folder / README_FILE, _readme(seed, len(plans)))
     _write_csv(folder / TRUTH_FILE, truth_table(plans))
     _write_csv(folder / OPTIMIZER_FILE, _optimizer_table(plans))
@@ -108,6 +116,30 @@ def simulate_matroot(
         file.mark(SIMULATED_ATTRIBUTE, True)
         file.save_struct_array(VARIABLE, FIELDS, _elements(progress(plans)))
     return folder
+
+
+def _refuse_what_is_not_simulated(folder: Path) -> None:
+    """Refuse a folder that holds recordings, or any file of ours without the README of ours."""
+    readme = folder / README_FILE
+    is_ours = readme.is_file() and readme.read_bytes().startswith(_README_TITLE.encode())
+    ours = () if is_ours else (OPTIMIZER_FILE, TRUTH_FILE, README_FILE)
+    foreign = [name for name in (*ours, EXPSEP_PICKLE, MERGE_PICKLE) if (folder / name).exists()]
+    recordings = folder / MAT_FILE
+    if recordings.exists() and not (recordings.is_file() and _is_simulated(recordings)):
+        foreign.append(MAT_FILE)
+    if foreign:
+        raise CannotWriteError(
+            f"{folder} holds {', '.join(foreign)}, which no simulation wrote; nothing there is "
+            "replaced. Give a new or empty folder."
+        )
+
+
+def _is_simulated(recordings: Path) -> bool:
+    try:
+        with load_neural_data(recordings) as found:
+            return found.simulated
+    except UserError:
+        return False
 
 
 def choose_experiments(
@@ -188,7 +220,7 @@ def _optimizer_table(plans: Iterable[ExperimentPlan]) -> pd.DataFrame:
 
 def _readme(seed: int, n_experiments: int) -> str:
     return (
-        "# SIMULATED recordings\n\n"
+        f"{_README_TITLE}\n\n"
         "No animal was recorded. Names, channels and spaces are those of real experiments; every "
         "spike was drawn\nby the simulator of this software (`python -m "
         "neuro_data_analysis.simulate_recordings`), "

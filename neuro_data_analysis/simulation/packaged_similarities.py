@@ -6,19 +6,20 @@ be done whenever the simulator draws other prototypes.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
+from core.command_line import a_path, command_parser
 from core.errors import MissingDataError, exit_code_of
 from core.files import atomic_write
+from core.progress import progress
 from neuro_data_analysis.experiment_list import listed_experiments
 from neuro_data_analysis.similarity.tables import (
     DEMONSTRATION_FEATURES,
@@ -88,16 +89,17 @@ def packaged_similarities(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m neuro_data_analysis.simulation.packaged_similarities",
-        description="Compute the packaged similarities of the simulated prototypes anew.",
+    parser = command_parser(
+        "python -m neuro_data_analysis.simulation.packaged_similarities",
+        "Compute the packaged similarities of the simulated prototypes anew.",
+        "python -m neuro_data_analysis.simulation.packaged_similarities --output new.csv",
     )
     parser.add_argument(
         "--seed", type=int, default=DEFAULT_SEED, help="of the simulated recordings (%(default)s)"
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=a_path,
         default=Path(__file__).parents[1] / _FILE,
         help="default: %(default)s",
     )
@@ -107,9 +109,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _compute(seed: int, output: Path) -> None:
     sites = listed_experiments().rename(columns={"animal": "Animal", "pref_chan": "prefchan"})
+    told = partial(progress, what="packaging", unit="prototypes")
     with tempfile.TemporaryDirectory() as folder:
-        truth = simulate_prototypes(folder, seed, progress=tqdm)
-        computed = prototype_similarities(folder, sites, DEMONSTRATION_FEATURES, tqdm)
+        truth = simulate_prototypes(folder, seed, progress=told)
+        computed = prototype_similarities(folder, sites, DEMONSTRATION_FEATURES, told)
     table = truth.join(computed[list(PACKAGED_COLUMNS)])
     with atomic_write(output) as unfinished:
         table.to_csv(unfinished, float_format=_FORMAT)

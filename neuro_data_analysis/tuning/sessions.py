@@ -350,20 +350,6 @@ def published_session(ephys_name: str) -> SessionRecord:
     raise UsageError(choose_from(ephys_name, names, "tuning session"))
 
 
-def is_simulated(folder: str | os.PathLike[str]) -> bool:
-    """Tell whether a simulator made the tuning sessions of a folder.
-
-    It did if it left its marker there, or if the first session present says so.
-    """
-    if (Path(folder) / SIMULATED_MARKER).is_file():
-        return True
-    for record in read_session_list(folder):
-        try:
-            return read_session(folder, record.ephys_name).simulated
-        except (MissingDataError, MalformedDataError):
-            continue
-    return False
-
 
 def _read_pickle(path: Path) -> Mapping[str, Any]:
     content = load_pickle(path)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-from tqdm import tqdm
 
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from
+from core.progress import progress
 from core.source_tables.peaks import COMMON_END
 from core.source_tables.reader import Table
 from neuro_data_analysis.neural_tuning_analysis_lib import (
@@ -99,8 +99,7 @@ def collect_sites(
     if success == "computed":
         records = with_computed_success(matroot, records)
     sites, left_out = [], {}
-    disable = None if show_progress else True  # None: tqdm shows a bar on a terminal only
-    for record in tqdm(records, "reading sessions", unit="session", disable=disable):
+    for record in progress(records, "reading sessions", "sessions") if show_progress else records:
         try:
             sites.append(load_site(matroot, record))
         except (MissingDataError, MalformedDataError) as error:
@@ -160,33 +159,6 @@ def figure6_tables(
     }
     yield Table("Fig6/missing", _missing_table(population.left_out, unflagged, synopsis, missing))
 
-
-def export_figure6(
-    matroot: str | os.PathLike[str],
-    seed: int = 0,
-    *,
-    fill: Fill = "both spaces",
-    success: Success = "published",
-    workers: int | None = None,
-    show_progress: bool = True,
-) -> Iterator[Table]:
-    """Yield the tables of Figure 6 from a folder of recordings.
-
-    Parameters
-    ----------
-    matroot : path-like
-        Folder of the recordings.
-    seed, fill, workers, show_progress
-        See `figure6_tables`.
-    success : {"published", "computed"}
-        See `collect_sites`.
-
-    Yields
-    ------
-    Table
-    """
-    population = collect_sites(matroot, success, show_progress)
-    yield from figure6_tables(population, seed, fill, workers, show_progress)
 
 
 def peak_table(synopsis: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 import sys
 
-from core.insilico.gan_hessians.command import main
+from core.start import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("core.insilico.gan_hessians.command"))

@@ -8,7 +8,6 @@ class and their mean (``H_avg_1000cls.npz``), ``--generator fc6`` one per code
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -20,9 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from core.errors import MalformedDataError, UsageError, choose_from, exit_code_of
+from core.errors import MalformedDataError, UsageError, choose_from
+from core.insilico.commands import Experiment, flag
 from core.insilico.gan_hessians.hessian import (
     METHODS,
     Distance,
@@ -32,7 +31,8 @@ from core.insilico.gan_hessians.hessian import (
     mean_hessian,
     mean_squared_error,
 )
-from core.insilico.resumable import claim_folder
+from core.insilico.resumable import claim_folder, unfinished
+from core.progress import progress
 from core.reading.array_files import read_arrays, write_arrays
 from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upconvGAN
 from core.utils.scoring.perception import load_lpips
@@ -59,27 +59,40 @@ class HessianSettings:
     distance : {"LPIPS", "MSE"}
         LPIPS with the squeeze trunk on images in [0, 1], not rescaled, as published.
     method : str
-        See `core.insilico.gan_hessians.hessian.hessian_compute`.
+        See `core.insilico.gan_hessians.hessian.hessian_compute`; by default BP for BigGAN and
+        BackwardIter for fc6.
     n_codes : int
         BigGAN: classes 0 to n − 1, one code each. fc6: normal codes; the published average was
-        taken over codes evolved in vivo, which are not public.
+        taken over codes evolved in vivo, which are not public. By default as `N_CODES`.
     cutoff : int or None
-        Eigenpairs of Lanczos.
+        Eigenpairs of Lanczos; by default `FC6_CUTOFF` for fc6.
     untrained : bool
         Whether generator and LPIPS have random weights.
     seed : int
         Of codes, untrained weights and Lanczos.
     """
 
-    generator: str
-    distance: str = "LPIPS"
-    method: str = "BP"
-    n_codes: int = 1000
-    cutoff: int | None = None
-    untrained: bool = False
-    seed: int = 0
+    generator: str = flag(choices=AVERAGE_FILES)
+    distance: str = flag(default="LPIPS", choices=DISTANCES)
+    method: str = flag(
+        default="", choices=METHODS, help="default: BP for BigGAN, BackwardIter for fc6"
+    )
+    n_codes: int = flag(
+        "--codes", default=0, type=int, metavar="N",
+        help="codes to average (default: "
+        + ", ".join(f"{n} for {generator}" for generator, n in N_CODES.items()) + ")",
+    )  # fmt: skip
+    cutoff: int | None = flag(
+        default=None, type=int, metavar="K", help=f"eigenpairs of Lanczos (fc6: {FC6_CUTOFF})"
+    )
+    untrained: bool = flag(default=False, help="random weights, marked as such")
+    seed: int = flag(default=0, type=int)
 
     def __post_init__(self) -> None:
+        is_fc6 = self.generator == "fc6"
+        object.__setattr__(self, "method", self.method or ("BackwardIter" if is_fc6 else "BP"))
+        object.__setattr__(self, "n_codes", self.n_codes or N_CODES.get(self.generator, 1))
+        object.__setattr__(self, "cutoff", self.cutoff or (FC6_CUTOFF if is_fc6 else None))
         for given, allowed, what in (
             (self.generator, AVERAGE_FILES, "generator"),
             (self.distance, DISTANCES, "distance"),
@@ -97,7 +110,7 @@ def compute_hessians(
     folder: str | os.PathLike[str],
     resume: bool = False,
     device: str = "auto",
-    progress: Callable[[range], Any] = iter,
+    progress: Callable[[list[int]], Any] = iter,
 ) -> Path:
     """Compute the Hessian of every code, then their average.
 
@@ -129,12 +142,11 @@ def compute_hessians(
     folder = Path(folder)
     claim_folder(folder, asdict(settings), resume)
     files = [folder / _code_file(settings.generator, i) for i in range(settings.n_codes)]
-    if not all(file.is_file() for file in files):
+    if left := unfinished(range(settings.n_codes), files.__getitem__):
         generator = load_generator(settings, device)
         distance = load_distance(settings, device)
-        for i in progress(range(settings.n_codes)):
-            if not files[i].is_file():
-                write_arrays(files[i], _one_code(settings, generator, distance, i))
+        for i in progress(left):
+            write_arrays(files[i], _one_code(settings, generator, distance, i))
     average = _average(settings.generator, files)
     write_arrays(
         folder / AVERAGE_FILES[settings.generator], average | {"untrained": settings.untrained}
@@ -239,44 +251,16 @@ def _code_file(generator: str, index: int) -> str:
     return f"Hess_cls{index}.npz" if generator == "BigGAN" else f"Hess_code{index:05d}.npz"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 done, 1 failed, 2 usage, 3 weights are missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m core.insilico.gan_hessians",
-        description="Average the Hessian of an image distance over codes of a generator.",
-        epilog="example: python -m core.insilico.gan_hessians --generator BigGAN --codes 3 "
-        "--distance MSE --method BackwardIter --cutoff 20 --untrained --output my_hessians",
-    )
-    parser.add_argument("--generator", required=True, choices=AVERAGE_FILES)
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="results go here")
-    parser.add_argument("--distance", default="LPIPS", choices=DISTANCES)
-    parser.add_argument(
-        "--method", choices=METHODS, help="default: BP for BigGAN, BackwardIter for fc6"
-    )
-    parser.add_argument("--codes", type=int, metavar="N", help=f"codes to average {N_CODES}")
-    parser.add_argument(
-        "--cutoff", type=int, metavar="K", help=f"eigenpairs of Lanczos (fc6: {FC6_CUTOFF})"
-    )
-    parser.add_argument("--untrained", action="store_true", help="random weights, marked as such")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", action="store_true", help="go on with what is there")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
-    given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return exit_code_of(partial(_run, given))
+def _run(settings: HessianSettings, given: argparse.Namespace) -> list[Path]:
+    told = partial(progress, what="Hessians", unit="codes")
+    return [compute_hessians(settings, given.output, given.resume, given.device, told)]
 
 
-def _run(given: argparse.Namespace) -> None:
-    is_fc6 = given.generator == "fc6"
-    settings = HessianSettings(
-        generator=given.generator,
-        distance=given.distance,
-        method=given.method or ("BackwardIter" if is_fc6 else "BP"),
-        n_codes=given.codes or N_CODES[given.generator],
-        cutoff=given.cutoff or (FC6_CUTOFF if is_fc6 else None),
-        untrained=given.untrained,
-        seed=given.seed,
-    )
-    progress = partial(tqdm, desc="Hessians", unit="code", disable=None)
-    path = compute_hessians(settings, given.output, given.resume, given.device, progress)
-    sys.stdout.write(f"{path}\n")
+main = Experiment(
+    module="core.insilico.gan_hessians",
+    does="Average the Hessian of an image distance over codes of a generator.",
+    example="--generator BigGAN --codes 3 --distance MSE --method BackwardIter --cutoff 20 "
+    "--untrained --output my_hessians",
+    settings=HessianSettings,
+    run=_run,
+).main

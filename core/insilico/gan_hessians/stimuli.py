@@ -6,9 +6,11 @@ images differ from the origin by 0.16, 0.24, 0.32 and 0.40, to either side.
 
 from __future__ import annotations
 
+import argparse
 import os
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +19,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.optimize import elementwise
 
-from core.errors import UsageError, choose_from
+from core.errors import MalformedDataError, UsageError, choose_from
 from core.files import atomic_write
-from core.insilico.gan_hessians.hessian import Distance, Eigenpairs
-from core.reading.array_files import write_arrays
+from core.insilico.commands import Experiment, flag
+from core.insilico.gan_hessians.command import (
+    DISTANCES,
+    HessianSettings,
+    load_distance,
+    load_generator,
+)
+from core.insilico.gan_hessians.hessian import Distance, Eigenpairs, eigenpairs_of
+from core.insilico.resumable import claim_folder
+from core.reading.array_files import read_arrays, write_arrays
 from core.utils.batching import map_batches
 from core.utils.GAN_utils import ImageGenerator
 
@@ -240,3 +250,81 @@ def _reach(
         )
         lengths[inside] = np.where(root.success, root.x, np.nan)
     return lengths
+
+
+@dataclass(frozen=True)
+class StimulusSettings:
+    """What the command makes: one half of the code, and the networks."""
+
+    half: str = flag(choices=AXES, help="half of the code whose axes are shown")
+    distance: str = flag(default="LPIPS", choices=DISTANCES, help="default: %(default)s")
+    untrained: bool = flag(default=False, help="random weights, marked as such")
+    seed: int = flag(default=0, type=int, help="of untrained weights")
+
+
+def _run(settings: StimulusSettings, given: argparse.Namespace) -> list[Path]:
+    claim_folder(given.output, asdict(settings), given.resume)
+    networks = HessianSettings(
+        "BigGAN", settings.distance, untrained=settings.untrained, seed=settings.seed
+    )
+    generator = load_generator(networks, given.device)
+    origin, pairs = _read_origin(given.code), _read_half(given.hessian, settings.half)
+    axes = [axis for axis in AXES[settings.half] if axis < pairs.eigvals.size]
+    distance = load_distance(networks, given.device)
+    stimuli = axis_stimuli(generator, distance, origin, pairs, axes)
+    return write_stimuli(stimuli, generator, settings.half, given.output)
+
+
+def _read_origin(path: Path) -> NDArray[np.float64]:
+    """Read the best code of an evolution's last generation, or the code of a single Hessian."""
+    arrays = read_arrays(path)
+    codes = next((arrays[name] for name in ("codes_fin", "codes_all") if name in arrays), None)
+    if codes is not None and "scores_all" in arrays and len(codes):
+        scores = arrays["scores_all"][-len(codes) :]
+        return np.asarray(codes[int(np.argmax(scores))], dtype=float)
+    if "vect" in arrays:
+        return np.asarray(arrays["vect"], dtype=float).ravel()
+    raise MalformedDataError(
+        f"{path} holds no code; give the scores….npz of an evolution in BigGAN, or a Hess_cls….npz."
+    )
+
+
+def _read_half(path: Path, half: str) -> Eigenpairs:
+    """Read the eigenpairs of one half of BigGAN's code, as vectors of the whole code."""
+    arrays, suffix = read_arrays(path), "_clas" if half == "class" else "_nois"
+    for end in ("_avg", ""):
+        if f"H{suffix}{end}" in arrays:
+            pairs = eigenpairs_of(arrays[f"H{suffix}{end}"])
+            zeros = np.zeros_like(pairs.eigvects)
+            halves = (zeros, pairs.eigvects) if half == "class" else (pairs.eigvects, zeros)
+            return pairs._replace(eigvects=np.concatenate(halves))
+    raise MalformedDataError(
+        f"{path} holds no Hessian of BigGAN's {half} half; give one that "
+        "`python -m core.insilico.gan_hessians --generator BigGAN` made."
+    )
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--code", required=True, type=Path, metavar="FILE",
+        help="origin: scores….npz of an evolution in BigGAN (its best last code), or Hess_cls….npz",
+    )  # fmt: skip
+    parser.add_argument(
+        "--hessian", required=True, type=Path, metavar="FILE",
+        help="H_avg_1000cls.npz or Hess_cls….npz of core.insilico.gan_hessians",
+    )  # fmt: skip
+
+
+main = Experiment(
+    module="core.insilico.gan_hessians.stimuli",
+    does="Make the images of a tuning session: steps of equal perceptual distance along the axes "
+    "of BigGAN's Hessian, from one code (Figure 6).",
+    example="--half class --code my_hessians/Hess_cls0.npz "
+    "--hessian my_hessians/H_avg_1000cls.npz --distance MSE --untrained --output my_stimuli",
+    settings=StimulusSettings,
+    run=_run,
+    arguments=_add_arguments,
+).main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from
+from core.insilico.commands import flag
 from core.insilico.latent_linearity.regression import Split
 from core.reading.array_files import read_arrays
 from core.utils import BigGAN_wrapper, Caffenet, loadBigGAN, upconvGAN
@@ -35,7 +36,7 @@ Basis = slice | NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class Experiment:
+class LinearitySettings:
     """What determines the responses, and so which files of an earlier run may be used again.
 
     Attributes
@@ -51,11 +52,19 @@ class Experiment:
         Whether generator and CaffeNet keep random weights.
     """
 
-    generator: str
-    n_codes: int = N_CODES
-    seed: int = 0
-    code_std: float = CODE_STD
-    untrained: bool = False
+    generator: str = flag(choices=SPACE_OF, help="source of the images")
+    n_codes: int = flag(
+        "--codes", default=N_CODES, type=int, metavar="N", help="images (default: %(default)s)"
+    )
+    seed: int = flag(default=0, type=int, help="of codes, untrained weights, chosen units")
+    code_std: float = flag(
+        default=CODE_STD, type=float, metavar="SD",
+        help="for fc6: standard deviation of the codes (default: %(default)s, a reconstruction)",
+    )  # fmt: skip
+    untrained: bool = flag(
+        default=False,
+        help="random weights in generator and CaffeNet: a demonstration, marked as such",
+    )
 
     def __post_init__(self) -> None:
         if self.generator not in SPACE_OF:
@@ -73,29 +82,29 @@ class Experiment:
 
 
 def load_networks(
-    experiment: Experiment, device: str = "auto"
+    settings: LinearitySettings, device: str = "auto"
 ) -> tuple[BigGAN_wrapper | upconvGAN, Caffenet]:
     """Return the generator and CaffeNet, with published or with random weights."""
-    options = {"pretrained": not experiment.untrained, "device": device, "seed": experiment.seed}
+    options = {"pretrained": not settings.untrained, "device": device, "seed": settings.seed}
     network = Caffenet(**options)
-    if experiment.generator == "BigGAN":
+    if settings.generator == "BigGAN":
         return BigGAN_wrapper(loadBigGAN(**options)), network
     return upconvGAN("fc6", **options), network
 
 
 def sample_codes(
-    experiment: Experiment, generator: BigGAN_wrapper | upconvGAN
+    settings: LinearitySettings, generator: BigGAN_wrapper | upconvGAN
 ) -> NDArray[np.float32]:
     """Draw the codes, (n_codes, d).
 
     BigGAN: truncated noise beside the embedding of a random class. DeePSim: independent normal
     numbers, a reconstruction, as the published sampling is not known.
     """
-    n, rng = experiment.n_codes, experiment.seed
+    n, rng = settings.n_codes, settings.seed
     if isinstance(generator, BigGAN_wrapper):
         codes = generator.sample_vector(n, noise_truncation=NOISE_TRUNCATION, rng=rng)
     else:
-        codes = generator.sample_vector(n, noise_std=experiment.code_std, rng=rng)
+        codes = generator.sample_vector(n, noise_std=settings.code_std, rng=rng)
     return codes.cpu().numpy()
 
 
@@ -183,15 +192,15 @@ def deepsim_bases(
     }
 
 
-def bases_of(experiment: Experiment, hessian: str | Path | None) -> Mapping[str, Basis]:
-    """Return the basis behind each metric of an experiment.
+def bases_of(settings: LinearitySettings, hessian: str | Path | None) -> Mapping[str, Basis]:
+    """Return the basis behind each metric of an settings.
 
     Raises
     ------
     UsageError
         If the generator is fc6 and there is no Hessian.
     """
-    if experiment.generator == "BigGAN":
+    if settings.generator == "BigGAN":
         return biggan_bases()
     if hessian is None:
         raise UsageError(

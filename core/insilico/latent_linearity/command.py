@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,15 +19,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.errors import UsageError, exit_code_of
+from core.command_line import a_path
+from core.errors import UsageError
 from core.files import sha256_of
+from core.insilico.commands import Experiment
 from core.insilico.extended_figure5_tables import save_tables
 from core.insilico.latent_linearity.caffenet_layers import LAYER_INDEX, LAYERS
 from core.insilico.latent_linearity.codes import (
-    CODE_STD,
-    N_CODES,
-    SPACE_OF,
-    Experiment,
+    LinearitySettings,
     bases_of,
     features_of,
     is_of_untrained,
@@ -55,7 +53,7 @@ SIGNIFICANT_DIGITS = 5
 
 
 def run(
-    experiment: Experiment,
+    settings: LinearitySettings,
     output: str | Path,
     hessian: str | Path | None = None,
     units_per_layer: int | None = None,
@@ -67,7 +65,7 @@ def run(
 
     Parameters
     ----------
-    experiment : Experiment
+    settings : LinearitySettings
         Generator and codes.
     output : path-like
         Folder of the results: responses, which a later run takes up again, and the table in
@@ -100,25 +98,25 @@ def run(
     """
     if units_per_layer is not None and units_per_layer < 1:
         raise UsageError(f"{units_per_layer} units of each layer were asked for; give 1 or more.")
-    bases = bases_of(experiment, hessian)
-    generator, network = load_networks(experiment, device)
-    codes = sample_codes(experiment, generator)
-    files = ResponseFiles(Path(output) / "responses" / experiment.space)
-    claim_folder(files.folder, asdict(experiment), resume)
+    bases = bases_of(settings, hessian)
+    generator, network = load_networks(settings, device)
+    codes = sample_codes(settings, generator)
+    files = ResponseFiles(Path(output) / "responses" / settings.space)
+    claim_folder(files.folder, asdict(settings), resume)
     files.fill(codes, generator, network, LAYERS, batch_size)
     features = features_of(codes, bases)
     tables = []
     for layer in LAYERS:
         logger.info("regression: %s", layer)
-        responses = files.read(layer, experiment.n_codes)
-        units = _chosen_units(responses.shape[1], units_per_layer, experiment.seed)
-        tables.append(layer_table(layer, units, responses[:, units], features, experiment.space))
+        responses = files.read(layer, settings.n_codes)
+        units = _chosen_units(responses.shape[1], units_per_layer, settings.seed)
+        tables.append(layer_table(layer, units, responses[:, units], features, settings.space))
     table = pd.concat(tables, ignore_index=True)
     trained = generator.trained and network.trained
     if hessian is not None:
         trained = trained and not is_of_untrained(hessian)
-    origin = _origin(experiment, trained, hessian, units_per_layer)
-    return save_tables(output, [Table(f"ExtendedFig5/linearity_{experiment.space}", table)], origin)
+    origin = _origin(settings, trained, hessian, units_per_layer)
+    return save_tables(output, [Table(f"ExtendedFig5/linearity_{settings.space}", table)], origin)
 
 
 def layer_table(
@@ -162,68 +160,28 @@ def layer_table(
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 done, 1 failed, 2 usage, 3 weights or Hessian are missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m core.insilico.latent_linearity",
-        description="Predict the units of CaffeNet from latent codes: a table of Extended Figure "
-        "5D (BigGAN) or 5E (fc6, the DeePSim generator).",
-        epilog="example: python -m core.insilico.latent_linearity --generator BigGAN --codes 100 "
-        "--untrained --units-per-layer 96 --output my_linearity",
-    )
-    parser.add_argument("--generator", required=True, choices=SPACE_OF, help="source of the images")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="results go here")
-    parser.add_argument(
-        "--codes", type=int, default=N_CODES, metavar="N", help="images (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--untrained",
-        action="store_true",
-        help="random weights in generator and CaffeNet: a demonstration, marked as such",
-    )
-    parser.add_argument(
-        "--hessian",
-        type=Path,
-        metavar="FILE",
-        help="for fc6: .npz file of the average Hessian, with eigv_avg and eigvect_avg",
-    )
-    parser.add_argument(
-        "--code-std",
-        type=float,
-        default=CODE_STD,
-        metavar="SD",
-        help="for fc6: standard deviation of the codes (default: %(default)s, a reconstruction)",
-    )
-    parser.add_argument(
-        "--units-per-layer", type=int, metavar="N", help="only so many units (default: all)"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of codes, untrained weights, chosen units"
-    )
-    parser.add_argument("--resume", action="store_true", help="use the responses of an earlier run")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
-    parser.add_argument(
-        "--batch-size", type=int, default=BATCH_SIZE, metavar="N", help="images at a time"
-    )
-    given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return exit_code_of(lambda: _run(given))
-
-
-def _run(given: argparse.Namespace) -> None:
-    experiment = Experiment(
-        given.generator, given.codes, given.seed, given.code_std, given.untrained
-    )
-    for path in run(
-        experiment,
+def _run(settings: LinearitySettings, given: argparse.Namespace) -> list[Path]:
+    return run(
+        settings,
         given.output,
         given.hessian,
         given.units_per_layer,
         given.resume,
         given.device,
         given.batch_size,
-    ):
-        sys.stdout.write(f"{path}\n")
+    )
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--hessian",
+        type=a_path,
+        metavar="FILE",
+        help="for fc6: .npz file of the average Hessian, with eigv_avg and eigvect_avg",
+    )
+    parser.add_argument(
+        "--units-per-layer", type=int, metavar="N", help="only so many units (default: all)"
+    )
 
 
 def _chosen_units(n_units: int, wanted: int | None, seed: int) -> NDArray[np.intp]:
@@ -237,14 +195,17 @@ def _rounded(values: NDArray[np.float64]) -> list[float]:
 
 
 def _origin(
-    experiment: Experiment, trained: bool, hessian: str | Path | None, units_per_layer: int | None
+    settings: LinearitySettings,
+    trained: bool,
+    hessian: str | Path | None,
+    units_per_layer: int | None,
 ) -> Provenance:
     details = {
         "command": "python -m core.insilico.latent_linearity",
-        **{name: str(value) for name, value in asdict(experiment).items()},
+        **{name: str(value) for name, value in asdict(settings).items()},
         "units_per_layer": str(units_per_layer or "all"),
     }
-    if experiment.generator == "BigGAN":
+    if settings.generator == "BigGAN":
         del details["code_std"]
     else:
         details["sampling"] = "reconstructed: the published one is not known"
@@ -252,3 +213,16 @@ def _origin(
         details["hessian_sha256"] = sha256_of(hessian)
     versions = software_versions(("torch", "numpy", "scikit-learn"))
     return Provenance("computed" if trained else "untrained", details | versions)
+
+
+main = Experiment(
+    module="core.insilico.latent_linearity",
+    does="Predict the units of CaffeNet from latent codes: a table of Extended Figure 5D (BigGAN) "
+    "or 5E (fc6, the DeePSim generator).",
+    example="--generator BigGAN --codes 100 --untrained --units-per-layer 96 "
+    "--output my_linearity",
+    settings=LinearitySettings,
+    run=_run,
+    arguments=_add_arguments,
+    batch_size=BATCH_SIZE,
+).main

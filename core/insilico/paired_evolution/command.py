@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from core.errors import exit_code_of
+from core.insilico.commands import Experiment
 from core.insilico.paired_evolution.files import (
     RunFiles,
     load_checkpoint,
@@ -28,14 +26,9 @@ from core.insilico.paired_evolution.files import (
 )
 from core.insilico.paired_evolution.plan import place_of, planned_runs, receptive_field, units_of
 from core.insilico.paired_evolution.runs import BATCH_SIZE, Evolution
-from core.insilico.paired_evolution.settings import (
-    GENERATORS,
-    NOISES,
-    PLACEMENTS,
-    EvolutionSettings,
-    Noise,
-)
-from core.insilico.resumable import claim_folder, require_own_folder
+from core.insilico.paired_evolution.settings import EvolutionSettings
+from core.insilico.resumable import claim_folder, require_own_folder, unfinished
+from core.progress import progress
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upconvGAN
 
@@ -160,7 +153,7 @@ def _run_batch(
     progress: Callable[[Iterable[int]], Iterable[int]],
 ) -> None:
     """Go on from the checkpoint, if there is one; write the files; remove the checkpoint."""
-    if all(one.archive.is_file() for one in files) and not checkpoint.is_file():
+    if not checkpoint.is_file() and not unfinished(files, lambda one: one.archive):
         return
     load_checkpoint(checkpoint, evolution)
     for _ in progress(range(evolution.generation, steps)):
@@ -173,76 +166,31 @@ def _run_batch(
     checkpoint.unlink()
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 done, 1 failed, 2 usage, 3 weights or a Hessian are missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m core.insilico.paired_evolution",
-        description="Evolve images for units of a network in DeePSim and BigGAN.",
-        epilog="example: python -m core.insilico.paired_evolution --net resnet18 "
-        "--layer .layer2.BasicBlock1 --chans 3 7 --steps 5 --reps 1 --population 7 --untrained "
-        "--biggan biggan-deep-128 --output my_evolution",
-    )
-    _add_arguments(parser)
-    given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return exit_code_of(partial(_run, given))
-
-
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--net", required=True, help="network, such as resnet50")
-    parser.add_argument("--layer", required=True, help="layer, such as .layer3.Bottleneck5")
-    parser.add_argument(
-        "--chans", required=True, type=int, nargs=2, metavar=("A", "B"), help="channels A to B - 1"
-    )
-    parser.add_argument("--G", nargs="+", default=GENERATORS, choices=GENERATORS, help="generators")
-    parser.add_argument("--optim", nargs="+", default=("CholCMA",), metavar="LABEL")
-    parser.add_argument("--steps", type=int, default=100, help="generations (default: %(default)s)")
-    parser.add_argument("--reps", type=int, default=2, help="runs per unit (default: %(default)s)")
-    parser.add_argument(
-        "--placement",
-        default="whole",
-        choices=PLACEMENTS,
-        help="images fill the input, or the unit's receptive field (as it should be, or as the "
-        "published runs did it); default: %(default)s",
-    )
-    parser.add_argument("--noise", default="none", choices=NOISES)
-    parser.add_argument("--noise-scale", type=float, default=1.0, metavar="X")
-    parser.add_argument("--population", type=int, metavar="N", help="default: as published")
-    parser.add_argument("--untrained", action="store_true", help="random weights, marked as such")
-    parser.add_argument("--biggan", default="biggan-deep-256", metavar="VERSION")
     parser.add_argument("--hessian-fc6", metavar="FILE", help="average Hessian, for HessCMA labels")
     parser.add_argument("--hessian-BigGAN", metavar="FILE", help="the same for BigGAN")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--resume", action="store_true", help="go on with what is there")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
-    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, metavar="N")
 
 
-def _run(given: argparse.Namespace) -> None:
-    settings = EvolutionSettings(
-        net=given.net,
-        layer=given.layer,
-        channels=tuple(given.chans),
-        generators=tuple(given.G),
-        labels=tuple(given.optim),
-        steps=given.steps,
-        repetitions=given.reps,
-        placement=given.placement,
-        noise=Noise(given.noise, given.noise_scale),
-        population=given.population,
-        untrained=given.untrained,
-        biggan=given.biggan,
-        seed=given.seed,
-    )
+def _run(settings: EvolutionSettings, given: argparse.Namespace) -> list[Path]:
     hessians = {"fc6": given.hessian_fc6, "BigGAN": given.hessian_BigGAN}
-    folders = evolve_pairs(
+    return evolve_pairs(
         settings,
         given.output,
         resume=given.resume,
         hessians={name: path for name, path in hessians.items() if path},
         device=given.device,
         batch_size=given.batch_size,
-        progress=partial(tqdm, desc="generations", unit="gen", disable=None),
+        progress=partial(progress, what="evolving", unit="blocks"),
     )
-    sys.stdout.writelines(f"{path}\n" for path in folders)
+
+
+main = Experiment(
+    module="core.insilico.paired_evolution",
+    does="Evolve images for units of a network in DeePSim and BigGAN.",
+    example="--net resnet18 --layer .layer2.BasicBlock1 --chans 3 7 --steps 5 --reps 1 "
+    "--population 7 --untrained --biggan biggan-deep-128 --output my_evolution",
+    settings=EvolutionSettings,
+    run=_run,
+    arguments=_add_arguments,
+    batch_size=BATCH_SIZE,
+).main

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UsageError, choose_from
+from core.insilico.commands import flag
 from core.utils.Optimizers import optimizer_labels
 
 #: The two threads, as the published files call them.
@@ -36,8 +37,10 @@ class Noise:
         ``scale`` times the response.
     """
 
-    kind: str = "none"
-    scale: float = 1.0
+    kind: str = flag("--noise", default="none", choices=NOISES, help="on the scores")
+    scale: float = flag(
+        "--noise-scale", default=1.0, type=float, metavar="X", help="see Noise (default: 1)"
+    )
 
     def __post_init__(self) -> None:
         if self.kind not in NOISES:
@@ -90,19 +93,34 @@ class EvolutionSettings:
         If one of them is unknown or out of range, or a generator is left without an optimiser.
     """
 
-    net: str
-    layer: str
-    channels: tuple[int, int]
-    generators: tuple[str, ...] = GENERATORS
-    labels: tuple[str, ...] = ("CholCMA",)
-    steps: int = 100
-    repetitions: int = 2
-    placement: str = "whole"
-    noise: Noise = field(default_factory=Noise)
-    population: int | None = None
-    untrained: bool = False
-    biggan: str = "biggan-deep-256"
-    seed: int = 0
+    net: str = flag(help="network, such as resnet50")
+    layer: str = flag(help="layer, such as .layer3.Bottleneck5")
+    channels: tuple[int, int] = flag(
+        "--chans", type=int, nargs=2, metavar=("A", "B"), help="channels A to B - 1"
+    )
+    generators: tuple[str, ...] = flag(
+        "--G", default=GENERATORS, nargs="+", choices=GENERATORS, help="generators (default: both)"
+    )
+    labels: tuple[str, ...] = flag(
+        "--optim", default=("CholCMA",), nargs="+", metavar="LABEL", help="default: CholCMA"
+    )
+    steps: int = flag(default=100, type=int, help="generations (default: %(default)s)")
+    repetitions: int = flag(
+        "--reps", default=2, type=int, help="runs per unit (default: %(default)s)"
+    )
+    placement: str = flag(
+        default="whole",
+        choices=PLACEMENTS,
+        help="images fill the input, or the unit's receptive field (as it should be, or as the "
+        "published runs did it); default: %(default)s",
+    )
+    noise: Noise = field(default_factory=Noise, metadata={"flags_of": Noise})
+    population: int | None = flag(
+        default=None, type=int, metavar="N", help="default: as published"
+    )
+    untrained: bool = flag(default=False, help="random weights, marked as such")
+    biggan: str = flag(default="biggan-deep-256", metavar="VERSION", help="default: %(default)s")
+    seed: int = flag(default=0, type=int)
 
     def __post_init__(self) -> None:
         first, stop = self.channels

@@ -26,7 +26,7 @@ N_STEPS = 100
 
 
 @dataclass(frozen=True)
-class Cell:
+class GridCell:
     """One optimiser, dimension and depth, with all its seeds.
 
     Attributes
@@ -69,7 +69,7 @@ class Climbs:
 
     Attributes
     ----------
-    cell : Cell
+    cell : GridCell
         What was run.
     reached, reached_output : numpy.ndarray, shape (n_seeds, d)
         The end point x, and f(x).
@@ -79,7 +79,7 @@ class Climbs:
         ``exp(-|f(x) - 1|²/2)``, 1 on the top.
     """
 
-    cell: Cell
+    cell: GridCell
     reached: NDArray[np.float64]
     reached_output: NDArray[np.float64]
     top: NDArray[np.float64]
@@ -114,7 +114,7 @@ class Climbs:
             saved = read_arrays(path)
             seeds = tuple(saved["seeds"].tolist())
             size = int(saved["dimension"]), int(saved["depth"])
-            cell = Cell(str(saved["optimizer"]), *size, seeds)
+            cell = GridCell(str(saved["optimizer"]), *size, seeds)
             arrays = {name: saved[name] for name in ("reached", "reached_output", "top")}
             return cls(cell, **arrays, score=saved["score"])
         except (ValueError, KeyError, TypeError) as error:
@@ -123,12 +123,12 @@ class Climbs:
             ) from error
 
 
-def cell_path(folder: Path, cell: Cell) -> Path:
+def cell_path(folder: Path, cell: GridCell) -> Path:
     """Return the file of a cell in a folder."""
     return folder / f"{cell.name}.npz"
 
 
-def climb(cell: Cell, n_steps: int = N_STEPS) -> Climbs:
+def climb(cell: GridCell, n_steps: int = N_STEPS) -> Climbs:
     """Run one cell.
 
     Networks and start points are those of the published runs, seed for seed. A network without
@@ -137,7 +137,7 @@ def climb(cell: Cell, n_steps: int = N_STEPS) -> Climbs:
 
     Parameters
     ----------
-    cell : Cell
+    cell : GridCell
         What to run.
     n_steps : int
         Steps of the optimiser.
@@ -166,7 +166,9 @@ def log_score(network: RealNVP) -> Callable[[Tensor], Tensor]:
     return lambda x: -0.5 * (network.forward(x) - 1).square().sum(dim=-1)
 
 
-def _climb(cell: Cell, score: Callable[[Tensor], Tensor], start: Tensor, n_steps: int) -> Tensor:
+def _climb(
+    cell: GridCell, score: Callable[[Tensor], Tensor], start: Tensor, n_steps: int
+) -> Tensor:
     if cell.optimizer == "Adam":
         return climb_by_adam(score, start, n_steps)
     noise = [np.random.default_rng((seed, cell.dimension, cell.depth)) for seed in cell.seeds]

@@ -13,19 +13,20 @@ import argparse
 import logging
 import multiprocessing
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from core.errors import UsageError, exit_code_of
+from core.errors import UsageError
+from core.insilico.commands import Experiment, flag
 from core.insilico.extended_figure5_tables import save_tables
-from core.insilico.realnvp_alignment.climbs import OPTIMIZERS, Cell, Climbs, cell_path, climb
-from core.insilico.resumable import claim_folder
+from core.insilico.realnvp_alignment.climbs import OPTIMIZERS, Climbs, GridCell, cell_path, climb
+from core.insilico.resumable import claim_folder, unfinished
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import Table
 from core.versions import software_versions
@@ -46,7 +47,7 @@ def grid(
     depths: Iterable[int] = DEPTHS,
     seeds: Iterable[int] = SEEDS,
     optimizers: Iterable[str] = OPTIMIZERS,
-) -> list[Cell]:
+) -> list[GridCell]:
     """Return the cells of a grid; those of the paper by default.
 
     Raises
@@ -55,14 +56,14 @@ def grid(
         If there can be no such cell, or no cell at all.
     """
     seeds = tuple(seeds)
-    cells = [Cell(*axes, seeds) for axes in product(optimizers, dimensions, depths)]
+    cells = [GridCell(*axes, seeds) for axes in product(optimizers, dimensions, depths)]
     if not cells:
         raise UsageError("there is nothing to run; give optimisers, dimensions and depths.")
     return list(dict.fromkeys(cells))
 
 
 def run(
-    cells: Sequence[Cell], output: str | Path, resume: bool = False, n_jobs: int = 1
+    cells: Sequence[GridCell], output: str | Path, resume: bool = False, n_jobs: int = 1
 ) -> list[Path]:
     """Run the cells that are not finished yet, and write the tables of all that are.
 
@@ -70,7 +71,7 @@ def run(
 
     Parameters
     ----------
-    cells : sequence of Cell
+    cells : sequence of GridCell
         What to run, all with the same seeds.
     output : path-like
         Folder of the results; tables go to ``ExtendedFig5`` below it, as figures read them.
@@ -93,9 +94,7 @@ def run(
     """
     folder = Path(output) / CELLS
     claim_folder(folder, {"seeds": cells[0].seeds}, resume)
-    left = [cell for cell in cells if not cell_path(folder, cell).is_file()]
-    if len(left) < len(cells):
-        logger.info("%d of %d cells are finished already", len(cells) - len(left), len(cells))
+    left = unfinished(cells, lambda cell: cell_path(folder, cell))
     for n_done, climbs in enumerate(_climb_all(left, n_jobs), start=1):
         climbs.save(folder)
         told = (n_done, len(left), climbs.cell.name, climbs.score.mean())
@@ -118,50 +117,39 @@ def alignment_tables(folder: Path) -> Iterator[Table]:
             yield Table(f"ExtendedFig5/alignment_{optimizer}_pickle", table)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 done, 1 failed, 2 usage."""
-    parser = argparse.ArgumentParser(
-        prog="python -m core.insilico.realnvp_alignment",
-        description="Climb a hill through random invertible networks, by Adam and by CMA-ES: the "
-        "tables of Extended Figure 5C. The whole grid takes a few minutes.",
-        epilog="example: python -m core.insilico.realnvp_alignment --output my_alignment "
-        "--dimensions 2 16 --depths 0 8 --optimizers Adam",
+@dataclass(frozen=True)
+class GridSettings:
+    """Axes of the grid, as `grid` takes them."""
+
+    dimensions: tuple[int, ...] = flag(
+        default=DIMENSIONS, type=int, nargs="+", metavar="N", help="even, up to 256"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="results go here")
-    parser.add_argument(
-        "--resume", action="store_true", help="keep the finished cells of an earlier run"
+    depths: tuple[int, ...] = flag(
+        default=DEPTHS, type=int, nargs="+", metavar="N", help="numbers of layers"
     )
-    for name, default, what in (
-        ("dimensions", DIMENSIONS, "even, up to 256"),
-        ("depths", DEPTHS, "numbers of layers"),
-        ("seeds", SEEDS, "one run each"),
-    ):
-        listed = " ".join(map(str, default))
-        parser.add_argument(
-            f"--{name}", type=int, nargs="+", default=default, metavar="N",
-            help=f"{what} (default: {listed})",
-        )  # fmt: skip
-    parser.add_argument(
-        "--optimizers", nargs="+", choices=OPTIMIZERS, default=OPTIMIZERS, help="default: both"
+    seeds: tuple[int, ...] = flag(
+        default=SEEDS, type=int, nargs="+", metavar="N", help="one run each"
     )
+    optimizers: tuple[str, ...] = flag(
+        default=OPTIMIZERS, nargs="+", choices=OPTIMIZERS, help="default: both"
+    )
+
+
+def _run(settings: GridSettings, given: argparse.Namespace) -> list[Path]:
+    if given.jobs < 1:
+        raise UsageError(f"--jobs is {given.jobs}; it must be 1 or more.")
+    cells = grid(settings.dimensions, settings.depths, settings.seeds, settings.optimizers)
+    return run(cells, given.output, given.resume, given.jobs)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N",
         help="processes (default: one per core, %(default)s)",
     )  # fmt: skip
-    given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return exit_code_of(lambda: _run(given))
 
 
-def _run(given: argparse.Namespace) -> None:
-    if given.jobs < 1:
-        raise UsageError(f"--jobs is {given.jobs}; it must be 1 or more.")
-    cells = grid(given.dimensions, given.depths, given.seeds, given.optimizers)
-    for path in run(cells, given.output, given.resume, given.jobs):
-        sys.stdout.write(f"{path}\n")
-
-
-def _climb_all(cells: Sequence[Cell], n_jobs: int) -> Iterator[Climbs]:
+def _climb_all(cells: Sequence[GridCell], n_jobs: int) -> Iterator[Climbs]:
     """Yield the climbs of cells as they finish; with several processes the largest come first."""
     if n_jobs == 1:
         yield from map(climb, cells)
@@ -199,3 +187,15 @@ def _origin(seeds: Sequence[int]) -> Provenance:
             **software_versions(("torch", "numpy")),
         },
     )
+
+
+main = Experiment(
+    module="core.insilico.realnvp_alignment",
+    does="Climb a hill through random invertible networks, by Adam and by CMA-ES: the tables of "
+    "Extended Figure 5C. The whole grid takes a few minutes.",
+    example="--output my_alignment --dimensions 2 16 --depths 0 8 --optimizers Adam",
+    settings=GridSettings,
+    run=_run,
+    arguments=_add_arguments,
+    device=False,
+).main

@@ -31,7 +31,7 @@ class CellBusyError(UserError):
 
 
 @dataclass(frozen=True)
-class Cell:
+class SweepCell:
     """One job of a sweep.
 
     Attributes
@@ -92,8 +92,8 @@ class Cell:
         (self.folder / _FAILED).unlink(missing_ok=True)
 
 
-def read_cell(folder: Path) -> Cell:
-    """Read what `Cell.write` wrote.
+def read_cell(folder: Path) -> SweepCell:
+    """Read what `SweepCell.write` wrote.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def read_cell(folder: Path) -> Cell:
         given = content["settings"]
         tuples = {name: tuple(given[name]) for name in ("channels", "generators", "labels")}
         settings = EvolutionSettings(**{**given, **tuples, "noise": Noise(**given["noise"])})
-        return Cell(**{**content, "folder": folder, "settings": settings})
+        return SweepCell(**{**content, "folder": folder, "settings": settings})
     except (KeyError, TypeError) as error:
         raise MalformedDataError(
             f"{folder / _CELL} is not what a sweep wrote ({error}); remove the folder."
@@ -167,7 +167,7 @@ def load_function(name: str) -> Any:
         ) from error
 
 
-def _evolve(cell: Cell) -> None:
+def _evolve(cell: SweepCell) -> None:
     from core.insilico.paired_evolution.command import evolve_pairs
     from core.insilico.paired_evolution.runs import BATCH_SIZE
 

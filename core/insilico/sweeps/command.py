@@ -18,10 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from core.command_line import a_path, command_parser
 from core.errors import MissingDataError, UsageError, UserError, choose_from, exit_code_of
 from core.insilico.evolution_analysis import gather, normalised, write_table
 from core.insilico.resumable import claim_folder, require_own_folder
-from core.insilico.sweeps.cells import Cell, RunCell
+from core.insilico.sweeps.cells import RunCell, SweepCell
 from core.insilico.sweeps.file import Sweep, read_sweep
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ class Outcome:
 
     Attributes
     ----------
-    done, waiting : list of Cell
+    done, waiting : list of SweepCell
         Complete; with another process, or submitted and not waited for.
     failed : dict
         Folder of a cell → reason, and where its log is.
@@ -99,8 +100,8 @@ class Outcome:
         All runs of what is done.
     """
 
-    done: list[Cell] = field(default_factory=list)
-    waiting: list[Cell] = field(default_factory=list)
+    done: list[SweepCell] = field(default_factory=list)
+    waiting: list[SweepCell] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)
     table: Path | None = None
 
@@ -210,13 +211,13 @@ def submitit_executor(logs: Path, resources: Resources) -> Any:
 
 
 def _submitted(
-    executor: Any, cells: Sequence[Cell], resources: Resources
-) -> Iterator[tuple[Cell, Any]]:
+    executor: Any, cells: Sequence[SweepCell], resources: Resources
+) -> Iterator[tuple[SweepCell, Any]]:
     """Submit cells, and yield each with its job once that has ended (a cluster's: submitted)."""
     if resources.executor == "slurm":
         yield from zip(cells, _arrays(executor, cells, resources.max_array), strict=True)
         return
-    waiting, running = list(cells), dict[Path, tuple[Cell, Any]]()
+    waiting, running = list(cells), dict[Path, tuple[SweepCell, Any]]()
     while waiting or running:
         while waiting and len(running) < resources.at_once:
             cell = waiting.pop(0)
@@ -228,7 +229,7 @@ def _submitted(
             time.sleep(POLL_S)
 
 
-def _arrays(executor: Any, cells: Sequence[Cell], max_array: int) -> list[Any]:
+def _arrays(executor: Any, cells: Sequence[SweepCell], max_array: int) -> list[Any]:
     """Submit cells to a cluster, in arrays that are not larger than it takes."""
     folders = [str(cell.folder) for cell in cells]
     chunks = [folders[start : start + max_array] for start in range(0, len(folders), max_array)]
@@ -238,7 +239,7 @@ def _arrays(executor: Any, cells: Sequence[Cell], max_array: int) -> list[Any]:
         raise UserError(f"the cluster did not take the jobs: {error}") from error
 
 
-def _judge(cell: Cell, job: Any, outcome: Outcome) -> None:
+def _judge(cell: SweepCell, job: Any, outcome: Outcome) -> None:
     """Wait for the end of a job and note a failure."""
     error = job.exception()
     if cell.is_done:
@@ -253,15 +254,14 @@ def _judge(cell: Cell, job: Any, outcome: Outcome) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 done, 1 cells failed, 2 usage, 3 a file or package is missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m core.insilico.sweeps",
-        description="Run a sweep of evolutions and gather its runs into one table.",
-        epilog="example: python -m core.insilico.sweeps sweep.toml --output my_sweep --jobs 2; "
-        "what the file may say: python -c 'import core.insilico.sweeps.file as f; help(f)'",
+    parser = command_parser(
+        "python -m core.insilico.sweeps",
+        "Run a sweep of evolutions and gather its runs into one table.",
+        "python -m core.insilico.sweeps sweep.toml --output my_sweep --jobs 2",
     )
     default = Resources()
-    parser.add_argument("file", type=Path, metavar="FILE", help="sweep, as TOML")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("file", type=a_path, metavar="FILE", help="sweep, as TOML")
+    parser.add_argument("--output", required=True, type=a_path, metavar="DIR")
     parser.add_argument("--executor", default=default.executor, choices=EXECUTORS)
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="at a time (default: 1 here, all on a cluster)"

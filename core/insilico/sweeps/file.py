@@ -24,7 +24,7 @@ from typing import Any
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from
 from core.insilico.paired_evolution.folders import EvolvedUnit
 from core.insilico.paired_evolution.settings import GENERATORS, EvolutionSettings, Noise
-from core.insilico.sweeps.cells import Cell, load_function
+from core.insilico.sweeps.cells import SweepCell, load_function
 
 #: Channels that evolve together in one job.
 CHANNELS_PER_CELL = 10
@@ -82,7 +82,7 @@ class Sweep:
         """All that decides the results."""
         return {key: value for key, value in self.content.items() if key not in _MANNER}
 
-    def cells(self, root: Path) -> list[Cell]:
+    def cells(self, root: Path) -> list[SweepCell]:
         """Return the cells, each with a folder below `root`.
 
         Raises
@@ -96,7 +96,7 @@ class Sweep:
                 f"the sweep has more than {MOST_CELLS} cells; split it, or raise channels_per_cell."
             )
         return [
-            Cell(
+            SweepCell(
                 folder=root / "cells" / _folder_name(settings),
                 settings=settings,
                 hessians=self._hessians(),

@@ -20,12 +20,9 @@ from core.utils.batching import map_batches
 from core.utils.device import resolve_device
 from core.utils.layers.record import record
 from core.utils.scoring.classifiers import load_classifier
+from core.utils.scoring.image_tensors import IMAGENET_MEAN, IMAGENET_SD
 from core.utils.weights.fetch import require
 from core.utils.weights.state_dicts import load_strictly, read_state_dict
-
-#: Mean and SD of the colours of ImageNet, by which all networks here expect them normalised.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_SD = (0.229, 0.224, 0.225)
 
 #: (n, rows, columns, 3) array or (n, 3, rows, columns) tensor, intensities from 0 to 1.
 Pictures = NDArray[Any] | torch.Tensor

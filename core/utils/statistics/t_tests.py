@@ -275,13 +275,13 @@ def _varies(samples: list[Sample]) -> NDArray[np.bool_]:
 
 def _t_of_differences(first: Sample, second: Sample) -> tuple[Sample, Sample]:
     result = stats.ttest_rel(first, second)
-    return result.statistic, result.pvalue
+    return np.asarray(result.statistic), np.asarray(result.pvalue)
 
 
 def _t_of_pooled_variance(first: Sample, second: Sample) -> tuple[Sample, Sample]:
     moments = [(x.mean(axis=0), x.std(axis=0, ddof=1), len(x)) for x in (first, second)]
     t, p = stats.ttest_ind_from_stats(*moments[0], *moments[1])
-    return t, p
+    return np.asarray(t), np.asarray(p)
 
 
 def _sample(given: ArrayLike) -> Sample:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from core.command_line import a_path, command_parser
 from core.errors import MalformedDataError, exit_code_of
 from core.utils.weights.fetch import FOLDER_VARIABLE, check, fetch, locate, weights_folder
 from core.utils.weights.registry import REGISTRY, ByHand, Weights, weights_named
@@ -18,10 +19,10 @@ _PROGRAM = "python -m core.utils.GAN_utils"
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 done, 1 failed, 2 usage, 3 something missing."""
-    parser = argparse.ArgumentParser(
-        prog=_PROGRAM,
-        description="Look after the weights of generators and networks.",
-        epilog=f"example: {_PROGRAM} fetch fc6 biggan-deep-256",
+    parser = command_parser(
+        _PROGRAM,
+        "Look after the weights of generators and networks.",
+        f"{_PROGRAM} fetch fc6 biggan-deep-256",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="say which weights are here, with size and licence")
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     for command in (listing, fetching):
         command.add_argument(
             "--folder",
-            type=Path,
+            type=a_path,
             metavar="DIR",
             help=f"default: ${FOLDER_VARIABLE}, or the checkpoints of torch hub",
         )
@@ -58,7 +59,7 @@ def _say(line: str) -> None:
 
 
 def _folder(given: argparse.Namespace) -> Path:
-    return weights_folder() if given.folder is None else given.folder.expanduser()
+    return weights_folder() if given.folder is None else given.folder
 
 
 def _list(folder: Path, verify: bool) -> int:

@@ -1,0 +1,60 @@
+"""Sphinx configuration; `make docs` builds the pages without network."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+
+from generated_pages import write_pages  # noqa: E402
+
+project = "Dynamic neuron–GAN alignment"
+author = "The Dynamic Neuron-GAN Alignment contributors"
+project_copyright = author
+try:
+    release = version("dynamic-neuron-gan-alignment")
+except PackageNotFoundError:
+    release = "not installed"
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+    "myst_nb",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "gallery", "**/.ipynb_checkpoints", "sg_execution_times.rst"]
+templates_path: list[str] = []
+
+html_theme = "furo"
+html_title = project
+html_static_path = ["_static"]
+html_copy_source = False
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # shapes and units are in the docstrings
+autodoc_inherit_docstrings = False
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+nb_execution_mode = "off"  # notebooks are shown with the outputs that they were committed with
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+suppress_warnings = ["config.cache", "mystnb.unknown_mime_type"]
+
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "examples",
+    "filename_pattern": r"plot_",
+    "abort_on_example_error": True,
+    "show_memory": False,
+    "show_signature": False,
+    "download_all_examples": False,
+    "reset_modules": ("matplotlib",),
+    "write_computation_times": False,
+}
+
+write_pages(HERE / "reference")
