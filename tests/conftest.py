@@ -36,6 +36,23 @@ def small_source_data(small_matroot, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def golden_source_data(tmp_path_factory):
+    """Export the hand-made recordings once: all figures that need evolutions."""
+    from tests import golden
+
+    return golden.make_source_data(tmp_path_factory.mktemp("golden"))
+
+
+@pytest.fixture(scope="session")
+def golden_figures(golden_source_data, tmp_path_factory):
+    """Make every figure of them once, and of four tuning sessions: statistics and pictures."""
+    from tests import golden
+
+    golden.add_tuning(golden_source_data, tmp_path_factory.mktemp("tuning"))
+    return golden.print_figures(golden_source_data, tmp_path_factory.mktemp("figures"))
+
+
 @pytest.fixture(autouse=True)
 def _closed_figures():
     yield

@@ -1,0 +1,177 @@
+"""Golden numbers: every statistic of every figure, from a small population made in the tests.
+
+``tests/golden/FigureN.json`` hold what the figures told when the numbers were last looked at and
+found right. ``python -m tests.golden`` writes them anew, on purpose, and prints what changed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+from matplotlib.figure import Figure
+
+from figure_reproduction.__main__ import main
+from neuro_data_analysis.simulation.prototypes import simulate_prototypes
+from neuro_data_analysis.simulation.tuning import simulate_tuning_sessions
+from source_data_export.__main__ import main as export
+from tests.golden import recordings
+
+FOLDER = Path(__file__).parent
+
+FIGURES = ("Figure2", "Figure3", "Figure4", "Figure5", "Figure6", "FigureExt4", "FigureExt5")
+
+#: Experiments with prototypes: some of which both threads climb, and some that are not selected.
+WITH_PROTOTYPES = (3, 6, 7, 26, 27, 149, 155, 188, 190, 4)
+
+#: Seed of the simulated prototypes whose similarities come with the package.
+PROTOTYPE_SEED = 2031
+
+#: Relative error that a number may have: 7 digits are kept, and processors round in their own way.
+TOLERANCE = 2e-6
+
+#: Found by an optimiser, which stops near the optimum.
+FITTED_TOLERANCE = 2e-3
+FITTED = ("gpr_", "gauss_")
+
+
+def make_source_data(folder, figures=("Fig2", "Fig3", "Fig4", "Fig5", "ExtendedFig4", "Tables")):
+    """Export the hand-made recordings as a user would; return the folder of the tables."""
+    matroot = recordings.write(folder / "recordings", recordings.elements())
+    simulate_prototypes(matroot / "prototypes", PROTOTYPE_SEED, WITH_PROTOTYPES)
+    export_tables(matroot, folder / "source_data", figures)
+    return folder / "source_data"
+
+
+def export_tables(matroot, output, figures):
+    """Run the export command; Figure 3 takes the packaged similarities, as without torch."""
+    chosen = [part for figure in figures for part in ("--figure", figure)]
+    arguments = ["--matroot", str(matroot), "--output", str(output), "--untrained", *chosen]
+    with mock.patch("source_data_export.exports.find_spec", return_value=None):
+        assert export(arguments) == 0
+
+
+def add_tuning(source_data, folder):
+    """Add the tables of Figure 6, from four simulated sessions, and of Extended Figure 5."""
+    matroot = folder / "tuning"
+    simulate_tuning_sessions(matroot, seed=1, n_sessions=4)
+    export_tables(matroot, source_data, ("Fig6", "ExtendedFig5"))
+
+
+def print_figures(source_data, output, figures=FIGURES):
+    """Run the figures command; return the statistics by figure and panel, and the pictures.
+
+    The pictures are drawn, but no file of them is written.
+
+    Returns
+    -------
+    statistics : dict
+        Figure → panel → list of records, as in the JSON files.
+    pictures : dict of str to matplotlib.figure.Figure
+    """
+    chosen = [part for figure in figures for part in ("--figure", figure)]
+    arguments = ["--source-data", str(source_data), "--output", str(output), "--format", "png"]
+    with _pictures_in_memory() as pictures:
+        assert main([*arguments, *chosen]) == 0
+    files = {figure: output / f"{figure}.json" for figure in figures}
+    told = {figure: json.loads(path.read_text("utf-8")) for figure, path in files.items()}
+    statistics = {
+        figure: {panel: entry["statistics"] for panel, entry in content["panels"].items()}
+        for figure, content in told.items()
+    }
+    return statistics, pictures
+
+
+def by_name(panels):
+    """Return panel → name of statistic → value, with values as they are kept."""
+    named = {}
+    for panel, records in panels.items():
+        named[panel] = {}
+        for record in records:
+            parts = (record[part] for part in ("quantity", "area", "space"))
+            name = " | ".join(part for part in parts if part)
+            assert name not in named[panel], f"{panel} tells {name} twice"
+            named[panel][name] = _kept(record["value"])
+    return named
+
+
+def read(figure):
+    """Read the golden numbers of a figure; none where there is no file."""
+    path = FOLDER / f"{figure}.json"
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def write(figure, named):
+    """Write the golden numbers of a figure, one statistic a line."""
+    panels = []
+    for panel, statistics in named.items():
+        lines = [f"  {json.dumps(name)}: {_line(value)}" for name, value in statistics.items()]
+        panels.append(f" {json.dumps(panel)}: {{\n" + ",\n".join(lines) + "\n }")
+    (FOLDER / f"{figure}.json").write_text("{\n" + ",\n".join(panels) + "\n}\n", "utf-8")
+
+
+def differences(expected, found):
+    """Say in one line each which statistics differ, are new or are gone."""
+    lines = []
+    for panel in dict.fromkeys([*expected, *found]):
+        before, now = expected.get(panel, {}), found.get(panel, {})
+        for name in dict.fromkeys([*before, *now]):
+            if name not in now:
+                lines.append(f"{panel}: {name} is gone")
+            elif name not in before:
+                lines.append(f"{panel}: {name} is new: {_short(now[name])}")
+            elif change := _change(name, before[name], now[name]):
+                lines.append(f"{panel}: {name} {change}")
+    return lines
+
+
+def _change(name, before, now):
+    if isinstance(before, list) and isinstance(now, list):
+        if len(before) != len(now):
+            return f"has {len(now)} values instead of {len(before)}: {_short(now)}"
+        pairs = enumerate(zip(before, now, strict=True))
+        changed = [(i, a, b) for i, (a, b) in pairs if not _same(name, a, b)]
+        told = ", ".join(f"[{i}] {a} → {b}" for i, a, b in changed[:3])
+        return f"{len(changed)} of {len(before)} values: {told}" if changed else ""
+    return "" if _same(name, before, now) else f"{_short(before)} → {_short(now)}"
+
+
+def _same(name, before, now):
+    if isinstance(before, float) and isinstance(now, int | float) and not isinstance(now, bool):
+        tolerance = FITTED_TOLERANCE if name.startswith(FITTED) else TOLERANCE
+        return math.isclose(before, now, rel_tol=tolerance, abs_tol=1e-9)
+    return type(before) is type(now) and before == now
+
+
+def _line(value):
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _kept(value):
+    if isinstance(value, list):
+        return [_kept(item) for item in value]
+    return float(f"{value:.7g}") if isinstance(value, float) else value
+
+
+def _short(value):
+    text = json.dumps(value)
+    return text if len(text) < 60 else f"{text[:56]} …"
+
+
+@contextmanager
+def _pictures_in_memory():
+    pictures = {}
+
+    def keep(figure, target, **_):
+        path = Path(target)
+        pictures[path.name.lstrip(".").split(".")[0]] = figure
+        path.write_bytes(b"")
+
+    with (
+        mock.patch.object(Figure, "savefig", keep),
+        mock.patch.object(Figure, "draw_without_rendering"),
+    ):
+        yield pictures

@@ -1,0 +1,72 @@
+"""Constants of the paper and of its published tables, typed as facts; no code imports them.
+
+Tests take their oracles from here, never from the constants of the code that they examine.
+"""
+
+from __future__ import annotations
+
+#: Spike densities cover 200 ms from image onset in bins of 1 ms (Methods, recordings).
+PSTH_MS = 200
+
+#: Evoked response and baseline of a trial, ms from image onset, stop excluded (Methods).
+EVOKED_MS = (50, 200)
+BASELINE_MS = (0, 45)
+
+#: The last block counts if both threads show at least so many images in it.
+MIN_IMAGES_LAST_BLOCK = 10
+
+#: Evolutions of so many blocks or fewer are too short.
+TOO_SHORT_BLOCKS = 14
+
+#: The longest published session; all others are padded to it.
+PADDED_BLOCKS = 56
+
+#: Blocks whose PSTHs Figure 5A shows.
+SHOWN_BLOCKS = (0, 55)
+
+#: Sessions excluded for an unstable baseline.
+UNSTABLE_BASELINE = {
+    "Beto-18082020-002",
+    "Beto-07092020-006",
+    "Beto-14092020-002",
+    "Beto-27102020-003",
+    "Alfa-04092020-003",
+    "Alfa-22092020-003",
+}
+
+#: Visual areas in the order of the hierarchy.
+AREAS = ("V1", "V4", "IT")
+
+#: Thread 0 evolves in DeePSim (tables call it FC), thread 1 in BigGAN (BG).
+SPACES = ("DeePSim", "BigGAN")
+PREFIXES = ("FC", "BG")
+
+#: Levels of success: in masks, 4B, 4C, 5A, 5C; and in 4A, 4D, Extended 4B. Names in columns.
+P_LEVELS = {"005": 0.05, "001": 0.01}
+
+#: Share of the largest rise that ends a climb (Figure 4D).
+RISE_FRACTION = 0.8
+
+#: Coverage of the intervals of Figure 4A.
+CREDIBLE = 0.9
+
+#: False-discovery rate of the dots of Figure 5C and Extended Figure 4.
+FDR = 0.05
+
+#: Bins of Extended Figure 4B, ms.
+BINS_MS = (5, 10, 20, 25, 50)
+
+#: Windows of Figure 5C and of Extended Figure 4C: (start, stop) ms.
+WINDOWS_5C = tuple((start, start + 10) for start in range(0, 200, 10))
+WINDOWS_EXT4C = tuple(
+    (start, start + width) for width in (10, 20, 25, 50) for start in range(0, 200, width)
+)
+
+#: Pure blue and pure red (all figures).
+COLOURS = {"DeePSim": "#0000ff", "BigGAN": "#ff0000"}
+
+#: Example of Figure 2.
+EXAMPLE_EXPI = 155
+
+#: Boxcar of the smoothed differences of PSTHs (Figure 3), ms.
+SMOOTHING_MS = 25
