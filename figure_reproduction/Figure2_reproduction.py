@@ -85,9 +85,10 @@ def show_2b(responses: ExampleTrials | pd.DataFrame, meta: Mapping[str, Any]) ->
     presentations are not known, means and standard errors are those of the published blocks, and
     the baseline, whose standard error is not published, has none.
     """
-    from_blocks = isinstance(responses, pd.DataFrame)
-    curves = curves_of_blocks(responses) if from_blocks else compute_2b(responses)
-    made_of = "published block means ± SEM" if from_blocks else "presentations ± SEM"
+    if isinstance(responses, pd.DataFrame):
+        curves, made_of = curves_of_blocks(responses), "published block means ± SEM"
+    else:
+        curves, made_of = compute_2b(responses), "presentations ± SEM"
     title = f"{meta['expstr']}\nEvolution trajectory, {made_of}"
     drawing = Drawing(partial(draw_2b, curves, title), (177.8, 116.84))
     return Shown(tell_2b(curves), {"2B": drawing})
@@ -110,7 +111,8 @@ def curves_of_blocks(blocks: pd.DataFrame) -> dict[tuple[Space, str], RateCurve]
     for space in Space:
         for response, column in columns.items():
             mean = blocks[f"{space}_{column}_mean"].to_numpy(dtype=np.float64)
-            sem = blocks.get(f"{space}_{column}_sem", pd.Series(np.zeros(len(mean)))).to_numpy()
+            known = f"{space}_{column}_sem" in blocks
+            sem = blocks[f"{space}_{column}_sem"].to_numpy(np.float64) if known else 0 * mean
             curves[space, response] = RateCurve(generation, Curve(mean, sem, len(mean)))
     return curves
 

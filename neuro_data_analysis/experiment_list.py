@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ def listed_experiments() -> pd.DataFrame:
 
 def listed_info(expi: int) -> ExperimentInfo:
     """Return what a listed experiment was; the list does not tell the optimisers."""
-    row = listed_experiments().loc[expi]
+    row: dict[Any, Any] = listed_experiments().loc[[expi]].to_dict("records")[0]
     return ExperimentInfo(
         expi=int(expi),
         ephys_name=row["ephysFN"],

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
-
-from tqdm import tqdm
 
 from core.errors import MissingDataError
 from core.files import atomic_write, sha256_of
+from core.progress import progress
 from core.source_tables.block_means import FIGURES_MADE, kept_archive
 from core.source_tables.reader import write_tables
 from core.versions import PROJECT, software_versions
@@ -94,11 +92,11 @@ def export_block_means(
         Folder → files.
     """
     means = BlockMeans.read(
-        archive, cache, partial(tqdm, desc="reading block means", disable=None)
+        archive, cache, lambda expis: progress(expis, "reading block means", "experiments")
     )
     written = {}
     for figure in EXPORTED if figures is None else figures:
-        tables = tqdm(means.tables(figure), desc=figure, unit="table", disable=None)
+        tables = progress(means.tables(figure), figure, "tables")
         written[figure] = write_tables(output, figure, tables, means.provenance(figure), force)
     return written
 

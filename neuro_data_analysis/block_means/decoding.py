@@ -266,7 +266,7 @@ def _lattice(density: float) -> _Lattice:
 
 def _reduce(basis: Floats, delta: float = 0.99) -> Counts:
     """Reduce a lattice basis (Lenstra, Lenstra & Lovász 1982); returns the whole-number change."""
-    r = np.linalg.qr(basis, mode="r")
+    r = np.array(np.linalg.qr(basis, mode="r"))
     size = r.shape[1]
     u = np.eye(size, dtype=np.int64)
     k = 1

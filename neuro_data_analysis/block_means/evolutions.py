@@ -207,16 +207,16 @@ def _check(thread: DecodedThread, where: list[str]) -> None:
     """Hold what follows from the spikes against the numbers published beside them."""
     published, bound = thread.published, LARGEST_ERROR + _PRECISION
     n = thread.n_images[:, np.newaxis]
-    off = (np.abs(thread.psth - published.psth) > bound).any(axis=1)
+    off = np.any(np.abs(thread.psth - published.psth) > bound, axis=1)
     off |= np.abs(thread.response - published.response.mean) > bound
     _refuse(where, off, "mean_rate", "differs from the spikes that explain it")
     # One spike of one image within reach: the SEM over n images is K / n, as the mean is.
     alone = _spikes_within_reach(thread.spikes) == 1
-    off = (alone & (np.abs(published.psth_sem - thread.psth) > bound)).any(axis=1)
+    off = np.any(alone & (np.abs(published.psth_sem - thread.psth) > bound), axis=1)
     _refuse(where, off, "sem", "is not the mean where a single spike makes both")
     # Squares of sums of kernels are at least the sums of their squares.
     squares = n * (n - 1) * (published.psth_sem + bound) ** 2 + n * thread.psth**2
-    off = (squares < _squared_kernels(thread.spikes) - _PRECISION * n**2).any(axis=1)
+    off = np.any(squares < _squared_kernels(thread.spikes) - _PRECISION * n**2, axis=1)
     _refuse(where, off, "sem", "is smaller than so few spikes allow")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from core.errors import MissingDataError
 from core.source_tables.block_means import COMMIT, REPOSITORY
@@ -83,7 +84,7 @@ class BlockMeans:
         cls,
         path: str | Path,
         cache: Path | None = None,
-        progress: Callable[..., Iterator[int]] | None = None,
+        progress: Callable[[Iterable[int]], Iterable[int]] = iter,
     ) -> BlockMeans:
         """Read and decode the published block means, see `read_block_means`, `decode_evolutions`.
 
@@ -96,7 +97,7 @@ class BlockMeans:
         progress : callable, optional
             Wraps the iteration over experiments, such as ``tqdm``.
         """
-        published = read_block_means(path, progress=progress or iter)
+        published = read_block_means(path, progress=progress)
         return cls(decode_evolutions(published, cache))
 
     def __getitem__(self, expi: int) -> DecodedEvolution:
@@ -169,7 +170,7 @@ def block_table(evolution: DecodedEvolution) -> pd.DataFrame:
         ``gen`` from 1; for each space mean and SEM of the responses to evolved images (``evol``)
         and to reference pictures (``natref``), and the mean baseline (``bsl``), events/s.
     """
-    columns: dict[str, Sequence[float]] = {"gen": range(1, evolution.n_blocks + 1)}
+    columns: dict[str, ArrayLike] = {"gen": range(1, evolution.n_blocks + 1)}
     for space in Space:
         thread = evolution.thread(space)
         references = thread.published.references
