@@ -67,6 +67,24 @@ def test_cholesky_run_equals_the_dense_equations(rng, dimension, frequency, maxi
     assert isinstance(optimizer._A, DiagonalPlusOuter) == (2 * updates <= dimension)
 
 
+@pytest.mark.parametrize("maximize", [True, False])
+def test_a_run_with_lost_trials_equals_the_dense_equations(rng, maximize):
+    """In every generation another number of codes is lost, from none to all but two."""
+    start, sign = rng.standard_normal(9), 1.0 if maximize else -1.0
+    optimizer = CholeskyCMAES(
+        9, init_sigma=0.5, init_code=start, Aupdate_freq=1, maximize=maximize, random_seed=3
+    )
+    textbook = TextbookCMAES(np.eye(9), np.eye(9), start, 0.5, 1, maximize, seed=3)
+    ours = theirs = start[np.newaxis]
+    for _ in range(60):
+        lost = rng.permutation(len(ours)) < rng.integers(0, max(len(ours) - 1, 1))
+        ours = optimizer.step_simple(np.where(lost, np.nan, sign * bumpy(ours)), ours)
+        theirs = textbook.step(np.where(lost, np.nan, sign * bumpy(theirs)), theirs)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(optimizer.sigma, textbook.sigma, rtol=1e-9)
+    assert any(generation.n_lost == 11 for generation in optimizer.history)
+
+
 @pytest.mark.parametrize("n_first", [3, 40])
 def test_first_mean_without_init_code_equals_the_dense_equations(rng, n_first):
     """Generation 0 may have any number of codes; weights are cut to it and renormalised."""

@@ -111,6 +111,96 @@ def test_scores_climb(seed):
         assert run.scores[-1].mean() > run.scores[1].mean()
 
 
+class MeanAndLog(torch.nn.Module):
+    """Unit 0 is the mean of red, unit 1 its logarithm, which dark pictures do not have."""
+
+    def forward(self, images):
+        red = images.mean((2, 3))[:, 0]
+        return torch.stack([red, torch.log(red)], 1)
+
+
+class EightNumbers:
+    """Pictures of 4 x 4 pixels whose mean falls below grey for half of the codes."""
+
+    codelen, latent_shape, trained, device = 8, (8,), True, torch.device("cpu")
+    weights = torch.linspace(-1, 1, 8 * 48).reshape(8, 48).sin()
+
+    def visualize(self, codes, scale=1.0):
+        return torch.sigmoid(torch.as_tensor(codes).float() @ self.weights).reshape(-1, 3, 4, 4)
+
+
+def one_of_two(unit, **options):
+    options = {"init_sigma": 0.3, "random_seed": unit, **options}
+    return Run(f"unit {unit}", unit, CholeskyCMAES(8, 6, init_code=np.zeros(8), **options))
+
+
+def two_units(network=None):
+    return TorchScorer(torch.nn.Sequential(network or MeanAndLog()), "0", [0, 1], 4, device="cpu")
+
+
+def test_a_unit_that_does_not_answer_some_images_goes_on_with_the_others():
+    evolution = Evolution(EightNumbers(), two_units(), [one_of_two(0), one_of_two(1)])
+    for _ in range(4):
+        evolution.advance()
+    assert [run.generation for run in evolution.runs] == [4, 4]
+    assert any(np.isnan(scores).any() for scores in evolution.runs[1].scores)
+
+
+class SilentAfter(torch.nn.Module):
+    """Unit 1 answers with NaN, or infinity, from a number of passes on."""
+
+    def __init__(self, passes, answer):
+        super().__init__()
+        self.left, self.answer = passes, answer
+
+    def forward(self, images):
+        red = images.mean((2, 3))[:, 0]
+        self.left -= 1
+        return torch.stack([red, red if self.left >= 0 else red * self.answer], 1)
+
+
+@pytest.mark.parametrize("answer", [float("nan"), float("inf")])
+def test_one_bad_unit_is_named_and_leaves_the_others_as_if_they_were_alone(answer, caplog):
+    """The healthy run goes on, both stay resumable, and the failed one stands where it was."""
+    network = SilentAfter(4, answer)
+    evolution = Evolution(EightNumbers(), two_units(network), [one_of_two(0), one_of_two(1)])
+    network.left = 2
+    for _ in range(5):
+        evolution.advance()
+    healthy, bad = evolution.runs
+    assert [healthy.generation, bad.generation] == [5, 2]
+    assert [m for m in caplog.messages if m.startswith("unit 1 failed in generation 2")]
+    alone = Evolution(EightNumbers(), two_units(), [one_of_two(0)])
+    resumed = Evolution(EightNumbers(), two_units(), [one_of_two(0), one_of_two(1)])
+    resumed.load_state_dict(evolution.state_dict())
+    for _ in range(6):
+        alone.advance()
+    resumed.advance()
+    np.testing.assert_array_equal(resumed.runs[0].scores[5], alone.runs[0].scores[5])
+    assert resumed.runs[1].failed == bad.failed != ""
+
+
+def test_advance_is_all_or_nothing(monkeypatch):
+    """A generator that breaks leaves every run where it stood."""
+    evolution = Evolution(EightNumbers(), two_units(), [one_of_two(0), one_of_two(1)])
+    evolution.advance()
+    before = evolution.state_dict()
+    monkeypatch.setattr(EightNumbers, "visualize", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        evolution.advance()
+    for key, value in evolution.state_dict().items():
+        np.testing.assert_array_equal(value, before[key])
+
+
+def test_the_best_code_is_that_of_the_lowest_score_when_minimising():
+    evolution = Evolution(EightNumbers(), two_units(), [one_of_two(0, maximize=False)])
+    for _ in range(3):
+        evolution.advance()
+    run = evolution.runs[0]
+    for codes, scores, best in zip(run.codes, run.scores, run.best_codes, strict=True):
+        np.testing.assert_array_equal(best, codes[np.argmin(scores)])
+
+
 def test_memory_is_bounded():
     """No batch is larger than asked for, however many runs there are."""
     generator = TinyGenerator(20)
@@ -447,7 +537,7 @@ def test_killed_runs_resume_to_the_same_bytes(tmp_path, finished):
 def test_a_silent_unit_is_told(tmp_path, caplog):
     """A unit that answers every image alike is named; there was nothing to optimise."""
     networks = tiny_networks()
-    networks.scorer.model.conv2.weight.zero_()
+    networks.scorer.model.conv2.weight.data.zero_()
     evolve_pairs(replace(SMALL, generators=("BigGAN",)), tmp_path, networks=networks)
     assert caplog.text.count("answered every image alike") == 2
 

@@ -47,16 +47,22 @@ class TextbookCMAES:
 
     def step(self, scores: FloatArray, codes: FloatArray) -> FloatArray:
         """Return the next population."""
-        order = np.argsort(-scores if self.maximize else scores)
+        shown = np.flatnonzero(~np.isnan(scores))  # NaN: a lost trial
+        order = shown[np.argsort(-scores[shown] if self.maximize else scores[shown])]
         best = order[: self.mu]
         if self.istep == 0:
             w = self.weights[: len(best)]
             self.x = (w / w.sum()) @ codes[best] if self.init_code is None else self.init_code
         else:
-            self.x = self.weights @ codes[best]
-            z_w = self.weights @ self.Z[best]
-            self.ps = (1 - self.cs) * self.ps + np.sqrt(self.cs * (2 - self.cs) * self.mueff) * z_w
-            self.pc = (1 - self.cc) * self.pc + np.sqrt(self.cc * (2 - self.cc) * self.mueff) * (
+            m = len(shown) / 2
+            best = order[: int(np.floor(m))]
+            w = np.log(m + 0.5) - np.log(np.arange(1, len(best) + 1))
+            w = w / w.sum()
+            mueff = 1 / (w**2).sum()
+            self.x = self.x + w @ (codes[best] - self.x)
+            z_w = w @ self.Z[best]
+            self.ps = (1 - self.cs) * self.ps + np.sqrt(self.cs * (2 - self.cs) * mueff) * z_w
+            self.pc = (1 - self.cc) * self.pc + np.sqrt(self.cc * (2 - self.cc) * mueff) * (
                 z_w @ self.A
             )
             self.sigma = self.sigma * np.exp(

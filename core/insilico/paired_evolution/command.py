@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from core.errors import UsageError
 from core.insilico.commands import Experiment
 from core.insilico.paired_evolution.files import (
     RunFiles,
@@ -33,9 +34,6 @@ from core.utils.CNN_scorers import TorchScorer
 from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upconvGAN
 
 logger = logging.getLogger(__name__)
-
-#: Side of the network's input, pixels.
-INPUT_PIXELS = 227
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,12 @@ def load_networks(settings: EvolutionSettings, device: str = "auto") -> Networks
         "device": device,
         "seed": settings.seed,
     }
-    scorer = TorchScorer(settings.net, imgpix=INPUT_PIXELS, **options)
+    scorer = TorchScorer(
+        settings.net,
+        imgpix=settings.input_pixels,
+        channel_axis=settings.channel_axis,
+        **options,
+    )
     generators: dict[str, ImageGenerator] = {}
     for name in settings.generators:
         if name == "BigGAN":
@@ -139,8 +142,15 @@ def evolve_pairs(
         batches.append((root / f".{name}.checkpoint.npz", evolution, files))
     claim_folder(root, asdict(settings), resume)
     untrained = settings.untrained or networks.are_untrained
+    failed: dict[str, str] = {}
     for checkpoint, evolution, files in batches:
         _run_batch(evolution, files, checkpoint, settings.steps, untrained, progress)
+        failed |= {run.name: run.failed for run in evolution.runs if run.failed}
+    if failed:
+        told = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise UsageError(
+            f"{len(failed)} runs could not go on ({told:.500}); the others are written."
+        )
     return [root / unit.folder for unit in units]
 
 
@@ -157,13 +167,18 @@ def _run_batch(
         return
     load_checkpoint(checkpoint, evolution)
     for _ in progress(range(evolution.generation, steps)):
+        if not evolution.healthy:
+            break
         evolution.advance()
         save_checkpoint(checkpoint, evolution)
     for run, one in zip(evolution.runs, files, strict=True):
+        if run.failed:
+            continue
         write_run(one, run, evolution.generator, untrained)
         if np.ptp(np.concatenate(run.true_scores)) == 0:
             logger.warning("%s: the unit answered every image alike", one.archive)
-    checkpoint.unlink()
+    if len(evolution.healthy) == len(evolution.runs):  # else it says which failed, and why
+        checkpoint.unlink()
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

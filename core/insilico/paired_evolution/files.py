@@ -83,8 +83,8 @@ def write_run(files: RunFiles, run: Run, generator: ImageGenerator, untrained: b
     CannotWriteError
         If a file cannot be written.
     """
-    scores, generations = scores_of(run)
-    last = float(run.scores[-1].mean())
+    (scores, generations), responses = scores_of(run), np.concatenate(run.true_scores)
+    last = float(np.nanmean(run.scores[-1]))
     _write_array(files.folder / f"init_code_{files.number:05d}.npy", run.best_codes[0][np.newaxis])
     best = generator.visualize_batch(np.stack(run.best_codes))
     _write_grid(files.picture("besteachgen"), best, BEST_PER_ROW, untrained)
@@ -98,7 +98,7 @@ def write_run(files: RunFiles, run: Run, generator: ImageGenerator, untrained: b
         {
             "generations": generations,
             "scores_all": scores,
-            "scores_without_noise": np.concatenate(run.true_scores),
+            "scores_without_noise": responses[~np.isnan(responses)],
             "codes_fin" if run.codes_kept else "codes_all": _codes(run),
             "untrained": untrained,
         },
@@ -106,9 +106,13 @@ def write_run(files: RunFiles, run: Run, generator: ImageGenerator, untrained: b
 
 
 def scores_of(run: Run) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Return all scores that the optimiser was told, and their generations, from 0."""
+    """Return all scores that the optimiser was told, and their generations, from 0.
+
+    What a unit did not answer (NaN) is left out.
+    """
     sizes = [len(scores) for scores in run.scores]
-    return np.concatenate(run.scores), np.repeat(np.arange(len(sizes)), sizes)
+    scores, generations = np.concatenate(run.scores), np.repeat(np.arange(len(sizes)), sizes)
+    return scores[~np.isnan(scores)], generations[~np.isnan(scores)]
 
 
 def save_checkpoint(path: Path, evolution: Evolution) -> None:
@@ -132,6 +136,7 @@ def load_checkpoint(path: Path, evolution: Evolution) -> None:
 
 def _codes(run: Run) -> NDArray[np.float32]:
     codes = np.concatenate(run.codes)
+    codes = codes[~np.isnan(np.concatenate(run.scores)[-len(codes) :])]
     return codes[-run.codes_kept :] if run.codes_kept else codes
 
 

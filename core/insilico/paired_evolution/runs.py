@@ -6,6 +6,7 @@ one batch per generation; each run then takes the scores of its own codes.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ from core.utils.CNN_scorers import TorchScorer
 from core.utils.GAN_utils import ImageGenerator
 from core.utils.optimizers.ask_tell import AskTellOptimizer
 from core.utils.scoring.image_canvas import place_on_canvas
+from core.utils.scoring.network_input import Pixels, sides
+
+logger = logging.getLogger(__name__)
 
 #: Published runs of DeePSim keep this many codes, the last ones.
 LAST_CODES = 80
@@ -38,17 +42,17 @@ class Field:
     ----------
     size, offset : tuple of int
         Rows and columns of the image; row and column of its upper left corner; pixels.
-    canvas : int
-        Side of the grey canvas, pixels.
+    canvas : int or (rows, columns)
+        Side of the grey canvas, or both, pixels.
     """
 
     size: tuple[int, int]
     offset: tuple[int, int]
-    canvas: int
+    canvas: Pixels
 
     def show(self, images: torch.Tensor) -> torch.Tensor:
         """Resize images (n, 3, height, width) to the field and put them on the canvas."""
-        return place_on_canvas(images, self.size, self.offset, (self.canvas, self.canvas))
+        return place_on_canvas(images, self.size, self.offset, sides(self.canvas))
 
 
 @dataclass
@@ -76,7 +80,9 @@ class Run:
     codes : collections.deque of numpy.ndarray
         Per generation, float32, as far back as is kept.
     best_codes : list of numpy.ndarray
-        The best code of each generation.
+        The best code of each generation, that of the lowest score when minimising.
+    failed : str
+        Why the run could not go on; empty otherwise. Its state is that of its last generation.
     """
 
     name: str
@@ -90,6 +96,7 @@ class Run:
     true_scores: list[NDArray[np.float64]] = field(default_factory=list)
     codes: deque[NDArray[np.float32]] = field(default_factory=deque)
     best_codes: list[NDArray[np.float32]] = field(default_factory=list)
+    failed: str = ""
 
     @property
     def generation(self) -> int:
@@ -97,13 +104,23 @@ class Run:
         return len(self.scores)
 
     def take(self, codes: NDArray[np.float32], responses: NDArray[np.float64]) -> None:
-        """Tell the optimiser the scores of its codes, and remember them."""
+        """Tell the optimiser the scores of its codes, and remember them.
+
+        Raises
+        ------
+        UsageError
+            If nothing can be learnt from them, see `AskTellOptimizer.tell`; the run then stands
+            where it was.
+        """
         rng = np.random.default_rng([*self.noise_seed, self.generation])
         scores = self.noise.on(responses, rng)
+        if np.isnan(scores).all():
+            raise UsageError(f"all {len(scores)} responses are NaN.")
+        best = np.nanargmax(scores) if self.optimizer.maximize else np.nanargmin(scores)
         self.optimizer.tell(scores)
         self.scores.append(scores)
         self.true_scores.append(responses)
-        self.best_codes.append(codes[np.argmax(scores)])
+        self.best_codes.append(codes[best])
         self.codes.append(codes)
         if self.codes_kept is not None:
             while sum(map(len, self.codes)) - len(self.codes[0]) >= self.codes_kept:
@@ -113,6 +130,7 @@ class Run:
         """Return all that the run needs to go on, as arrays, numbers and strings by name."""
         return {
             **{f"optimizer.{key}": value for key, value in self.optimizer.state_dict().items()},
+            "failed": self.failed,
             "sizes": np.array([len(scores) for scores in self.scores], dtype=np.intp),
             "scores": np.concatenate([*self.scores, np.empty(0)]),
             "true_scores": np.concatenate([*self.true_scores, np.empty(0)]),
@@ -146,7 +164,7 @@ class Run:
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
         self.scores, self.true_scores, self.best_codes = list(scores), list(true), best
-        self.codes = deque(codes)
+        self.codes, self.failed = deque(codes), str(state.get("failed", ""))
 
     @property
     def _length(self) -> int:
@@ -206,18 +224,40 @@ class Evolution:
     @property
     def generation(self) -> int:
         """Generations that have been scored."""
-        return self.runs[0].generation
+        return max(run.generation for run in self.runs)
+
+    @property
+    def healthy(self) -> tuple[Run, ...]:
+        """Runs that can go on."""
+        return tuple(run for run in self.runs if not run.failed)
 
     def advance(self) -> None:
-        """Score one generation of every run, and let their optimisers choose the next."""
-        populations = [run.optimizer.ask().astype(np.float32, copy=False) for run in self.runs]
-        owners = np.repeat(np.arange(len(self.runs)), [len(codes) for codes in populations])
+        """Score one generation of every run, and let their optimisers choose the next.
+
+        Nobody is told before all codes are scored. A run that cannot learn from its scores is
+        marked as failed, with the reason, and left where it stands; the others go on.
+
+        Raises
+        ------
+        UsageError
+            If no run can go on.
+        """
+        if not self.healthy:
+            reasons = "; ".join(f"{run.name}: {run.failed}" for run in self.runs)
+            raise UsageError(f"no run can go on ({reasons:.500})")
+        populations = [run.optimizer.ask().astype(np.float32, copy=False) for run in self.healthy]
+        positions = [i for i, run in enumerate(self.runs) if not run.failed]
+        owners = np.repeat(positions, [len(codes) for codes in populations])
         responses = self._responses(np.concatenate(populations), owners)
         bounds = np.cumsum([len(codes) for codes in populations])[:-1]
         for run, codes, scores in zip(
-            self.runs, populations, np.split(responses, bounds), strict=True
+            self.healthy, populations, np.split(responses, bounds), strict=True
         ):
-            run.take(codes, scores)
+            try:
+                run.take(codes, scores)
+            except UsageError as error:
+                run.failed = str(error)
+                logger.warning("%s failed in generation %d: %s", run.name, run.generation, error)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of all runs, by ``name/entry``."""
@@ -237,8 +277,12 @@ class Evolution:
         self._require_together()
 
     def _require_together(self) -> None:
-        if len({run.generation for run in self.runs}) > 1:
-            raise UsageError("the runs stand at different generations; advance them apart.")
+        if len({run.generation for run in self.healthy}) > 1:
+            told = ", ".join(f"{run.name} at {run.generation}" for run in self.healthy[:5])
+            raise UsageError(
+                f"the runs stand at different generations ({told}); load the state of all of them, "
+                "or make an Evolution for each."
+            )
 
     def _responses(
         self, codes: NDArray[np.float32], owners: NDArray[np.intp]

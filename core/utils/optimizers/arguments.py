@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ def random_source(random_seed: Any) -> RandomSource:
     if isinstance(random_seed, np.random.Generator | np.random.RandomState):
         return random_seed
     try:
+        if isinstance(random_seed, bool):
+            raise TypeError("a truth value")
         return np.random.default_rng(random_seed)
     except (TypeError, ValueError) as error:
         raise UsageError(
@@ -71,23 +74,35 @@ def single_code(code: ArrayLike, space_dimen: int, name: str) -> FloatArray:
     return vector.reshape(space_dimen)
 
 
-def finite_scores(scores: ArrayLike, n_codes: int) -> FloatArray:
-    """Return scores as float64 (n_codes,).
+def scores_of(scores: ArrayLike, n_codes: int) -> FloatArray:
+    """Return scores as float64 (n_codes,); NaN or None stands for a code that was not shown.
 
     Raises
     ------
     UsageError
-        If they have another shape, are no numbers, or one is NaN or infinite.
+        If they have another shape, are no real numbers, or one is infinite.
     """
     try:
-        values = np.asarray(scores, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        given = np.asarray(scores)
+    except ValueError as error:
         raise UsageError(f"scores are not an array of numbers: {error}") from error
+    if given.dtype == object and all(isinstance(s, Real | None) for s in given.ravel()):
+        given = given.astype(np.float64)
+    if given.dtype.kind not in "fiu":
+        raise UsageError(
+            f"scores are {given.dtype}; needed are real numbers, NaN where a code was not shown."
+        )
+    values = given.astype(np.float64)
     if values.shape != (n_codes,):
         raise UsageError(
-            f"scores have shape {values.shape}; needed is one score per code, shape ({n_codes},)."
+            f"scores have shape {values.shape}; needed is one score per code, shape ({n_codes},), "
+            "NaN where a code was not shown."
         )
-    require_finite(values, "scores")
+    if np.isinf(values).any():
+        raise UsageError(
+            f"{np.isinf(values).sum()} scores are infinite, the first at index "
+            f"{int(np.argmax(np.isinf(values)))}; give finite ones, NaN where a code was not shown."
+        )
     return values
 
 

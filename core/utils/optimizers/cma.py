@@ -37,13 +37,18 @@ class CholeskyCMAES(RankOneCMAES):
     population_size : int, optional
         Codes per generation; ``4 + floor(3 log2 N)`` by default (28 for N=256, 40 for 4096).
     init_sigma : float, default 3.0
-        First step size, the standard deviation of generation 1 in every coordinate.
+        First step size, the standard deviation of generation 1 in every coordinate. The paper
+        takes 3 for codes of N(0, 1) (fc6); begin with half of the usual size of a code's numbers
+        in other spaces.
     init_code : array-like, shape (N,) or (1, N), optional
         Generation 0 and first mean. Without it, score codes of your own first: the first mean is
         the weighted mean of the best of them.
     Aupdate_freq : float or None, default 10
         The covariance is updated when more than this many generations have passed since the last
-        time: every 11th for 10. None: by the learning rate, ``1 / (10 c1 N)``.
+        time: every 11th for 10, the published schedule, made for about 100 generations. As a
+        general optimiser take 0, an update in every generation: at N = 32 the published schedule
+        solves neither Rosenbrock's function nor an ellipsoid of condition 10⁶ within 100,000
+        evaluations. None: by the learning rate, every ``1 / (10 c1 N)`` generations.
     maximize : bool, default True
         Whether high scores are good.
     random_seed : int, numpy.random.Generator, numpy.random.RandomState or None
@@ -145,7 +150,8 @@ class HessCMAES(RankOneCMAES):
     cutoff : int, optional
         Number k of eigenvectors, those of the largest eigenvalues; all N by default.
     init_sigma : float, default 3.0
-        First step size.
+        First step size, times which eigenvalues to minus `expon` are the standard deviations of
+        generation 1; `core.utils.suggested_sigma` gives one for a step of half a usual code.
     init_code, Aupdate_freq, maximize, random_seed, optim_params, dtype
         As for `CholeskyCMAES`; random numbers are ``standard_normal((population_size, cutoff))``.
     eigvals, eigvects, expon
@@ -241,6 +247,7 @@ class HessCMAES(RankOneCMAES):
         top_values, self._basis = _top_eigenpairs(
             np.asarray(eigvals), np.asarray(eigvects), self.space_dimen, self.cutoff
         )
+        self._top_values = top_values
         self._search_along(top_values**-expon, self._basis @ self._probe)
         self._axes = {"expon": expon, "hessian": checksum(top_values, self._basis)}
 
@@ -258,6 +265,11 @@ class HessCMAES(RankOneCMAES):
 
     def _as_codes(self, coordinates: FloatArray) -> FloatArray:
         return coordinates @ self._basis
+
+    def _state(self, whole: bool) -> dict[str, Any]:
+        self._known_scales()
+        axes = {"eigvals": self._top_values.copy(), "eigvects": self._basis.T.copy()}
+        return super()._state(whole) | (axes if whole else {})
 
     def _settings(self) -> dict[str, Any]:
         self._known_scales()
@@ -281,7 +293,7 @@ def _top_eigenpairs(
         raise UsageError(
             f"eigenvalue {np.argmax(values <= 0) + 1} of the {cutoff} largest is "
             f"{values[values <= 0][0]:.3g}; all must be positive. Use a cutoff of at most "
-            f"{(values > 0).sum()}."
+            f"{(values > 0).sum()}, such as hessian_cutoff(eigvals, share=0.99) of the trace."
         )
     basis = np.ascontiguousarray(eigvects[:, order].T, dtype=np.float64)
     gram = basis @ basis.T

@@ -31,6 +31,7 @@ class concat_wrapper(AskTellOptimizer):
     def __init__(self, first: AskTellOptimizer, second: AskTellOptimizer) -> None:
         if first.maximize != second.maximize:
             raise UsageError("one part maximises and the other minimises; give both one direction.")
+        super().__init__()
         self.first, self.second = first, second
         self.space_dimen = first.space_dimen + second.space_dimen
         self.maximize = first.maximize
@@ -45,14 +46,18 @@ class concat_wrapper(AskTellOptimizer):
         """Number of codes that wait for scores."""
         return self.first.n_asked
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the states of both parts, their entries prefixed by "first." and "second."."""
-        return _prefixed(self.first, "first.") | _prefixed(self.second, "second.")
+    def require_scores(self, scores: FloatArray) -> None:
+        """Refuse a generation from which either part cannot learn."""
+        self.first.require_scores(scores)
+        self.second.require_scores(scores)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where `state_dict` was taken, bit for bit; see `AskTellOptimizer`."""
-        self.first.load_state_dict(_of_prefix(state, "first."))
-        self.second.load_state_dict(_of_prefix(state, "second."))
+    def _state(self, whole: bool) -> dict[str, Any]:
+        """Return the states of both parts, their entries prefixed by "first." and "second."."""
+        return _prefixed(self.first, "first.", whole) | _prefixed(self.second, "second.", whole)
+
+    def _load_state(self, state: Mapping[str, Any]) -> None:
+        self.first._load_state(of_prefix(state, "first."))
+        self.second._load_state(of_prefix(state, "second."))
 
     def _population(self) -> FloatArray:
         return self._joined(self.first._population(), self.second._population())
@@ -78,6 +83,11 @@ class concat_wrapper(AskTellOptimizer):
     def _progress(self) -> str:
         return f"first part {self.first._progress()}; second part {self.second._progress()}"
 
+    def _reasons(self) -> dict[str, str]:
+        """Return the reasons of both parts; one alone does not end the search."""
+        first, second = self.first._reasons(), self.second._reasons()
+        return {name: f"both parts: {first[name]}" for name in first if name in second}
+
 
 class fix_param_wrapper(AskTellOptimizer):
     """An optimiser of one block of the code; the other block stays.
@@ -100,6 +110,7 @@ class fix_param_wrapper(AskTellOptimizer):
     def __init__(
         self, optimizer: AskTellOptimizer, fixed_code: ArrayLike, pre: bool = True
     ) -> None:
+        super().__init__()
         self.optimizer = optimizer
         self.fixed_code = single_code(fixed_code, np.size(fixed_code), "fixed_code")
         self.pre = bool(pre)
@@ -119,18 +130,22 @@ class fix_param_wrapper(AskTellOptimizer):
         """Number of codes that wait for scores."""
         return self.optimizer.n_asked
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the fixed block and the state of the free one, its entries prefixed by "free."."""
-        return {"fixed_code": self.fixed_code.copy(), **_prefixed(self.optimizer, "free.")}
+    def require_scores(self, scores: FloatArray) -> None:
+        """Refuse a generation from which the free block's optimiser cannot learn."""
+        self.optimizer.require_scores(scores)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where `state_dict` was taken, bit for bit; see `AskTellOptimizer`."""
+    def _state(self, whole: bool) -> dict[str, Any]:
+        """Return the fixed block and the state of the free one, its entries prefixed by "free."."""
+        fixed = {"fixed_code": self.fixed_code.copy(), "pre": int(self.pre)}
+        return fixed | _prefixed(self.optimizer, "free.", whole)
+
+    def _load_state(self, state: Mapping[str, Any]) -> None:
         saved = array_entry(state, "fixed_code", self.fixed_code.shape)
         if not np.array_equal(saved, self.fixed_code):
             raise UsageError(
                 "the saved optimiser held another fixed_code; make this one with the same."
             )
-        self.optimizer.load_state_dict(_of_prefix(state, "free."))
+        self.optimizer._load_state(of_prefix(state, "free."))
 
     def _population(self) -> FloatArray:
         return self._with_fixed(self.optimizer._population())
@@ -156,10 +171,14 @@ class fix_param_wrapper(AskTellOptimizer):
     def _progress(self) -> str:
         return self.optimizer._progress()
 
+    def _reasons(self) -> dict[str, str]:
+        return self.optimizer._reasons()
 
-def _prefixed(optimizer: AskTellOptimizer, prefix: str) -> dict[str, Any]:
-    return {prefix + key: value for key, value in optimizer.state_dict().items()}
+
+def _prefixed(optimizer: AskTellOptimizer, prefix: str, whole: bool) -> dict[str, Any]:
+    return {prefix + key: value for key, value in optimizer._state(whole).items()}
 
 
-def _of_prefix(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def of_prefix(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the entries under a prefix, without it."""
     return {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}

@@ -42,6 +42,9 @@ from core.utils.optimizers.state import (
     settings_entry,
 )
 
+#: Shares of the first step size at which a search has converged, or lost its way.
+SMALLEST_STEP, LARGEST_STEP = 1e-6, 1e4
+
 #: The learning rates that `optim_params` may set.
 RATES = ("cc", "cs", "c1")
 
@@ -65,6 +68,7 @@ class RankOneCMAES(AskTellOptimizer):
         optim_params: Mapping[str, float] | None,
         dtype: DTypeLike,
     ) -> None:
+        super().__init__()
         self.space_dimen = space_dimen
         self.search_dimen = search_dimen
         rates = _checked_rates(optim_params or {})
@@ -82,7 +86,7 @@ class RankOneCMAES(AskTellOptimizer):
         self.pc = np.zeros(search_dimen)
         self.ps = np.zeros(search_dimen)
         self.istep = self.counteval = self.eigeneval = 0
-        self._given = {
+        self._given: dict[str, Any] = {
             "init_sigma": self.sigma,
             "Aupdate_freq": None if Aupdate_freq is None else float(Aupdate_freq),
             "rates": rates,
@@ -118,9 +122,11 @@ class RankOneCMAES(AskTellOptimizer):
         """Number of codes that wait for scores: 1 in generation 0, then the population."""
         return self.lambda_ if self.istep else len(self._first_population())
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that a run needs to go on: arrays, numbers and strings by name."""
+    def _state(self, whole: bool) -> dict[str, Any]:
+        given = {} if self.init_code is None else {"init_code": self.init_code.copy()}
         return {
+            **given,
+            "dtype": self.dtype.name,
             "settings": settings_entry(self._settings()),
             "random": random_entry(self._random),
             "istep": self.istep,
@@ -135,8 +141,7 @@ class RankOneCMAES(AskTellOptimizer):
             **matrix_state(self._Ainv, "Ainv"),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where `state_dict` was taken, bit for bit; see `AskTellOptimizer`."""
+    def _load_state(self, state: Mapping[str, Any]) -> None:
         require_settings(state, self._settings())
         k, scales = self.search_dimen, self._known_scales()
         A = matrix_from_state(state, "A", scales)
@@ -211,16 +216,30 @@ class RankOneCMAES(AskTellOptimizer):
         """Return `init_code`, or the weighted mean of the best codes of generation 0."""
         if self.init_code is not None or codes is None:
             return self._first_population()[0]
+        if not len(order):
+            raise UsageError("no code of generation 0 was shown; show it again.")
         best = order[: self.mu]
         weights = self.weights[: len(best)]
         return (weights / weights.sum()) @ codes[best].astype(np.float64)
 
+    def _weights_of(self, n_shown: int) -> tuple[FloatArray, float]:
+        """Return weights, best first, and mueff of a generation of which so many were shown."""
+        if n_shown == self.lambda_:
+            return self.weights, self.constants.mueff
+        weights = rankweight(n_shown)[: max(n_shown // 2, 1)]
+        return weights, float(1 / (weights**2).sum())
+
     def _adapt(self, order: NDArray[np.intp]) -> None:
-        """Move the mean, and adapt step size and covariance to the move."""
+        """Move the mean, and adapt step size and covariance to the move.
+
+        `order` lists the codes that were shown. Weights and mueff are those of their number, so
+        that ps stays standard normal under random selection; the learning rates stay.
+        """
         constants = self.constants
-        cc, cs, mueff = constants.cc, constants.cs, constants.mueff
+        cc, cs = constants.cc, constants.cs
+        best_weights, mueff = self._weights_of(len(order))
         weights = np.zeros(self.lambda_)
-        weights[order[: self.mu]] = self.weights
+        weights[order[: len(best_weights)]] = best_weights
         z_w = weights @ self._normals
         z_w_A = z_w @ self._A
         # x ← Σ w_i x_i = x + sigma z_w A, as the weights sum to 1
@@ -242,6 +261,14 @@ class RankOneCMAES(AskTellOptimizer):
 
     def _progress(self) -> str:
         return f"generation {self.istep - 1}, sigma {self.sigma:.3g}"
+
+    def _reasons(self) -> dict[str, str]:
+        share = self.sigma / self._given["init_sigma"]
+        if share < SMALLEST_STEP:
+            return {"converged": f"sigma fell to {share:.2g} of the first"}
+        if share > LARGEST_STEP:
+            return {"diverged": f"sigma grew to {share:.2g} times the first"}
+        return {}
 
 
 @dataclass(frozen=True)

@@ -45,5 +45,6 @@ def rankweight(lambda_: int, mu: float | None = None) -> FloatArray:
 
 
 def best_first(scores: FloatArray, maximize: bool) -> NDArray[np.intp]:
-    """Order of the scores from best to worst; equal scores keep their order."""
-    return np.argsort(-scores if maximize else scores, kind="stable")
+    """Order of the scores from best to worst, without NaN; equal scores keep their order."""
+    order = np.argsort(-scores if maximize else scores, kind="stable")  # NaN comes last
+    return order[: len(scores) - np.isnan(scores).sum()]

@@ -100,6 +100,7 @@ class ZOHA_Sphere_lr_euclid(AskTellOptimizer):
         random_seed: Any = None,
         dtype: DTypeLike = np.float64,
     ) -> None:
+        super().__init__()
         self.space_dimen = whole_number(space_dimen, 2, "space_dimen")
         self.population_size = whole_number(population_size, 1, "population_size")
         self.select_size = whole_number(select_size, 1, "select_size")
@@ -168,9 +169,24 @@ class ZOHA_Sphere_lr_euclid(AskTellOptimizer):
         """Number of codes that wait for scores: the population, with the basis after the start."""
         return self.population_size + (self.istep >= 0)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that a run needs to go on: arrays, numbers and strings by name."""
+    def require_scores(self, scores: FloatArray) -> None:
+        """Refuse a generation from which nothing can be learnt.
+
+        Raises
+        ------
+        UsageError
+            If fewer than two codes were shown, or, without `rankweight`, not the basis (row 0).
+        """
+        super().require_scores(scores)
+        if self.istep >= 0 and not self.rankweight and np.isnan(scores[0]):
+            raise UsageError(
+                "the basis code (row 0) was not shown, and scores are weighed by their difference "
+                "from its; show it again, or use rankweight=True."
+            )
+
+    def _state(self, whole: bool) -> dict[str, Any]:
         return {
+            "dtype": self.dtype.name,
             "settings": settings_entry(self._settings()),
             "random": random_entry(self._random),
             "istep": self.istep,
@@ -178,11 +194,8 @@ class ZOHA_Sphere_lr_euclid(AskTellOptimizer):
             "codes": self._codes.copy(),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where `state_dict` was taken, bit for bit; see `AskTellOptimizer`.
-
-        The schedule of the saved optimiser is taken over.
-        """
+    def _load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over a state, its schedule too."""
         require_settings(state, self._settings())
         istep = int(array_entry(state, "istep", ()))
         mulist = array_entry(state, "mulist", (-1,))
@@ -239,7 +252,7 @@ class ZOHA_Sphere_lr_euclid(AskTellOptimizer):
         """Weigh the basis (row 0) and the population around it."""
         if not self.rankweight:
             gains = scores - scores[0] if self.maximize else scores[0] - scores
-            return gains / self.population_size
+            return np.nan_to_num(gains) / self.population_size  # not shown: no weight
         if self.rankbasis:
             return _weights_by_rank(scores, self.maximize, self.select_size)
         weights = _weights_by_rank(scores[1:], self.maximize, self.select_size)
@@ -270,6 +283,7 @@ class ZOHA_Sphere_lr_euclid(AskTellOptimizer):
 
 
 def _weights_by_rank(scores: FloatArray, maximize: bool, mu: float | None = None) -> FloatArray:
-    weights = np.empty(len(scores))
-    weights[best_first(scores, maximize)] = rankweight(len(scores), mu)
+    """Weigh codes by their rank among those that were shown; the others get no weight."""
+    order, weights = best_first(scores, maximize), np.zeros(len(scores))
+    weights[order] = rankweight(len(order), None if mu is None else min(mu, len(order)))
     return weights

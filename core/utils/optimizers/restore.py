@@ -1,0 +1,150 @@
+"""Make an optimiser from a saved state alone, without the arguments of its constructor."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from core.errors import MalformedDataError
+from core.utils.optimizers.ask_tell import AskTellOptimizer
+from core.utils.optimizers.cma import CholeskyCMAES, HessCMAES
+from core.utils.optimizers.composite import concat_wrapper, fix_param_wrapper, of_prefix
+from core.utils.optimizers.gradient import GradientAscent
+from core.utils.optimizers.sphere import ZOHA_Sphere_lr_euclid
+from core.utils.optimizers.state import array_entry, entry, read_state
+
+#: Sources of random numbers that a state may name.
+_BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+
+
+def optimizer_from_state(state: Mapping[str, Any] | str | os.PathLike[str]) -> AskTellOptimizer:
+    """Make the optimiser that a state was saved of; it goes on bit for bit.
+
+    Parameters
+    ----------
+    state : path-like or mapping
+        A file of `AskTellOptimizer.save_state`, or ``state_dict(whole=True)``.
+
+    Returns
+    -------
+    AskTellOptimizer
+        With a source of random numbers of its own, where that of the saved one stood.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such file.
+    MalformedDataError
+        If it is no whole state.
+
+    Examples
+    --------
+    >>> first = CholeskyCMAES(8, init_code=np.zeros(8), random_seed=3)
+    >>> first.tell([0.0])
+    >>> second = optimizer_from_state(first.state_dict(whole=True))
+    >>> bool((first.ask() == second.ask()).all())
+    True
+    """
+    state = state if isinstance(state, Mapping) else read_state(state)
+    optimizer = _made(state, {})
+    optimizer.load_state_dict(state)
+    return optimizer
+
+
+def _made(state: Mapping[str, Any], sources: dict[str, Any]) -> AskTellOptimizer:
+    """Make an optimiser as the saved one was made; parts at one place share their source."""
+    if any(key.startswith("first.") for key in state):
+        parts = [_made(of_prefix(state, prefix), sources) for prefix in ("first.", "second.")]
+        return concat_wrapper(*parts)
+    if "fixed_code" in state:
+        fixed = array_entry(state, "fixed_code", (-1,))
+        free = _made(of_prefix(state, "free."), sources)
+        return fix_param_wrapper(free, fixed, pre=bool(entry(state, "pre")))
+    try:
+        settings = json.loads(str(entry(state, "settings")))
+        common = {"dtype": str(entry(state, "dtype")), "random_seed": _source(state, sources)}
+        return _OF_KIND[settings["optimizer"]](state, settings, common)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MalformedDataError(
+            f"this is no whole state of an optimiser ({error!r}); give a file of save_state, or "
+            "state_dict(whole=True)."
+        ) from error
+
+
+def _cholesky(
+    state: Mapping[str, Any], settings: Mapping[str, Any], common: Mapping[str, Any]
+) -> AskTellOptimizer:
+    return CholeskyCMAES(settings["space_dimen"], **_shared(state, settings), **common)
+
+
+def _hessian(
+    state: Mapping[str, Any], settings: Mapping[str, Any], common: Mapping[str, Any]
+) -> AskTellOptimizer:
+    dimen, k = settings["space_dimen"], settings["search_dimen"]
+    return HessCMAES(
+        dimen,
+        cutoff=k,
+        eigvals=array_entry(state, "eigvals", (k,)),
+        eigvects=array_entry(state, "eigvects", (dimen, k)),
+        expon=settings["expon"],
+        **_shared(state, settings),
+        **common,
+    )
+
+
+def _sphere(
+    state: Mapping[str, Any], settings: Mapping[str, Any], common: Mapping[str, Any]
+) -> AskTellOptimizer:
+    arguments = {name: value for name, value in settings.items() if name != "optimizer"}
+    optimizer = ZOHA_Sphere_lr_euclid(**arguments, **common)
+    optimizer.mulist = array_entry(state, "mulist", (-1,))
+    return optimizer
+
+
+def _gradient(
+    state: Mapping[str, Any], settings: Mapping[str, Any], common: Mapping[str, Any]
+) -> AskTellOptimizer:
+    names = ("lr", "maximize", "beta1", "beta2")
+    arguments = {name: settings[name] for name in names}
+    codes = array_entry(state, "codes", (-1, -1))
+    return GradientAscent(codes, dtype=common["dtype"], **arguments)
+
+
+_OF_KIND = {
+    "CholeskyCMAES": _cholesky,
+    "HessCMAES": _hessian,
+    "ZOHA_Sphere_lr_euclid": _sphere,
+    "GradientAscent": _gradient,
+}
+
+
+def _shared(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that both CMA-ES take."""
+    code = state.get("init_code")
+    return {
+        "population_size": settings["population_size"],
+        "init_sigma": settings["init_sigma"],
+        "init_code": None if code is None else np.asarray(code),
+        "Aupdate_freq": settings["Aupdate_freq"],
+        "maximize": settings["maximize"],
+        "optim_params": settings["rates"],
+    }
+
+
+def _source(state: Mapping[str, Any], sources: dict[str, Any]) -> Any:
+    """Return a source of random numbers of the saved kind; its place is set on loading."""
+    if "random" not in state:
+        return None
+    told = str(state["random"])
+    if told not in sources:
+        saved = json.loads(told)
+        name = saved["state"]["bit_generator"]
+        if name not in _BIT_GENERATORS:
+            raise ValueError(f"random numbers of {name}")
+        kind = np.random.RandomState if saved["kind"] == "RandomState" else np.random.Generator
+        sources[told] = kind(getattr(np.random, name)(0))
+    return sources[told]
