@@ -27,7 +27,11 @@ KINDS: dict[str, tuple[str, str]] = {
 
 
 #: The kinds in a word or two, where they can be said shorter than by their name.
-_SHORT = {"published": "authors' tables", "block means": "authors' block means"}
+_SHORT = {
+    "published": "authors' tables",
+    "block means": "authors' block means",
+    "found": "files of unnoted origin",
+}
 
 
 @dataclass(frozen=True)
