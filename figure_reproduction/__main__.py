@@ -18,6 +18,7 @@ import matplotlib as mpl
 from core.errors import UserError, exit_code_of
 from core.files import atomic_write
 from core.source_tables.provenance import read_provenance
+from figure_reproduction.page.choice import choose_data
 from figure_reproduction.page.page import (
     FigureScript,
     Printed,
@@ -75,6 +76,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the verdict of --verify to a file, too"
     )
+    parser.add_argument(
+        "--robustness",
+        action="store_true",
+        help="hold every claim against tests that respect sites, animals and the choice of the "
+        "best block, and put the table on the page; figures are made only where --figure names "
+        "them",
+    )
     add_print_arguments(parser)
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -85,7 +93,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     job = print_job(given)
-    outcomes = [_make(name, job, given.simulate_missing) for name in given.figure or SCRIPTS]
+    names = given.figure or (() if given.robustness else SCRIPTS)
+    outcomes = [_make(name, job, given.simulate_missing) for name in names]
+    if given.robustness:
+        _robustness(_with_data(job, figure_script("Figure4"), given.simulate_missing))
     write_report(job.output)
     _print_summary(outcomes, job.output)
     codes = [outcome.printed.exit_code for outcome in outcomes]
@@ -133,9 +144,19 @@ def _verify(outcomes: Iterable[MadeFigure], as_json: Path | None) -> int:
     return verification.exit_code
 
 
+def _robustness(job: PrintJob, simulate_missing: bool) -> None:
+    # Mixed models take as long to import as all figures together, and no figure needs them.
+    from figure_reproduction.robustness.report import analyse, told, write_robustness
+
+    found = analyse(choose_data(job.source_data, "Fig4", simulate_missing).folder)
+    write_robustness(found, job.output)
+    sys.stdout.write(told(found))
+
+
 def _print_summary(outcomes: Iterable[MadeFigure], output: Path) -> None:
     out = sys.stdout
-    out.write(f"\n{'figure':12} {'data':12} {'files':>5} {'seconds':>8}  problems\n")
+    if outcomes:
+        out.write(f"\n{'figure':12} {'data':12} {'files':>5} {'seconds':>8}  problems\n")
     for outcome in outcomes:
         printed = outcome.printed
         out.write(
