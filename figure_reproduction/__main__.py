@@ -18,7 +18,6 @@ import matplotlib as mpl
 from core.errors import UserError, exit_code_of
 from core.files import atomic_write
 from core.source_tables.provenance import read_provenance
-from figure_reproduction.page.choice import choose_data
 from figure_reproduction.page.page import (
     FigureScript,
     Printed,
@@ -96,7 +95,7 @@ def _run(given: argparse.Namespace) -> int:
     names = given.figure or (() if given.robustness else SCRIPTS)
     outcomes = [_make(name, job, given.simulate_missing) for name in names]
     if given.robustness:
-        _robustness(_with_data(job, figure_script("Figure4"), given.simulate_missing))
+        _robustness(with_data(figure_script("Figure4"), job, given.simulate_missing))
     write_report(job.output)
     _print_summary(outcomes, job.output)
     codes = [outcome.printed.exit_code for outcome in outcomes]
@@ -144,11 +143,11 @@ def _verify(outcomes: Iterable[MadeFigure], as_json: Path | None) -> int:
     return verification.exit_code
 
 
-def _robustness(job: PrintJob, simulate_missing: bool) -> None:
+def _robustness(job: PrintJob) -> None:
     # Mixed models take as long to import as all figures together, and no figure needs them.
     from figure_reproduction.robustness.report import analyse, told, write_robustness
 
-    found = analyse(choose_data(job.source_data, "Fig4", simulate_missing).folder)
+    found = analyse(job.source_data)
     write_robustness(found, job.output)
     sys.stdout.write(told(found))
 
