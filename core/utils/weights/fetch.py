@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError
-from core.files import UNFINISHED_SUFFIX, atomic_write, sha256_of
+from core.files import UNFINISHED_SUFFIX, atomic_write, git_blob_of, sha256_of
 from core.reading.download import Progress, download
-from core.utils.weights.registry import Address, ByHand, Repository, Weights, weights_named
+from core.utils.weights.registry import Address, Repository, Weights, weights_named
 
 if sys.platform != "win32":
     import fcntl
@@ -129,7 +129,7 @@ def fetch(
     Raises
     ------
     MissingDataError
-        If the source cannot be reached, or the weights have no public address.
+        If the source cannot be reached.
     MalformedDataError
         If what arrived, or (without `force`) what is there, is not what its checksum says.
     CannotWriteError
@@ -141,11 +141,6 @@ def fetch(
         check(name, found)
         return found
     path = folder / weights.file
-    if isinstance(weights.source, ByHand):
-        raise MissingDataError(
-            f"weights {name!r} have no public address: get {weights.file} "
-            f"({weights.source}, {weights.about_mb} MB) and put it at {path}, or give its path."
-        )
     if os.environ.get(OFFLINE_VARIABLE, "").upper() in {"1", "ON", "YES", "TRUE"}:
         raise _unavailable(weights, folder, f"{OFFLINE_VARIABLE} is set")
     staging = folder / f".{name}{UNFINISHED_SUFFIX}"
@@ -250,6 +245,12 @@ def _place(weights: Weights, staged: Path, stated_sha256: str, path: Path) -> No
         raise MalformedDataError(
             f"{weights.source} sent a {weights.file} whose SHA-256 is {sha256} instead of "
             f"{expected}…; nothing was kept. Try again later."
+        )
+    if weights.git_blob and (blob := git_blob_of(staged)) != weights.git_blob:
+        staged.unlink()
+        raise MalformedDataError(
+            f"{weights.source} sent a {weights.file} that git calls {blob} instead of "
+            f"{weights.git_blob}; nothing was kept. Get that version, or give the path of yours."
         )
     with atomic_write(_checksum_file(path)) as unfinished:
         unfinished.write_text(f"{sha256}  {path.name}\n", encoding="ascii")
