@@ -275,7 +275,7 @@ def _activations(
     return (
         trials.per_block(response),
         trials.per_block(baseline),
-        [numbers.astype(np.intp) for numbers in trials.per_block(generation)],
+        np.split(generation, np.cumsum(trials.block_sizes)[:-1]),
         response,
         baseline,
         generation,
