@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure, FigureBase
 
 from core.errors import MalformedDataError, MissingDataError, UserError, exit_code_of
-from core.files import atomic_write, read_json
+from core.files import atomic_write, locked, read_json
 from core.published import Statistic, compare
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import DEFAULT_FOLDER, Reading, SourceData
@@ -238,7 +238,7 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
     source = SourceData(job.source_data, job.form)
     wanted = [panel for panel in script.panels if not job.panels or panel.name in job.panels]
     printed = Printed()
-    with plt.style.context(["default", STYLE_SHEET]):
+    with locked(job.output / script.name), plt.style.context(["default", STYLE_SHEET]):
         for panel in wanted:
             try:
                 reading = source.gather(script.folder, panel.reads)
