@@ -106,22 +106,22 @@ def _fetch(given: argparse.Namespace) -> int:
 
 def _fetch_from(given: argparse.Namespace, sources: list[str]) -> int:
     """Fetch one source after the other; what fails is told, and does not stop the others."""
-    outcomes = []
+    came, failed = [], []
     for source in sources:
         try:
-            outcomes.append(_SOURCES[source](given))
+            came.append(_SOURCES[source](given))
         except UserError as error:
             if len(sources) == 1:
                 raise
             sys.stderr.write(f"{source}: {error}\n")
-            outcomes.append(error.exit_code)
-    return min(outcomes)
+            failed.append(error.exit_code)
+    return max(came) if came else min(failed)
 
 
 def _fetch_osf(given: argparse.Namespace) -> int:
     with tqdm(unit="B", unit_scale=True, disable=None, desc="OSF") as bar:
         return _tell(
-            given.output,
+            given,
             osf.fetch(
                 given.output, given.figure, given.force, progress=lambda n, of: _show(bar, n, of)
             ),
@@ -164,15 +164,15 @@ def _place(given: argparse.Namespace, found: list[FoundFile]) -> int:
     origin = Provenance("found", {"from": given.given_by_hand.name})
     placed = place(chosen, given.output, origin, given.force)
     placed.unknown = unknown
-    return _tell(given.output, placed)
+    return _tell(given, placed)
 
 
-def _tell(folder: Path, placed: Placed) -> int:
+def _tell(given: argparse.Namespace, placed: Placed) -> int:
     sys.stdout.write(
         f"{len(placed.written)} files written, {len(placed.unchanged)} there already, "
-        f"{len(placed.unknown)} that no figure reads; in {folder}\n"
+        f"{len(placed.unknown)} that no figure reads; in {given.output}\n"
     )
-    out.writelines(f"placed {renamed}\n" for renamed in placed.renamed)
+    sys.stdout.writelines(f"placed {renamed}\n" for renamed in placed.renamed)
     for path in placed.kept:
         sys.stderr.write(f"kept {path}: it has other content; --force replaces it\n")
     if placed.kept:
