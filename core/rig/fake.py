@@ -123,7 +123,7 @@ class FakeNeurons:
     def __call__(self, request: Request) -> Responses:
         """Answer a block: the same block gets the same spikes."""
         names = list(request.pictures)
-        evoked = self._evoked_rates(np.stack([from_png(request.pictures[n]) for n in names]))
+        evoked = self._evoked_rates([from_png(request.pictures[name]) for name in names])
         row_of = {name: row for row, name in enumerate(names)}
         psth = np.full(
             (len(request.trials), PSTH_MS, len(self.drives)), np.nan, dtype=np.float32
@@ -135,10 +135,15 @@ class FakeNeurons:
         responses = psth[:, slice(*EVOKED_MS)].mean(axis=1, dtype=np.float64)
         return Responses(tuple(request.trials), responses, psth)
 
-    def _evoked_rates(self, pictures: NDArray[np.uint8]) -> FloatArray:
+    def _evoked_rates(self, pictures: Sequence[NDArray[np.uint8]]) -> FloatArray:
         """Return the rates (n, channels) that pictures evoke, averaged over 50 to 200 ms."""
-        images = pictures.astype(np.float32).transpose(0, 3, 1, 2) / 255
-        drive = np.stack([_driven(drive, images) for drive in self.drives], axis=1)
+        drive = np.empty((len(pictures), len(self.drives)))
+        for shape in dict.fromkeys(picture.shape for picture in pictures):
+            rows = [row for row, picture in enumerate(pictures) if picture.shape == shape]
+            images = np.stack([pictures[row] for row in rows]).astype(np.float32) / 255
+            images = images.transpose(0, 3, 1, 2)
+            for channel, driving in enumerate(self.drives):
+                drive[rows, channel] = _driven(driving, images)
         rates = np.asarray(self.gain) * (drive - np.asarray(self.offset))
         return np.clip(rates, 0, HIGHEST_RATE)
 
@@ -215,7 +220,7 @@ def _write_csv(path: Path, names: Sequence[str], columns: dict[str, FloatArray])
 def _write_h5(path: Path, responses: Responses) -> None:
     import h5py
 
-    with h5py.File(path, "w", track_order=False) as file:
+    with h5py.File(path, "w", locking=False) as file:  # it is locked already
         file["stimulusID"] = np.array(responses.names, dtype=h5py.string_dtype())
         file["tEvokedResp"] = responses.evoked
         if responses.psth is not None:

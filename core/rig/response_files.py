@@ -99,7 +99,7 @@ def _numbers(dataset: h5py.Dataset) -> Any:
 
 def _text(file: h5py.File, dataset: h5py.Dataset) -> list[str]:
     """Return the texts of a MATLAB cell, or of a dataset of strings."""
-    if dataset.dtype == h5py.ref_dtype:
+    if h5py.check_ref_dtype(dataset.dtype):
         cells = [file[reference] for reference in dataset[()].ravel("F")]
         return ["".join(map(chr, cell[()].ravel("F"))) for cell in cells]
     return list(np.ravel(dataset.asstr()[()]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from core.errors import choose_from
 from core.start import missing_package
 
 _HOME = {
@@ -39,6 +40,7 @@ _HOME = {
     ),
     "layers.record": ("record",),
     "scoring.classifiers": ("load_classifier",),
+    "scoring.units": ("Centre", "Channel", "Mean", "WeightedSum", "Direction", "Cosine"),
     "grad_RF_estim": (
         "grad_RF_estimate", "GAN_grad_RF_estimate", "grad_population_RF_estimate",
         "gradmap2RF_square", "fit_2dgauss", "twoD_Gaussian", "show_gradmap",
@@ -73,7 +75,7 @@ __all__ = sorted((*_MODULE_OF, *_MODULES))
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF and name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(choose_from(name, __all__, f"name of {__name__}"))
     try:
         if name in _MODULES:
             return import_module(f"{__name__}.{_MODULES[name]}")

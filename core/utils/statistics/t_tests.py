@@ -1,13 +1,15 @@
-"""Student's t tests, worded for a paper.
+"""Student's t tests: `student` for the analyses of the paper, the others worded for a text.
 
-Spreads are sample standard deviations (ddof 1). NaN is omitted, from a paired test in pairs, and
-n and the degrees of freedom are those of what was counted.
+`student` takes whole samples and is NaN where it is not defined. The worded tests omit NaN, from a
+paired test in pairs, refuse samples that are too small, and tell n and the degrees of freedom of
+what was counted. Spreads are sample standard deviations (ddof 1).
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from core.errors import UsageError, choose_from
+from core.utils.published_keywords import published_keywords
 
 NanPolicy = Literal["omit", "propagate", "raise"]
 Mask = ArrayLike | None
@@ -26,6 +29,55 @@ Sample = NDArray[np.float64]
 _NAN_POLICIES = ("omit", "propagate", "raise")
 
 
+@dataclass(frozen=True)
+class StudentTest:
+    """Student tests of one or many pairs of samples; t > 0 where the first is larger.
+
+    Attributes
+    ----------
+    t, p : numpy.ndarray
+        Of the shape of the points tested (0-dimensional for one pair); p is two-sided. NaN where
+        the test is not defined.
+    n : int
+        Pairs, or values in both samples together.
+    df : int
+        Degrees of freedom.
+    """
+
+    t: NDArray[np.float64]
+    p: NDArray[np.float64]
+    n: int
+    df: int
+
+
+def student(first: ArrayLike, second: ArrayLike, *, paired: bool = False) -> StudentTest:
+    """Two-sided Student test, with pooled variance or of the differences of pairs, point by point.
+
+    Parameters
+    ----------
+    first, second : array_like
+        (n, ...) values, one test for each point of the axes after the first. Unpaired samples may
+        differ in size.
+    paired : bool, default False
+        Whether value i of one sample belongs to value i of the other.
+
+    Returns
+    -------
+    StudentTest
+        NaN where a sample has fewer than two values or a NaN, or where nothing varies: neither
+        sample, or not the differences of the pairs.
+    """
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    n, df = (len(a), len(a) - 1) if paired else (len(a) + len(b), len(a) + len(b) - 2)
+    t, p = np.full(a.shape[1:], np.nan), np.full(a.shape[1:], np.nan)
+    varies = _varies([a - b] if paired else [a, b]) if min(len(a), len(b)) > 1 else np.array(False)
+    if varies.any():
+        test = _t_of_differences if paired else _t_of_pooled_variance
+        t[varies], p[varies] = test(*(x[:, varies] if x.ndim > 1 else x for x in (a, b)))
+    return StudentTest(t, p, n, df)
+
+
+@published_keywords(col1="c1", col2="c2")
 def ttest_rel_df(df: pd.DataFrame, msk: Mask, c1: str, c2: str) -> Any:
     """Paired t test of two columns.
 
@@ -160,7 +212,7 @@ def ttest_1samp_print(
     latex: bool = False,
     nan_policy: NanPolicy = "omit",
     output_dof: bool = False,
-) -> Printed:
+) -> tuple[float, float] | Printed:
     """One-sample t test against a number, printed as a sentence.
 
     Parameters
@@ -173,7 +225,7 @@ def ttest_1samp_print(
 
     Returns
     -------
-    (t, p[, df], sentence)
+    (t, p), or (t, p, df, sentence) with `output_dof`
 
     Raises
     ------
@@ -184,30 +236,58 @@ def ttest_1samp_print(
     _require_two(sample)
     result = stats.ttest_1samp(sample, scalar)
     subject = f"{_mean_and_spread(sample, sem)} vs {scalar:.3f} (n={len(sample)})"
-    return _printed(result, subject, latex, output_dof)
+    printed = _printed(result, subject, latex, output_dof)
+    return printed if output_dof else printed[:2]
 
 
-def ttest_rel_print_df(df: pd.DataFrame, msk: Mask, c1: str, c2: str, **options: Any) -> Printed:
+@published_keywords(col1="c1", col2="c2")
+def ttest_rel_print_df(
+    df: pd.DataFrame,
+    msk: Mask,
+    c1: str,
+    c2: str,
+    sem: bool = False,
+    latex: bool = False,
+    **options: Any,
+) -> Printed:
     """`ttest_rel_print` of two columns; `msk` as for `ttest_rel_df`."""
     columns = masked_column(df, msk, c1), masked_column(df, msk, c2)
-    return ttest_rel_print(*columns, names=(c1, c2), **options)
+    return ttest_rel_print(*columns, sem, latex, names=(c1, c2), **options)
 
 
 def ttest_ind_print_df(
-    df: pd.DataFrame, msk1: Mask, msk2: Mask, col: str, **options: Any
+    df: pd.DataFrame,
+    msk1: Mask,
+    msk2: Mask,
+    col: str,
+    sem: bool = False,
+    latex: bool = False,
+    **options: Any,
 ) -> Printed:
     """`ttest_ind_print` of one column between two sets of rows; masks as for `ttest_ind_df`."""
-    return ttest_ind_print(masked_column(df, msk1, col), masked_column(df, msk2, col), **options)
+    columns = masked_column(df, msk1, col), masked_column(df, msk2, col)
+    return ttest_ind_print(*columns, sem, latex, **options)
 
 
-def latexify_tststs(text: str) -> str:
-    r"""Turn the sentence of a t test into LaTeX.
+def latexify_tststs(text: str | float, p: float | None = None, df: float | None = None) -> str:
+    r"""Turn the sentence of a t test into LaTeX, or t, p and the degrees of freedom.
+
+    Parameters
+    ----------
+    text : str or float
+        The sentence, or t.
+    p, df : float, optional
+        With t: its p value and degrees of freedom.
 
     Examples
     --------
     >>> print(latexify_tststs("1.50±0.20: t(9)=2.31, p=4.6e-02"))
     $1.50\pm0.20$: $t_{9}=2.31$, $p=4.6\times10^{-2}$
     """
+    if not isinstance(text, str):
+        if p is None:
+            raise UsageError(f"t={text} was given without p; give the sentence, or t, p and df.")
+        text = f"t({df:.4g})={text:.3f}, p={p:.1e}" if df is not None else f"p={p:.1e}"
     number = r"(-?(?:\d+\.?\d*|nan|inf))"
     for pattern, replacement in (
         (rf"{number}±{number}", r"$\1\\pm\2$"),
@@ -216,6 +296,22 @@ def latexify_tststs(text: str) -> str:
     ):
         text = re.sub(pattern, replacement, text)
     return text.replace("10^{+", "10^{")
+
+
+def _varies(samples: list[Sample]) -> NDArray[np.bool_]:
+    """Tell at which points any of some samples holds different values."""
+    return np.any([np.ptp(sample, axis=0) > 0 for sample in samples], axis=0)
+
+
+def _t_of_differences(first: Sample, second: Sample) -> tuple[Sample, Sample]:
+    result = stats.ttest_rel(first, second)
+    return np.asarray(result.statistic), np.asarray(result.pvalue)
+
+
+def _t_of_pooled_variance(first: Sample, second: Sample) -> tuple[Sample, Sample]:
+    moments = [(x.mean(axis=0), x.std(axis=0, ddof=1), len(x)) for x in (first, second)]
+    t, p = stats.ttest_ind_from_stats(*moments[0], *moments[1])
+    return np.asarray(t), np.asarray(p)
 
 
 def _sample(given: ArrayLike) -> Sample:
