@@ -62,7 +62,7 @@ def head(*lines):
 def test_lengths_that_are_no_numbers_end_in_a_sentence(tmp_path, length):
     with (
         serving(head(b"Content-Length: " + length) + b"ok") as url,
-        pytest.raises((MalformedDataError, MissingDataError), match="long|does not say|ok"),
+        pytest.raises((MalformedDataError, MissingDataError), match=r"long|does not say|ok"),
     ):
         if download(url, tmp_path / "f", attempts=1, timeout_s=2).read_bytes() == b"ok":
             raise MissingDataError("ok")  # "2 " is a length after all
@@ -87,6 +87,7 @@ def test_waits_that_are_no_times_are_left_out(tmp_path, wait):
         download(url, tmp_path / "f", attempts=2, backoff_s=0.01)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # urllib's sockets
 @pytest.mark.parametrize(
     "target",
     ["http://[bad/", "http://a..b/", "http://" + "x" * 70 + ".org/", "ftp://127.0.0.1/f",
@@ -146,7 +147,10 @@ def _drip(data):
 
 @pytest.mark.parametrize(
     "parts",
-    [_drip(head(b"Content-Length: 2")), [head(b"Transfer-Encoding: chunked"), *_drip(b"2;" + b"x" * 99)]],
+    [
+        _drip(head(b"Content-Length: 2")),
+        [head(b"Transfer-Encoding: chunked"), *_drip(b"2;" + b"x" * 99)],
+    ],
     ids=["head", "chunk extension"],
 )  # fmt: skip
 def test_what_comes_too_slowly_ends_in_time(tmp_path, parts):
@@ -175,9 +179,11 @@ def test_a_link_at_an_unfinished_name_is_not_followed(tmp_path, make, name):
     victim = tmp_path / "victim"
     victim.write_text("mine")
     make(tmp_path / name, victim)
-    with serving(head(b"Content-Length: 2") + b"ok") as url:
-        with pytest.raises(CannotWriteError, match="cannot write"):
-            download(url, tmp_path / "f", attempts=1)
+    with (
+        serving(head(b"Content-Length: 2") + b"ok") as url,
+        pytest.raises(CannotWriteError, match="cannot write"),
+    ):
+        download(url, tmp_path / "f", attempts=1)
     assert victim.read_text() == "mine"
 
 
@@ -192,6 +198,8 @@ def test_a_link_at_the_note_of_an_unfinished_file_is_replaced(tmp_path):
 
 def test_a_pipe_at_an_unfinished_name_holds_nobody_up(tmp_path):
     os.mkfifo(tmp_path / ".f.unfinished")
-    with serving(head(b"Content-Length: 2") + b"ok") as url:
-        with pytest.raises(CannotWriteError, match="cannot write"):
-            download(url, tmp_path / "f", attempts=1)
+    with (
+        serving(head(b"Content-Length: 2") + b"ok") as url,
+        pytest.raises(CannotWriteError, match="cannot write"),
+    ):
+        download(url, tmp_path / "f", attempts=1)

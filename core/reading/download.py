@@ -175,7 +175,7 @@ class _Unfinished:
     def resume_point(self) -> tuple[int, str]:
         """Return how many bytes can be kept and the validator they depend on; 0 for none."""
         try:
-            with open(open_own(self.origin, os.O_RDONLY), encoding="utf-8") as file:
+            with os.fdopen(open_own(self.origin, os.O_RDONLY), encoding="utf-8") as file:
                 origin = json.loads(file.read(_LONGEST_NOTE))
             url, validator = origin["url"], origin["validator"]
             if url == self.url and isinstance(validator, str) and validator:
@@ -186,7 +186,7 @@ class _Unfinished:
 
     def open(self) -> BinaryIO:
         """Open the file for reading and writing; make it when it is absent, follow no link."""
-        return open(open_own(self.path, os.O_RDWR | os.O_CREAT), "r+b")
+        return os.fdopen(open_own(self.path, os.O_RDWR | os.O_CREAT), "r+b")
 
     def remember(self, headers: http.client.HTTPMessage) -> None:
         """Note which version the bytes come from: a strong ETag, or else the date."""
@@ -470,7 +470,8 @@ def _is_private(url: str) -> bool:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return False  # connecting to it says why
-    return any(not ipaddress.ip_address(str(one[4][0]).partition("%")[0]).is_global for one in found)
+    addresses = {str(one[4][0]).partition("%")[0] for one in found}
+    return any(not ipaddress.ip_address(address).is_global for address in addresses)
 
 
 def _retry_after_s(error: urllib.error.HTTPError) -> float | None:

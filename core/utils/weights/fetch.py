@@ -151,7 +151,7 @@ def fetch(
             logger.warning("fetching %s (about %d MB) to %s", path.name, weights.about_mb, folder)
             staging.mkdir(exist_ok=True)
             try:
-                staged, stated_sha256 = _download(weights, staging, progress)
+                staged, stated_sha256 = _download(weights.source, 2 * weights.about_mb << 20, staging, progress)
                 _place(weights, staged, stated_sha256, path)
                 shutil.rmtree(staging)
             finally:
@@ -203,13 +203,12 @@ def check(name: str, path: Path) -> str:
 
 
 def _download(
-    weights: Weights, staging: Path, progress: Progress | None
+    source: Repository | Address, most_bytes: int, staging: Path, progress: Progress | None
 ) -> tuple[Path, str]:
     """Fetch one file into a folder; return it and the SHA-256 that its server states, or none."""
-    source = weights.source
     if isinstance(source, Address):
-        path, most = staging / source.url.rpartition("/")[2], 2 * weights.about_mb << 20
-        return download(source.url, path, max_size=most, progress=progress), ""
+        path = staging / source.url.rpartition("/")[2]
+        return download(source.url, path, max_size=most_bytes, progress=progress), ""
     try:
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     except ImportError as error:
