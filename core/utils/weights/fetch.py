@@ -151,8 +151,9 @@ def fetch(
             logger.warning("fetching %s (about %d MB) to %s", path.name, weights.about_mb, folder)
             staging.mkdir(exist_ok=True)
             try:
-                staged, stated_sha256 = _download(weights.source, 2 * weights.about_mb << 20, staging, progress)
-                _place(weights, staged, stated_sha256, path)
+                most_bytes = 2 * weights.about_mb << 20
+                staged, stated = _download(weights.source, most_bytes, staging, progress)
+                _place(weights, staged, stated, path)
                 shutil.rmtree(staging)
             finally:
                 with suppress(OSError):  # keeps what has arrived, for the next call to go on
