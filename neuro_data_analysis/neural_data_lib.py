@@ -315,7 +315,8 @@ class Recordings(Mapping[int, Experiment]):
         return self._elements[expi - 1]
 
     def _is_absent(self, expi: int) -> bool:
-        return not isinstance(self._elements[expi - 1].get("evol"), Mapping)
+        evolved = self._elements[expi - 1].get("evol")
+        return not isinstance(evolved, Mapping) or not evolved
 
     @contextmanager
     def _naming(self, expi: int) -> Iterator[None]:
@@ -407,9 +408,10 @@ def _stored_elements(file: h5py.File, path: Path) -> Sequence[Mapping[str, Any]]
     if VARIABLE not in file:
         names = ", ".join(name for name in file if not name.startswith("#")) or "none"
         raise MalformedDataError(f"{path} holds no variable {VARIABLE}; its variables: {names}.")
-    if not isinstance(file[VARIABLE], h5py.Group):
+    stored = matlab_v73.member(file, VARIABLE)
+    if not isinstance(stored, h5py.Group):
         raise MalformedDataError(f"{path}: {VARIABLE} is not a struct array; save it as one.")
-    return matlab_v73.StructArray(file[VARIABLE])
+    return matlab_v73.StructArray(stored)
 
 
 def _pickled_elements(path: Path) -> Sequence[Mapping[str, Any]]:
@@ -460,7 +462,7 @@ def _info(expi: int, element: Mapping[str, Any]) -> ExperimentInfo:
 
 def _blocks(presented: Mapping[str, Any] | None) -> tuple[tuple[Block, ...], ...]:
     """Return the blocks of both threads; none where nothing was presented."""
-    if not isinstance(presented, Mapping):
+    if not isinstance(presented, Mapping) or not presented:
         return ((),) * N_THREADS
     densities, indices = per_thread(presented["psth"]), per_thread(presented["idx_seq"])
     if len(densities[0]) != len(indices[0]):

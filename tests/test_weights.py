@@ -192,7 +192,7 @@ def test_fetched_file_is_whole_recorded_and_not_fetched_again(served, folder):
     assert beside.read_text() == f"{SHA256}  {path.name}\n"
     assert fetch("biggan-deep-256") == require("biggan-deep-256") == path
     assert served.asked == ["/biggan.bin"]
-    assert [file.suffix for file in sorted(folder.iterdir())] == [".lock", ".bin", ".sha256"]
+    assert [file.suffix for file in sorted(folder.iterdir())] == [".bin", ".sha256"]
 
 
 def test_force_fetches_again(served):
@@ -278,7 +278,7 @@ def test_hub_file_is_fetched_by_its_client_and_checked(hub, folder):
     path = fetch("norm1")
     assert path == folder / "upconvGAN_norm1.pt"
     assert path.read_bytes() == BODY
-    assert [file.suffix for file in sorted(folder.iterdir())] == [".lock", ".pt", ".sha256"]
+    assert [file.suffix for file in sorted(folder.iterdir())] == [".pt", ".sha256"]
     server, address = hub
     fetch("norm1")
     assert server.asked.count(address) == 1

@@ -153,11 +153,11 @@ def read_merged_codes(path: str | os.PathLike[str]) -> LatentCodes:
         missing = [name for name in ("codes_all", "code_geni", "img_ids") if name not in file]
         if missing:
             raise MalformedDataError(f"{path} holds no {', '.join(missing)}.")
-        names = tuple(as_text(name) for name in flat(matlab_v73.decode(file["img_ids"])))
+        names = tuple(as_text(name) for name in flat(matlab_v73.variable(file, "img_ids")))
         return LatentCodes(
-            codes=as_numbers(matlab_v73.decode(file["codes_all"]), "codes_all"),
+            codes=as_numbers(matlab_v73.variable(file, "codes_all"), "codes_all"),
             picture_names=names,
-            generation=as_integers(matlab_v73.decode(file["code_geni"]), "code_geni"),
+            generation=as_integers(matlab_v73.variable(file, "code_geni"), "code_geni"),
         )
 
 

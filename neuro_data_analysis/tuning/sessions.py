@@ -378,9 +378,9 @@ def _read_mat(path: Path) -> dict[str, Any]:
             raise MalformedDataError(
                 f"{path} holds no {', '.join(missing)}; it is not a tuning session."
             )
-        meta, trials = matlab_v73.decode(file["meta"]), matlab_v73.decode(file["Trials"])
+        meta, trials = matlab_v73.variable(file, "meta"), matlab_v73.variable(file, "Trials")
         return {
-            "rasters": np.asarray(matlab_v73.decode(file["rasters"]), dtype=np.float32).T,
+            "rasters": np.asarray(matlab_v73.variable(file, "rasters"), dtype=np.float32).T,
             "meta": {name: meta[name] for name in ("spikeID", "unitID") if name in meta},
             "Trials": {"imageName": trials["imageName"]} if "imageName" in trials else {},
         }
