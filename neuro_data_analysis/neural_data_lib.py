@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from core.brief import brief
 from core.errors import MalformedDataError, MissingDataError, UserError, choose_from
 from core.reading.safe_pickle import load_pickle
 from core.spaces import Space
@@ -78,6 +79,8 @@ class Block:
     psth: NDArray[np.float64]
     image_index: NDArray[np.intp]
 
+    __repr__ = brief
+
     def __post_init__(self) -> None:
         if self.psth.shape != (PSTH_MS, len(self.image_index)):
             raise MalformedDataError(
@@ -115,6 +118,8 @@ class Thread:
     optimizer: str | None
     blocks: tuple[Block, ...]
     references: tuple[Block, ...]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,8 @@ class ExperimentInfo:
     spaces: tuple[str, str]
     optimizers: tuple[str | None, str | None]
 
+    __repr__ = brief
+
     @property
     def title(self) -> str:
         """Three lines that head the figures of this experiment, as published."""
@@ -173,6 +180,8 @@ class Experiment:
 
     info: ExperimentInfo
     threads: tuple[Thread, Thread]
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         lengths = {len(thread.blocks) for thread in self.threads}

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.brief import brief
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError
 from core.files import (
     UNFINISHED_SUFFIX,
@@ -60,6 +61,8 @@ class Table:
     key: str
     value: Any
     member: Mapping[str, Any] = field(default_factory=dict)
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,9 @@ class SourceData:
         self._values: dict[Path, Any] = {}
         self._origins: dict[Path, Provenance] = {}
         self._lengths: dict[tuple[str, str], tuple[int, Path]] = {}
+
+    def __repr__(self) -> str:
+        return f"SourceData({str(self.folder)!r}, form={self.form!r})"
 
     def read(self, key: str, **member: Any) -> Any:
         """Read one table.
@@ -411,6 +417,8 @@ class ExamplePsth:
     offset: float
     title: str
     labels: Literal["truthful", "legacy"]
+
+    __repr__ = brief
 
     @classmethod
     def of(

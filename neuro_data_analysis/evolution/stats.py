@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from core.brief import brief
 from core.errors import MalformedDataError, UsageError
 from core.source_tables.registry import EXTENDED_4C_WINDOWS
 from core.spaces import BySpace, Space
@@ -57,6 +58,8 @@ class Trials:
 
     psth: NDArray[np.float64]
     block_sizes: NDArray[np.intp]
+
+    __repr__ = brief
 
     @classmethod
     def of(cls, blocks: Sequence[Block]) -> Trials:
@@ -130,6 +133,8 @@ class BlockResponses:
     mean: BySpace[NDArray[np.float64]]
     sem: BySpace[NDArray[np.float64]]
 
+    __repr__ = brief
+
     def at(self, position: int) -> BlockResponses:
         """Return what lies at a position of the first axis, such as one of many windows."""
         mean = {space: values[position] for space, values in self.mean.items()}
@@ -147,6 +152,8 @@ class Trajectory(BlockResponses):
     """
 
     baseline: BySpace[NDArray[np.float64]]
+
+    __repr__ = brief
 
     @property
     def largest(self) -> float:
@@ -180,6 +187,8 @@ class EvolutionSummary:
     psths: BySpace[NDArray[np.float64]]
     tests: dict[str, float]
     activations: dict[str, float]
+
+    __repr__ = brief
 
     @property
     def n_blocks(self) -> int:
