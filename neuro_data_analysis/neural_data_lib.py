@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,7 +21,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import MalformedDataError, MissingDataError, UserError
+from core.brief import brief
+from core.errors import MalformedDataError, MissingDataError, UserError, choose_from
 from core.reading.safe_pickle import load_pickle
 from core.spaces import Space
 from neuro_data_analysis.matlab import v73 as matlab_v73
@@ -56,6 +58,12 @@ _INSTEAD = "read the MATLAB file that it was made of"
 SIMULATED_ATTRIBUTE = "simulated"
 
 
+class NoExperimentError(MissingDataError, KeyError):
+    """A recording file holds no experiment of that number; also a `KeyError`, as of a mapping."""
+
+    __str__ = Exception.__str__
+
+
 @dataclass(frozen=True)
 class Block:
     """The presentations of one thread in one block (generation).
@@ -70,6 +78,8 @@ class Block:
 
     psth: NDArray[np.float64]
     image_index: NDArray[np.intp]
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         if self.psth.shape != (PSTH_MS, len(self.image_index)):
@@ -108,6 +118,8 @@ class Thread:
     optimizer: str | None
     blocks: tuple[Block, ...]
     references: tuple[Block, ...]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -149,6 +161,8 @@ class ExperimentInfo:
     spaces: tuple[str, str]
     optimizers: tuple[str | None, str | None]
 
+    __repr__ = brief
+
     @property
     def title(self) -> str:
         """Three lines that head the figures of this experiment, as published."""
@@ -166,6 +180,8 @@ class Experiment:
 
     info: ExperimentInfo
     threads: tuple[Thread, Thread]
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         lengths = {len(thread.blocks) for thread in self.threads}
@@ -223,6 +239,10 @@ class Recordings(Mapping[int, Experiment]):
     ) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        simulated = ", SIMULATED" if self.simulated else ""
+        return f"Recordings({str(self.path)!r}, {len(self)} experiments{simulated})"
+
     @property
     def n_elements(self) -> int:
         """Number of elements of the file, absent ones included."""
@@ -242,7 +262,7 @@ class Recordings(Mapping[int, Experiment]):
         return expi in self._present
 
     def __getitem__(self, expi: int) -> Experiment:
-        """Read one experiment; `MissingDataError` if there is none of that number."""
+        """Read one experiment; `NoExperimentError` if there is none of that number."""
         element = self.raw(expi)
         with self._naming(expi):
             info = _info(expi, element)
@@ -284,18 +304,19 @@ class Recordings(Mapping[int, Experiment]):
 
         Raises
         ------
-        MissingDataError
+        NoExperimentError
             If there is no experiment of that number.
         """
         if not 1 <= expi <= self.n_elements or self._is_absent(expi):
-            raise MissingDataError(
+            raise NoExperimentError(
                 f"{self.path} holds no experiment {expi}; it has {len(self)} experiments of "
                 f"numbers 1 to {self.n_elements}."
             )
         return self._elements[expi - 1]
 
     def _is_absent(self, expi: int) -> bool:
-        return not isinstance(self._elements[expi - 1].get("evol"), Mapping)
+        evolved = self._elements[expi - 1].get("evol")
+        return not isinstance(evolved, Mapping) or not evolved
 
     @contextmanager
     def _naming(self, expi: int) -> Iterator[None]:
@@ -387,9 +408,10 @@ def _stored_elements(file: h5py.File, path: Path) -> Sequence[Mapping[str, Any]]
     if VARIABLE not in file:
         names = ", ".join(name for name in file if not name.startswith("#")) or "none"
         raise MalformedDataError(f"{path} holds no variable {VARIABLE}; its variables: {names}.")
-    if not isinstance(file[VARIABLE], h5py.Group):
+    stored = matlab_v73.member(file, VARIABLE)
+    if not isinstance(stored, h5py.Group):
         raise MalformedDataError(f"{path}: {VARIABLE} is not a struct array; save it as one.")
-    return matlab_v73.StructArray(file[VARIABLE])
+    return matlab_v73.StructArray(stored)
 
 
 def _pickled_elements(path: Path) -> Sequence[Mapping[str, Any]]:
@@ -440,7 +462,7 @@ def _info(expi: int, element: Mapping[str, Any]) -> ExperimentInfo:
 
 def _blocks(presented: Mapping[str, Any] | None) -> tuple[tuple[Block, ...], ...]:
     """Return the blocks of both threads; none where nothing was presented."""
-    if not isinstance(presented, Mapping):
+    if not isinstance(presented, Mapping) or not presented:
         return ((),) * N_THREADS
     densities, indices = per_thread(presented["psth"]), per_thread(presented["idx_seq"])
     if len(densities[0]) != len(indices[0]):
@@ -454,3 +476,13 @@ def _blocks(presented: Mapping[str, Any] | None) -> tuple[tuple[Block, ...], ...
         )
         for thread in range(N_THREADS)
     )
+
+
+def __getattr__(name: str) -> Any:
+    """Find the published functions of this module in `neuro_data_analysis.published_calls`."""
+    if name.startswith("_"):  # asked for by Python while this module is still being imported
+        raise AttributeError(name)
+    calls = import_module("neuro_data_analysis.published_calls")
+    if name not in calls.__all__:
+        raise AttributeError(choose_from(name, (*globals(), *calls.__all__), f"name of {__name__}"))
+    return getattr(calls, name)
