@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,8 +21,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import MalformedDataError, MissingDataError, UserError
+from core.brief import brief
+from core.errors import MalformedDataError, MissingDataError, UserError, choose_from
 from core.reading.safe_pickle import load_pickle
+from core.spaces import Space
 from neuro_data_analysis.matlab import v73 as matlab_v73
 from neuro_data_analysis.matlab.values import (
     N_THREADS,
@@ -57,6 +60,12 @@ SIMULATED_ATTRIBUTE = "simulated"
 IN_SILICO_ATTRIBUTE, NOTE_ATTRIBUTE = "in_silico", "note"
 
 
+class NoExperimentError(MissingDataError, KeyError):
+    """A recording file holds no experiment of that number; also a `KeyError`, as of a mapping."""
+
+    __str__ = Exception.__str__
+
+
 @dataclass(frozen=True)
 class Block:
     """The presentations of one thread in one block (generation).
@@ -71,6 +80,8 @@ class Block:
 
     psth: NDArray[np.float64]
     image_index: NDArray[np.intp]
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         if self.psth.shape != (PSTH_MS, len(self.image_index)):
@@ -109,6 +120,8 @@ class Thread:
     optimizer: str | None
     blocks: tuple[Block, ...]
     references: tuple[Block, ...]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -150,6 +163,8 @@ class ExperimentInfo:
     spaces: tuple[str, str]
     optimizers: tuple[str | None, str | None]
 
+    __repr__ = brief
+
     @property
     def title(self) -> str:
         """Three lines that head the figures of this experiment, as published."""
@@ -168,6 +183,8 @@ class Experiment:
     info: ExperimentInfo
     threads: tuple[Thread, Thread]
 
+    __repr__ = brief
+
     def __post_init__(self) -> None:
         lengths = {len(thread.blocks) for thread in self.threads}
         if len(lengths) > 1:
@@ -177,6 +194,10 @@ class Experiment:
     def n_blocks(self) -> int:
         """Number of recorded blocks, before any is dropped."""
         return len(self.threads[0].blocks)
+
+    def thread(self, space: Space) -> Thread:
+        """Return the thread that searches a space."""
+        return self.threads[space.thread]
 
 
 class Recordings(Mapping[int, Experiment]):
@@ -226,6 +247,10 @@ class Recordings(Mapping[int, Experiment]):
     ) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        simulated = ", SIMULATED" if self.simulated else ""
+        return f"Recordings({str(self.path)!r}, {len(self)} experiments{simulated})"
+
     @property
     def n_elements(self) -> int:
         """Number of elements of the file, absent ones included."""
@@ -245,7 +270,7 @@ class Recordings(Mapping[int, Experiment]):
         return expi in self._present
 
     def __getitem__(self, expi: int) -> Experiment:
-        """Read one experiment; `MissingDataError` if there is none of that number."""
+        """Read one experiment; `NoExperimentError` if there is none of that number."""
         element = self.raw(expi)
         with self._naming(expi):
             info = _info(expi, element)
@@ -287,18 +312,19 @@ class Recordings(Mapping[int, Experiment]):
 
         Raises
         ------
-        MissingDataError
+        NoExperimentError
             If there is no experiment of that number.
         """
         if not 1 <= expi <= self.n_elements or self._is_absent(expi):
-            raise MissingDataError(
+            raise NoExperimentError(
                 f"{self.path} holds no experiment {expi}; it has {len(self)} experiments of "
                 f"numbers 1 to {self.n_elements}."
             )
         return self._elements[expi - 1]
 
     def _is_absent(self, expi: int) -> bool:
-        return not isinstance(self._elements[expi - 1].get("evol"), Mapping)
+        evolved = self._elements[expi - 1].get("evol")
+        return not isinstance(evolved, Mapping) or not evolved
 
     @contextmanager
     def _naming(self, expi: int) -> Iterator[None]:
@@ -392,9 +418,10 @@ def _stored_elements(file: h5py.File, path: Path) -> Sequence[Mapping[str, Any]]
     if VARIABLE not in file:
         names = ", ".join(name for name in file if not name.startswith("#")) or "none"
         raise MalformedDataError(f"{path} holds no variable {VARIABLE}; its variables: {names}.")
-    if not isinstance(file[VARIABLE], h5py.Group):
+    stored = matlab_v73.member(file, VARIABLE)
+    if not isinstance(stored, h5py.Group):
         raise MalformedDataError(f"{path}: {VARIABLE} is not a struct array; save it as one.")
-    return matlab_v73.StructArray(file[VARIABLE])
+    return matlab_v73.StructArray(stored)
 
 
 def _pickled_elements(path: Path) -> Sequence[Mapping[str, Any]]:
@@ -453,7 +480,7 @@ def _area(meta: Mapping[str, Any], session: Session, channel: int) -> str:
 
 def _blocks(presented: Mapping[str, Any] | None) -> tuple[tuple[Block, ...], ...]:
     """Return the blocks of both threads; none where nothing was presented."""
-    if not isinstance(presented, Mapping):
+    if not isinstance(presented, Mapping) or not presented:
         return ((),) * N_THREADS
     densities, indices = per_thread(presented["psth"]), per_thread(presented["idx_seq"])
     if len(densities[0]) != len(indices[0]):
@@ -467,3 +494,13 @@ def _blocks(presented: Mapping[str, Any] | None) -> tuple[tuple[Block, ...], ...
         )
         for thread in range(N_THREADS)
     )
+
+
+def __getattr__(name: str) -> Any:
+    """Find the published functions of this module in `neuro_data_analysis.published_calls`."""
+    if name.startswith("_"):  # asked for by Python while this module is still being imported
+        raise AttributeError(name)
+    calls = import_module("neuro_data_analysis.published_calls")
+    if name not in calls.__all__:
+        raise AttributeError(choose_from(name, (*globals(), *calls.__all__), f"name of {__name__}"))
+    return getattr(calls, name)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path, PureWindowsPath
+from typing import Any
 
 import pandas as pd
 
-from core.errors import MalformedDataError, MissingDataError
+from core.errors import MalformedDataError, MissingDataError, choose_from
+from core.spaces import Space
 
 #: Visual hierarchy, in the order in which every figure shows it.
 AREAS = ("V1", "V4", "IT")
@@ -132,8 +135,8 @@ def inclusion_masks(meta: pd.DataFrame) -> pd.DataFrame:
     rules = pd.DataFrame(
         {
             "long_enough": meta["blockN"] > SHORT_BLOCKS,
-            "fc6_and_BigGAN": (meta["space1"] == "fc6")
-            & meta["space2"].str.contains("BigGAN", regex=False),
+            "fc6_and_BigGAN": (meta["space1"] == Space.DEEPSIM.generator)
+            & meta["space2"].str.contains(Space.BIGGAN.generator, regex=False),
             "stable": ~meta["ephysFN"].isin(UNSTABLE_BASELINE),
         },
         index=meta.index,
@@ -167,15 +170,14 @@ def success_masks(meta: pd.DataFrame, p_below: float) -> pd.DataFrame:
     pandas.DataFrame
         Same index, boolean columns ``FCsucc``, ``BGsucc``, ``bothsucc``, ``nonesucc``, ``anysucc``.
     """
-    texture = meta["p_maxinit_0"] < p_below
-    objects = meta["p_maxinit_1"] < p_below
+    succ = {space: meta[f"p_maxinit_{space.thread}"] < p_below for space in Space}
+    deepsim, biggan = succ[Space.DEEPSIM], succ[Space.BIGGAN]
     return pd.DataFrame(
         {
-            "FCsucc": texture,
-            "BGsucc": objects,
-            "bothsucc": texture & objects,
-            "nonesucc": ~texture & ~objects,
-            "anysucc": texture | objects,
+            **{f"{space.prefix}succ": found for space, found in succ.items()},
+            "bothsucc": deepsim & biggan,
+            "nonesucc": ~deepsim & ~biggan,
+            "anysucc": deepsim | biggan,
         }
     )
 
@@ -244,3 +246,13 @@ def _session_of(match: re.Match[str]) -> Session:
     except ValueError as error:
         raise MalformedDataError(f"{match.string!r} holds no calendar date ({error}).") from error
     return Session(parts["animal"], date)
+
+
+def __getattr__(name: str) -> Any:
+    """Find the published functions of this module in `neuro_data_analysis.published_calls`."""
+    if name.startswith("_"):  # asked for by Python while this module is still being imported
+        raise AttributeError(name)
+    calls = import_module("neuro_data_analysis.published_calls")
+    if name not in calls.__all__:
+        raise AttributeError(choose_from(name, (*globals(), *calls.__all__), f"name of {__name__}"))
+    return getattr(calls, name)

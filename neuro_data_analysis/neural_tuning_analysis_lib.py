@@ -20,8 +20,10 @@ import pandas as pd
 from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from core.brief import brief
 from core.errors import MalformedDataError, UsageError, choose_from
 from core.progress import progress
+from core.source_tables.peaks import COMMON_END, peak_bin
 from neuro_data_analysis.evolution.stats import BASELINE_MS, EVOKED_MS
 from neuro_data_analysis.tuning.fits import GaussianFit, LineFit, fit_gaussian, fit_line
 from neuro_data_analysis.tuning.process import ProcessFit, fit_process
@@ -31,18 +33,12 @@ from neuro_data_analysis.tuning.sessions import (
     parse_stimulus_names,
     read_session,
 )
-from neuro_data_analysis.tuning.statistics import (
-    COMMON_END,
-    Anova,
-    Levels,
-    one_way_anova,
-    peak_bin,
-)
+from neuro_data_analysis.tuning.statistics import Anova, Levels, one_way_anova
 
 logger = logging.getLogger(__name__)
 
 #: The two halves of BigGAN's latent space, in the order of every table.
-SPACES = ("class", "noise")
+SUBSPACES = ("class", "noise")
 
 Fill = Literal["both spaces", "same space", "none"]
 
@@ -94,6 +90,8 @@ class TuningAxis:
     distance: NDArray[np.float64]
     response: NDArray[np.float64]
 
+    __repr__ = brief
+
     @cached_property
     def levels(self) -> Levels:
         """Responses grouped by position."""
@@ -136,6 +134,8 @@ class TunedSite:
     baseline_mean: float
     baseline_sem: float
     simulated: bool = False
+
+    __repr__ = brief
 
     def axes(self, fill: Fill = "both spaces") -> list[TuningAxis]:
         """Return the axes of the session, see `axes_of`."""
@@ -241,7 +241,7 @@ def axes_of(trials: pd.DataFrame, fill: Fill = "both spaces") -> Iterator[Tuning
     shown = trials[trials["space_name"].notna() & trials["lin_dist"].notna()]
     shown = shown.assign(eig_id=shown["eig_id"].astype(float).astype(int))
     origin = shown[shown["lin_dist"] == 0]
-    for space in SPACES:
+    for space in SUBSPACES:
         of_space = origin if fill == "both spaces" else origin[origin["space_name"] == space]
         in_space = shown[shown["space_name"] == space]
         for eig_id in np.unique(in_space["eig_id"]):

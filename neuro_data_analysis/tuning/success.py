@@ -19,12 +19,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.errors import MalformedDataError, MissingDataError
-from neuro_data_analysis.evolution.stats import (
-    EVOKED_MS,
-    MIN_IMAGES_LAST_BLOCK,
-    Trials,
-    pooled_t_test,
-)
+from core.spaces import Space
+from core.utils.statistics.t_tests import student
+from neuro_data_analysis.evolution.stats import EVOKED_MS, MIN_IMAGES_LAST_BLOCK, Trials
 from neuro_data_analysis.neural_data_lib import load_neural_data
 from neuro_data_analysis.tuning.sessions import SessionRecord, read_session
 
@@ -35,9 +32,6 @@ SUCCESS_P_BELOW = 0.01
 
 #: Blocks compared at each end (inferred, see above).
 BLOCKS_COMPARED = 2
-
-#: Thread of the evolution in BigGAN.
-BIGGAN_THREAD = 1
 
 _EVOLVED_NAME = r"^block(?P<block>\d+)_thread(?P<thread>\d+)_gen_"
 
@@ -93,13 +87,14 @@ def compare_ends(threads: Sequence[Sequence[NDArray[np.float64]]]) -> EvolutionT
     -------
     EvolutionTest
     """
-    blocks = list(threads[BIGGAN_THREAD])
+    blocks = list(threads[Space.BIGGAN.thread])
     if min(len(thread[-1]) for thread in threads) < MIN_IMAGES_LAST_BLOCK:
         blocks = blocks[:-1]
     if len(blocks) < 2 * BLOCKS_COMPARED:
         return EvolutionTest(np.nan, np.nan)
     first, last = blocks[:BLOCKS_COMPARED], blocks[-BLOCKS_COMPARED:]
-    return EvolutionTest(*pooled_t_test(np.concatenate(last), np.concatenate(first)))
+    test = student(np.concatenate(last), np.concatenate(first))
+    return EvolutionTest(float(test.t), float(test.p))
 
 
 def _collected_tests(

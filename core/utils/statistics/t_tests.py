@@ -1,13 +1,15 @@
-"""Student's t tests, worded for a paper.
+"""Student's t tests: `student` for the analyses of the paper, the others worded for a text.
 
-Spreads are sample standard deviations (ddof 1). NaN is omitted, from a paired test in pairs, and
-n and the degrees of freedom are those of what was counted.
+`student` takes whole samples and is NaN where it is not defined. The worded tests omit NaN, from a
+paired test in pairs, refuse samples that are too small, and tell n and the degrees of freedom of
+what was counted. Spreads are sample standard deviations (ddof 1).
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +27,59 @@ Printed = tuple[float, float, str] | tuple[float, float, float, str]
 Sample = NDArray[np.float64]
 
 _NAN_POLICIES = ("omit", "propagate", "raise")
+
+
+@dataclass(frozen=True)
+class StudentTest:
+    """Student tests of one or many pairs of samples; t > 0 where the first is larger.
+
+    Attributes
+    ----------
+    t, p : numpy.ndarray
+        Of the shape of the points tested (0-dimensional for one pair); p is two-sided. NaN where
+        the test is not defined.
+    df : numpy.ndarray
+        Degrees of freedom of each; NaN where the test is not defined.
+    n : int
+        Pairs, or values in both samples together.
+    """
+
+    t: NDArray[np.float64]
+    p: NDArray[np.float64]
+    df: NDArray[np.float64]
+    n: int
+
+
+def student(
+    first: ArrayLike, second: ArrayLike, *, paired: bool = False, equal_variances: bool = True
+) -> StudentTest:
+    """Two-sided Student test, with pooled variance or of the differences of pairs, point by point.
+
+    Parameters
+    ----------
+    first, second : array_like
+        (n, ...) values, one test for each point of the axes after the first. Unpaired samples may
+        differ in size.
+    paired : bool, default False
+        Whether value i of one sample belongs to value i of the other.
+    equal_variances : bool, default True
+        False for Welch's test of unpaired samples, with the degrees of freedom of Satterthwaite.
+
+    Returns
+    -------
+    StudentTest
+        NaN where a sample has fewer than two values or a NaN, or where nothing varies: neither
+        sample, or not the differences of the pairs.
+    """
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    t, p, df = (np.full(a.shape[1:], np.nan) for _ in range(3))
+    varies = _varies([a - b] if paired else [a, b]) if min(len(a), len(b)) > 1 else np.array(False)
+    if varies.any():
+        a, b = (x[:, varies] if x.ndim > 1 else x for x in (a, b))
+        result = _of_differences(a, b) if paired else _of_moments(a, b, equal_variances)
+        t[varies], p[varies], df[varies] = result
+    n = len(a) if paired else len(a) + len(b)
+    return StudentTest(t, p, np.where(np.isnan(t), np.nan, df), n)
 
 
 @published_keywords(col1="c1", col2="c2")
@@ -246,6 +301,29 @@ def latexify_tststs(text: str | float, p: float | None = None, df: float | None 
     ):
         text = re.sub(pattern, replacement, text)
     return text.replace("10^{+", "10^{")
+
+
+def _varies(samples: list[Sample]) -> NDArray[np.bool_]:
+    """Tell at which points any of some samples holds different values."""
+    return np.any([np.ptp(sample, axis=0) > 0 for sample in samples], axis=0)
+
+
+def _of_differences(first: Sample, second: Sample) -> tuple[ArrayLike, ArrayLike, ArrayLike]:
+    result = stats.ttest_rel(first, second)
+    return result.statistic, result.pvalue, len(first) - 1
+
+
+def _of_moments(
+    first: Sample, second: Sample, equal_variances: bool
+) -> tuple[ArrayLike, ArrayLike, ArrayLike]:
+    (a, sd_a, n), (b, sd_b, m) = (
+        (x.mean(axis=0), x.std(axis=0, ddof=1), len(x)) for x in (first, second)
+    )
+    t, p = stats.ttest_ind_from_stats(a, sd_a, n, b, sd_b, m, equal_variances)
+    if equal_variances:
+        return t, p, n + m - 2
+    of_a, of_b = sd_a**2 / n, sd_b**2 / m  # squared standard errors
+    return t, p, (of_a + of_b) ** 2 / (of_a**2 / (n - 1) + of_b**2 / (m - 1))
 
 
 def _sample(given: ArrayLike) -> Sample:
