@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,10 @@ SEED = 4
 
 LEVELS = (0.05, 0.01)
 
-#: Excitability of a flat session: standard deviation (share of the rate) and memory.
+#: Share of the rate that is evoked, and with it what excitability multiplies.
+EVOKED_SHARE = 0.55
+
+#: Excitability of a flat session: standard deviation (share of the evoked rate) and memory.
 EXCITABILITIES = {
     "independent trials": (0.0, 0.0),
     "AR(1) 3 %, memory .5": (0.03, 0.5),
@@ -54,8 +58,8 @@ EXCITABILITIES = {
 #: Lengths of sessions whose false positives are told apart.
 LENGTHS = (15, 25, 35, 55)
 
-#: Gains whose power is told, as shares of the mean rate, and their time constant in blocks.
-GAINS, CLIMB_BLOCKS = (0.05, 0.1, 0.2, 0.3), 10.0
+#: Gains whose power is told, as shares of the evoked rate, and their time constant in blocks.
+GAINS, CLIMB_BLOCKS = (0.1, 0.2, 0.3, 0.5), 10.0
 
 #: Images in (first block, later blocks) of the published sessions.
 SIZES = ((30, 40), (30, 25), (30, 30), (30, 28), (31, 40), (34, 25))
@@ -86,9 +90,8 @@ def _lines(draw: Draw, threads: int, permutations: int, populations: int) -> Ite
         yield from (f"  {name:22} {line}" for line in rates(p))
     yield "By length of the session, AR(1) 3 %, memory .5"
     for length in LENGTHS:
-        p = success_p_values(
-            lambda rng, n=length: published_like(rng, n), threads // 2, permutations, 0.03, 0.5
-        )
+        as_long = partial(published_like, n_blocks=length)
+        p = success_p_values(as_long, threads // 2, permutations, 0.03, 0.5)
         yield from (f"  {length:2} blocks  {line}" for line in rates(p))
     yield f"Power of success, time constant {CLIMB_BLOCKS:g} blocks, AR(1) 3 %, memory .5"
     for gain in GAINS:
@@ -106,14 +109,14 @@ def published_like(rng: np.random.Generator, n_blocks: int | None = None) -> Blo
     """Draw a session with length, block sizes and spread of images like the published ones.
 
     The spread is that of counts in 150 ms (Poisson) and of images that differ by 12 % in the
-    evoked response, 55 % of the rate.
+    evoked response.
     """
     n = n_blocks or int(np.clip(round(rng.normal(34, 8)), 18, 54))
     rate = float(np.clip(140 * np.exp(0.4 * rng.standard_normal()), 45, 330))
     first, later = SIZES[rng.integers(len(SIZES))]
     sizes = np.full(n, float(later))
     sizes[0] = first
-    sd = np.sqrt(rate / 0.15 + (0.12 * 0.55 * rate) ** 2)
+    sd = np.sqrt(rate / 0.15 + (0.12 * EVOKED_SHARE * rate) ** 2)
     return BlockSums.from_moments(sizes, np.full(n, rate), sd / np.sqrt(sizes))
 
 
@@ -121,7 +124,7 @@ def _recorded(folder: Path) -> Draw:
     """Return a draw among the recorded threads of valid experiments."""
     experiments = Experiments.read(SourceData(folder))
     rows = np.flatnonzero(experiments.table["valid"])
-    threads = [experiments.thread(row, space) for row in rows for space in Space]
+    threads = [experiments.thread(int(row), space) for row in rows for space in Space]
     return lambda rng: threads[rng.integers(len(threads))]
 
 
@@ -138,7 +141,7 @@ def success_p_values(
     found = []
     for _ in range(threads):
         like = draw(rng)
-        flat = flat_threads(like, 1, rng, excitability_sd, memory)
+        flat = flat_threads(like, 1, rng, EVOKED_SHARE * excitability_sd, memory)
         thread = _climbing(BlockSums(flat.sizes[0], flat.sums[0], flat.squares[0]), gain)
         test = permutation_test(thread, rng, permutations)
         best, last = float(thread.best_p()), float(thread.last_p())
@@ -156,9 +159,9 @@ def success_p_values(
 
 
 def _climbing(thread: BlockSums, gain: float) -> BlockSums:
-    """Lift the blocks by a saturating climb, a share of the mean rate."""
+    """Lift the blocks by a saturating climb, a share of the evoked rate."""
     rate = thread.sums.sum() / thread.sizes.sum()
-    lift = gain * rate * -np.expm1(-np.arange(thread.n_blocks) / CLIMB_BLOCKS)
+    lift = gain * EVOKED_SHARE * rate * -np.expm1(-np.arange(thread.n_blocks) / CLIMB_BLOCKS)
     squares = thread.squares + 2 * lift * thread.sums + thread.sizes * lift**2
     return BlockSums(thread.sizes, thread.sums + thread.sizes * lift, squares)
 
@@ -181,8 +184,10 @@ def coverages() -> Iterator[str]:
         k = np.arange(n + 1)
         intervals = {
             "credible 90 %, published (4A)": np.stack(credible_interval(k, np.full(n + 1, n))),
-            "Wilson 95 %": np.array([wilson_interval(i, n) for i in k]).T,
-            "Jeffreys 95 %, ends closed": np.array([jeffreys_interval(i, n) for i in k]).T,
+            "Wilson 95 %": np.array([wilson_interval(i, n) for i in range(n + 1)]).T,
+            "Jeffreys 95 %, ends closed": np.array(
+                [jeffreys_interval(i, n) for i in range(n + 1)]
+            ).T,
         }
         for name, (low, high) in intervals.items():
             holds = (low <= true[:, np.newaxis]) & (true[:, np.newaxis] <= high)
@@ -210,7 +215,7 @@ def paired_rates(
         by_site = mean_test(cluster_means(x, names))
         model = mixed_model(x, 1.0, names, animals.tolist())
         resampled = cluster_bootstrap(
-            lambda rows, x=x: float(x[rows].mean()), names, rng, animals.tolist(), 500
+            partial(_mean_of, x), names, rng, animals.tolist(), n_resamples=500
         )
         plain = mean_test(x)
         for name, value in (
@@ -229,6 +234,10 @@ def paired_rates(
     for name, held in covered.items():
         low, high = wilson_interval(sum(held), len(held))
         yield f"95 % interval, {name:22} covers {np.mean(held):.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _mean_of(values: NDArray[np.float64], rows: NDArray[np.intp]) -> float:
+    return float(values[rows].mean())
 
 
 def session_rates(

@@ -32,7 +32,7 @@ SEED = 1313
 #: memory of their excitability. The second is assumed, as in the simulator.
 FLAT_KINDS = {
     "independent trials": (0.0, 0.0),
-    "excitability AR(1), SD 3 %, memory 0.5": (0.03, 0.5),
+    "excitability AR(1), SD 3 % of an evoked 55 % of the rate, memory 0.5": (0.0165, 0.5),
 }
 
 
