@@ -12,6 +12,7 @@ from scipy import stats
 from core.source_tables.reader import SourceData
 from core.source_tables.registry import FIGURE_5C_WINDOWS
 from core.spaces import Space
+from core.utils.statistics.t_tests import student
 from figure_reproduction.robustness.claims import (
     Claim,
     decides,
@@ -212,7 +213,8 @@ def _slower(experiments: Experiments, other: str) -> Claim:
     table = experiments.table.iloc[rows]
     times = table["FC_tc0_bslinit"].to_numpy(dtype=float)
     is_it = np.repeat([True, False], [len(group) for group in groups.values()])
-    t, p, df = unpaired_test(times[is_it], times[~is_it])
+    test = student(times[is_it], times[~is_it])
+    t, p, df = float(test.t), float(test.p), float(test.df)
     sites, animals = table["site"].tolist(), table["Animal"].tolist()
     strata = [f"{animal} {area}" for animal, area in zip(animals, is_it, strict=True)]
 
@@ -228,7 +230,7 @@ def _slower(experiments: Experiments, other: str) -> Claim:
     )
     it, below = (cluster_means(times[part], [s for s, p in zip(sites, part, strict=True) if p])
                  for part in (is_it, ~is_it))  # fmt: skip
-    by_site = unpaired_test(it, below, equal_variances=False)
+    by_site = student(it, below, equal_variances=False)
     own = {
         str(animal): {
             "n": int(chosen.sum()),
@@ -251,7 +253,7 @@ def _slower(experiments: Experiments, other: str) -> Claim:
             f"mixed model {model.formula}, likelihood ratio" if use_model
             else "Welch test of site means, two-sided"
         ),
-        robust_p=model.p if use_model else by_site[1],
+        robust_p=model.p if use_model else float(by_site.p),
         effect_name="difference of mean time constants, blocks",
         effect=resampled.estimate,
         effect_ci95=resampled.bca,
@@ -263,25 +265,10 @@ def _slower(experiments: Experiments, other: str) -> Claim:
             "hedges_g": unpaired_effect(times[is_it], times[~is_it]),
             "median_difference": float(np.median(times[is_it]) - np.median(times[~is_it])),
             "cluster_bootstrap_ci95": resampled.percentile,
-            "welch_test_of_site_means_p": by_site[1],
+            "welch_test_of_site_means_p": float(by_site.p),
             "mixed_model": model,
         },
     )  # fmt: skip
-
-
-def unpaired_test(
-    first: NDArray[np.float64], second: NDArray[np.float64], equal_variances: bool = True
-) -> tuple[float, float, float]:
-    """Two-sided Student (or Welch) test: t, p and degrees of freedom; NaN where nothing varies."""
-    if min(len(first), len(second)) < 2 or max(np.ptp(first), np.ptp(second)) == 0:
-        return np.nan, np.nan, np.nan
-    n, m = len(first), len(second)
-    a, b = first.std(ddof=1), second.std(ddof=1)
-    t, p = stats.ttest_ind_from_stats(first.mean(), a, n, second.mean(), b, m, equal_variances)
-    if equal_variances:
-        return float(t), float(p), n + m - 2.0
-    parts = np.array([a**2 / n, b**2 / m])
-    return float(t), float(p), float(parts.sum() ** 2 / (parts**2 / [n - 1, m - 1]).sum())
 
 
 def window_claims(experiments: Experiments, source: SourceData) -> Iterator[Claim]:
@@ -321,7 +308,8 @@ def attribution_claims(experiments: Experiments, source: SourceData) -> Iterator
         difference = shares[Space.DEEPSIM][both, place] - shares[Space.BIGGAN][both, place]
         name, p = "unpaired t test", None
         if min(len(fc), len(bg)) > 1:
-            t, p, df = unpaired_test(fc, bg)
+            test = student(fc, bg)
+            t, p, df = float(test.t), float(test.p), float(test.df)
             name = (
                 f"unpaired t test, df {df:g}, two-sided, t = {t:.3f}, though {len(both)} of "
                 f"{len(fc)} and {len(bg)} experiments are in both groups"
