@@ -148,6 +148,7 @@ def evolve_pairs(
     networks = networks or load_networks(settings, device)
     scorer = networks.scorer
     units = list(units_of(settings, scorer))
+    logger.info("%s sees images as %s", scorer.name, scorer.input)
     boxes = [receptive_field(settings, scorer, unit) for unit in units]
     scorer.set_units(settings.layer, [unit.index for unit in units])
     batches = []
@@ -157,8 +158,8 @@ def evolve_pairs(
         plans = list(planned_runs(settings, name, units, places, hessian, generator))
         evolution = Evolution(generator, scorer, [plan.run for plan in plans], batch_size)
         files = [RunFiles(root / plan.unit.folder, plan.file_label, plan.number) for plan in plans]
-        checkpoint = f".{quote(name, safe='')}.checkpoint.npz"
-        batches.append((root / checkpoint, evolution, files))
+        saved = root / f".{quote(name, safe='')}.checkpoint.npz"
+        batches.append((saved, evolution, files))
     claim_folder(root, asdict(settings), resume)
     untrained = settings.untrained or networks.are_untrained
     failed: dict[str, str] = {}

@@ -27,7 +27,7 @@ from core.utils.scoring.network_input import (
     input_of_network,
     input_of_torchvision,
 )
-from core.utils.weights.fetch import require, weights_folder
+from core.utils.weights.fetch import require, require_network, weights_folder
 from core.utils.weights.give_weights import freeze
 from core.utils.weights.state_dicts import load_strictly, read_state_dict
 from core.utils.weights.untrained import Seed
@@ -275,6 +275,7 @@ def _published_torchvision(name: str) -> tuple[nn.Module, str]:
     path = weights_folder() / url.rpartition("/")[2]
     try:
         if not path.is_file():
+            require_network()
             download(url, path)
     except MissingDataError as error:
         raise MissingDataError(
@@ -318,6 +319,9 @@ def _published_timm(name: str) -> tuple[nn.Module, str]:
     import timm
 
     try:
+        config = timm.get_pretrained_cfg(name)
+        if config is None or config.hf_hub_id is None:  # the hub itself minds the variable
+            require_network()
         return timm.create_model(name, pretrained=True), f"timm {name}"
     except Exception as error:  # the hub's errors change with its version
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
@@ -356,6 +360,8 @@ def _efficientnet_of_package() -> tuple[nn.Module, str]:
 
 def _cornet_s(pretrained: bool) -> nn.Module:
     """Return the network inside the data-parallel wrapper that its package puts around it."""
+    if pretrained:
+        require_network()
     try:
         cornet = import_module("cornet")
     except ModuleNotFoundError as error:
