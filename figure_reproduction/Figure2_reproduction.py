@@ -76,15 +76,21 @@ class StackedPsths:
         return self.offset * np.arange(self.n_blocks + 2, dtype=float)
 
 
-@FIGURE.panel("2B", reads=("example_trials", "example_psth_meta"))
-def show_2b(trials: ExampleTrials, meta: Mapping[str, Any]) -> Shown:
+@FIGURE.panel("2B", reads=("example_trials|example_block_means", "example_psth_meta"))
+def show_2b(responses: ExampleTrials | pd.DataFrame, meta: Mapping[str, Any]) -> Shown:
     """Firing rate of the example site, generation by generation.
 
     Evolved images of DeePSim (blue) and BigGAN (red), reference images shown in the same blocks
-    (dash-dotted) and baseline (dotted); mean and standard error over presentations.
+    (dash-dotted) and baseline (dotted); mean and standard error over presentations. Where single
+    presentations are not known, means and standard errors are those of the published blocks, and
+    the baseline, whose standard error is not published, has none.
     """
-    curves = compute_2b(trials)
-    drawing = Drawing(partial(draw_2b, curves, meta["expstr"]), (177.8, 116.84))
+    if isinstance(responses, pd.DataFrame):
+        curves, made_of = curves_of_blocks(responses), "published block means ± SEM"
+    else:
+        curves, made_of = compute_2b(responses), "presentations ± SEM"
+    title = f"{meta['expstr']}\nEvolution trajectory, {made_of}"
+    drawing = Drawing(partial(draw_2b, curves, title), (177.8, 116.84))
     return Shown(tell_2b(curves), {"2B": drawing})
 
 
@@ -95,6 +101,20 @@ def compute_2b(trials: ExampleTrials) -> dict[tuple[Space, str], RateCurve]:
         for space in Space
         for response, (kind, column, _) in RESPONSES.items()
     }
+
+
+def curves_of_blocks(blocks: pd.DataFrame) -> dict[tuple[Space, str], RateCurve]:
+    """Take each kind of response from the means and standard errors of blocks, as published."""
+    generation = blocks["gen"].to_numpy(dtype=np.int64)
+    columns = {"evoked response": "evol", "reference images": "natref", "baseline": "bsl"}
+    curves = {}
+    for space in Space:
+        for response, column in columns.items():
+            mean = blocks[f"{space}_{column}_mean"].to_numpy(dtype=np.float64)
+            known = f"{space}_{column}_sem" in blocks
+            sem = blocks[f"{space}_{column}_sem"].to_numpy(np.float64) if known else 0 * mean
+            curves[space, response] = RateCurve(generation, Curve(mean, sem, len(mean)))
+    return curves
 
 
 def tell_2b(computed: Mapping[tuple[Space, str], RateCurve]) -> Iterator[Statistic]:
@@ -116,7 +136,7 @@ def draw_2b(
             linestyle=RESPONSES[response][2],
         )  # fmt: skip
     axes.set(xlabel="Generation", ylabel="Firing rate (events/s)")
-    axes.set_title(f"{title}\nEvolution trajectory")
+    axes.set_title(title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 

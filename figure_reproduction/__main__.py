@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
-from core.errors import MissingDataError, UserError, exit_code_of
+from core.errors import UserError, exit_code_of
+from core.files import atomic_write
 from core.source_tables.provenance import read_provenance
 from figure_reproduction.page.page import (
     FigureScript,
@@ -22,6 +25,7 @@ from figure_reproduction.page.page import (
     add_print_arguments,
     print_figure,
     print_job,
+    with_data,
 )
 from figure_reproduction.page.report import write_report
 from figure_reproduction.page.verification import verify
@@ -63,14 +67,13 @@ def main(arguments: list[str] | None = None) -> int:
         "--figure", action="append", choices=SCRIPTS, help="only this figure; may be repeated"
     )
     parser.add_argument(
-        "--simulate-missing",
-        action="store_true",
-        help="use simulated source data, marked as such, for figures that have none",
-    )
-    parser.add_argument(
         "--verify",
         action="store_true",
-        help="exit with 1 when a number printed in the paper does not come out of real data",
+        help="end with PASS, FAIL (1) or INCOMPLETE (3): do the numbers printed in the paper, and "
+        "the dots of 5C and Extended 4C, come out of real data?",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the verdict of --verify to a file, too"
     )
     parser.add_argument(
         "--robustness",
@@ -92,12 +95,12 @@ def _run(given: argparse.Namespace) -> int:
     names = given.figure or (() if given.robustness else SCRIPTS)
     outcomes = [_make(name, job, given.simulate_missing) for name in names]
     if given.robustness:
-        _robustness(_with_data(job, figure_script("Figure4"), given.simulate_missing))
+        _robustness(with_data(figure_script("Figure4"), job, given.simulate_missing))
     write_report(job.output)
     _print_summary(outcomes, job.output)
     codes = [outcome.printed.exit_code for outcome in outcomes]
-    if given.verify:
-        codes.append(_verify(job.output))
+    if given.verify or given.json:
+        codes.append(_verify(outcomes, given.json))
     return min((code for code in codes if code), default=0)
 
 
@@ -107,7 +110,7 @@ def _make(name: str, job: PrintJob, simulate_missing: bool) -> MadeFigure:
     script = figure_script(name)
     origin = "none"
     try:
-        job = _with_data(job, script, simulate_missing)
+        job = with_data(script, job, simulate_missing)
         origin = read_provenance(job.source_data / script.folder).kind
         printed = print_figure(script, job)
     except UserError as error:
@@ -119,6 +122,27 @@ def _make(name: str, job: PrintJob, simulate_missing: bool) -> MadeFigure:
     return MadeFigure(script, origin, printed, time.monotonic() - start)
 
 
+def _verify(outcomes: Iterable[MadeFigure], as_json: Path | None) -> int:
+    """Say how the numbers of this run compare with the paper; the exit code of the verdict."""
+    panels: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    asked_for: list[str] = []
+    for outcome in outcomes:
+        names = [panel.name for panel in outcome.script.panels]
+        asked_for += names
+        panels |= outcome.printed.panels
+        for name, problem in outcome.printed.problems.items():
+            whole_figure = name == outcome.script.name
+            problems |= dict.fromkeys(names if whole_figure else [name], str(problem))
+    verification = verify(panels, problems, asked_for)
+    if as_json:
+        with atomic_write(as_json) as unfinished:
+            text = json.dumps(verification.as_json(), indent=1, ensure_ascii=False)
+            unfinished.write_text(text + "\n", encoding="utf-8")
+    sys.stdout.writelines(f"{line}\n" for line in verification.lines())
+    return verification.exit_code
+
+
 def _robustness(job: PrintJob) -> None:
     # Mixed models take as long to import as all figures together, and no figure needs them.
     from figure_reproduction.robustness.report import analyse, told, write_robustness
@@ -126,35 +150,6 @@ def _robustness(job: PrintJob) -> None:
     found = analyse(job.source_data)
     write_robustness(found, job.output)
     sys.stdout.write(told(found))
-
-
-def _with_data(job: PrintJob, script: FigureScript, simulate_missing: bool) -> PrintJob:
-    folder = job.source_data / script.folder
-    if folder.is_dir():
-        return job
-    if not simulate_missing:
-        raise MissingDataError(
-            f"{folder} does not exist. Put the source data of {script.name} there, or run with "
-            "--simulate-missing (as `make figures` does)."
-        )
-    from source_data_export.demonstration import ensure_demonstration
-
-    return replace(job, source_data=ensure_demonstration())
-
-
-def _verify(output: Path) -> int:
-    """Print how the numbers compare with the paper; 1 where one differs, 3 where none is real."""
-    found = verify(output)
-    if not found.panels:
-        raise MissingDataError(
-            "nothing to verify: no figure was made from real data (`make data` fetches them)."
-        )
-    sys.stdout.writelines(f"{discrepancy}\n" for discrepancy in found.discrepancies)
-    sys.stdout.write(
-        f"verified panels {', '.join(found.panels)}: {found.n_equal} numbers as printed, "
-        f"{len(found.discrepancies)} not\n"
-    )
-    return 1 if found.discrepancies else 0
 
 
 def _print_summary(outcomes: Iterable[MadeFigure], output: Path) -> None:

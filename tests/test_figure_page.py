@@ -105,11 +105,14 @@ def test_simulated_data_are_marked_and_never_compared(tmp_path):
     assert "would prove nothing" in page
 
 
-@pytest.mark.parametrize("kind", ["published", "recordings", "found", "computed"])
-def test_real_data_carry_no_mark(kind):
+@pytest.mark.parametrize("kind", ["published", "recordings", "block means", "found", "computed"])
+def test_real_data_carry_no_mark_but_one_small_line_of_origin(kind):
     figure = plt.figure()
-    mark(figure, Provenance(kind))
-    assert figure.texts == []
+    mark(figure, Provenance(kind, {"from": "somewhere"}))
+    [line] = figure.texts
+    assert line.get_text().startswith("Data: ")
+    assert line.get_text().endswith("somewhere")
+    assert line.get_fontsize() < 6
 
 
 @pytest.mark.parametrize(
@@ -117,7 +120,7 @@ def test_real_data_carry_no_mark(kind):
     [
         (["--format", "gif"], 2, "comma-separated list of png, pdf, svg"),
         (["--panel", "9Z"], 2, "invalid choice"),
-        (["--source-data", "/nowhere"], 3, "no source-data folder /nowhere"),
+        (["--source-data", "/nowhere"], 3, "/nowhere/Fig4 does not exist"),
     ],
 )
 def test_bad_arguments_are_one_sentence(arguments, code, told, capsys):

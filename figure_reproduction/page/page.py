@@ -13,7 +13,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -27,6 +27,7 @@ from core.published import Statistic, compare
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import DEFAULT_FOLDER, Reading, SourceData
 from core.versions import software_versions
+from figure_reproduction.page.choice import choose_data
 
 #: Where pictures and numbers go by default.
 DEFAULT_OUTPUT = Path(__file__).resolve().parents[2] / "figures"
@@ -194,11 +195,14 @@ class Printed:
     ----------
     pictures : list of pathlib.Path
         Files written.
+    panels : dict of str to dict
+        Panel → what the JSON file says of it.
     problems : dict of str to UserError
         Panel → why it could not be made.
     """
 
     pictures: list[Path] = field(default_factory=list)
+    panels: dict[str, Any] = field(default_factory=dict)
     problems: dict[str, UserError] = field(default_factory=dict)
 
     @property
@@ -233,19 +237,19 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
     """
     source = SourceData(job.source_data, job.form)
     wanted = [panel for panel in script.panels if not job.panels or panel.name in job.panels]
-    printed, entries = Printed(), {}
+    printed = Printed()
     with locked(job.output / script.name), plt.style.context(["default", STYLE_SHEET]):
         for panel in wanted:
             try:
                 reading = source.gather(script.folder, panel.reads)
                 shown = panel.show(*reading.tables)
                 pictures = _print_pictures(shown.drawings, reading.provenance, job, show)
-                entries[panel.name] = _entry(panel, reading, shown.statistics, pictures)
+                printed.panels[panel.name] = _entry(panel, reading, shown.statistics, pictures)
             except (MissingDataError, MalformedDataError) as problem:
                 printed.problems[panel.name] = problem
             else:
                 printed.pictures += [path for paths in pictures.values() for path in paths]
-        _write_json(script, entries, job)
+        _write_json(script, printed.panels, job)
         if show:
             plt.show()
     return printed
@@ -304,6 +308,11 @@ def add_print_arguments(parser: argparse.ArgumentParser) -> None:
         default="csv",
         help="read tables from CSV or from their pickled twins where there are any",
     )
+    parser.add_argument(
+        "--simulate-missing",
+        action="store_true",
+        help="draw simulated source data, marked as such, where there are none",
+    )
 
 
 def print_job(given: argparse.Namespace, panels: Iterable[str] = ()) -> PrintJob:
@@ -311,8 +320,22 @@ def print_job(given: argparse.Namespace, panels: Iterable[str] = ()) -> PrintJob
     return PrintJob(given.source_data, given.output, given.format, given.form, tuple(panels))
 
 
+def with_data(script: FigureScript, job: PrintJob, simulate_missing: bool) -> PrintJob:
+    """Let a figure be drawn from the best data that are there; one line says which and why.
+
+    Raises
+    ------
+    MissingDataError
+        If there are none.
+    """
+    choice = choose_data(job.source_data, script.folder, simulate_missing)
+    sys.stderr.write(f"{script.name}: {choice.why}\n")
+    return replace(job, source_data=choice.folder)
+
+
 def _run(script: FigureScript, given: argparse.Namespace) -> int:
-    printed = print_figure(script, print_job(given, given.panel), given.show)
+    job = with_data(script, print_job(given, given.panel), given.simulate_missing)
+    printed = print_figure(script, job, given.show)
     sys.stdout.writelines(f"{path}\n" for path in printed.pictures)
     for panel, problem in printed.problems.items():
         sys.stderr.write(f"error: panel {panel}: {problem}\n")
@@ -352,13 +375,14 @@ def _entry(
 ) -> dict[str, Any]:
     """Return what the JSON file says of a panel."""
     origin = reading.provenance
-    return {
+    entry = {
         "caption": panel.caption,
         "pictures": {name: [path.name for path in paths] for name, paths in pictures.items()},
         "provenance": asdict(origin) | {"explanation": origin.explanation},
         "inputs": reading.inputs,
         "statistics": [_statistic_entry(panel.name, s, origin.is_real) for s in statistics],
     }
+    return _without_nan(entry)
 
 
 def _statistic_entry(panel: str, statistic: Statistic, is_real: bool) -> dict[str, Any]:
@@ -371,8 +395,13 @@ def _statistic_entry(panel: str, statistic: Statistic, is_real: bool) -> dict[st
 
 
 def mark(figure: Figure, provenance: Provenance) -> None:
-    """Print the mark of data that are not the paper's across a figure."""
-    if provenance.mark:
+    """Print the mark of data that are not the paper's across a figure, or a line of origin."""
+    if not provenance.mark:
+        figure.text(
+            0.995, 0.002, provenance.line, fontsize=4, color="0.45", ha="right", va="bottom",
+            in_layout=False, parse_math=False,
+        )  # fmt: skip
+    else:
         width, height = figure.get_size_inches()
         size = min(72 * width / (0.85 * len(provenance.mark)), 20 * height)
         figure.text(

@@ -13,7 +13,12 @@ from jinja2 import Environment, FileSystemLoader
 from core.errors import MalformedDataError
 from core.files import atomic_write
 from core.source_tables.provenance import KINDS
-from figure_reproduction.page.verification import is_compared, read_figure, unanswered, verify
+from figure_reproduction.page.verification import (
+    discrepancies_of,
+    is_compared,
+    read_figure,
+    unanswered,
+)
 
 PAGE = "index.html"
 
@@ -73,7 +78,9 @@ def write_report(folder: Path) -> Path:
             panel["provenance"]["kind"] for figure in figures for panel in figure["panels"].values()
         ),
         verdicts=count_verdicts(figures),
-        discrepancies=verify(folder).discrepancies,
+        discrepancies=discrepancies_of(
+            {name: panel for figure in figures for name, panel in figure["panels"].items()}
+        ),
         anchors={
             name: f"{figure['figure']}-{name}" for figure in figures for name in figure["panels"]
         },
@@ -84,13 +91,13 @@ def write_report(folder: Path) -> Path:
 
 
 def count_verdicts(figures: list[dict[str, Any]]) -> Counter[str]:
-    """Count how the numbers of real data compare with the paper: equal, differs, not published."""
+    """Count how the published numbers compare with those of real data: equal, differs."""
     return Counter(
         statistic["verdict"].partition(" by ")[0]
         for figure in figures
         for panel in figure["panels"].values()
         for statistic in panel["statistics"]
-        if "verdict" in statistic
+        if statistic.get("verdict", "not published") != "not published"
     )
 
 

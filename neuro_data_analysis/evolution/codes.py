@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.brief import brief
 from core.errors import MalformedDataError, MissingDataError
 from neuro_data_analysis.matlab import v73 as matlab_v73
 from neuro_data_analysis.matlab.v5 import read_v5
@@ -48,6 +49,8 @@ class LatentCodes:
     codes: NDArray[np.floating[Any]]
     picture_names: tuple[str, ...]
     generation: NDArray[np.intp]
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         lengths = (len(self.codes), len(self.picture_names), len(self.generation))

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from core.brief import brief
 from core.errors import MalformedDataError, UsageError
 from core.source_tables.registry import EXTENDED_4C_WINDOWS
 from core.spaces import BySpace, Space
@@ -26,6 +27,9 @@ BASELINE_MS: Window = (0, 45)
 #: A last block with fewer images than this in either thread is dropped from both.
 MIN_IMAGES_LAST_BLOCK = 10
 
+#: Block means closer than this, relative to the largest, are tied; the first of them is the best.
+TIE = 1e-9
+
 #: Fraction of the maximal rise at which an evolution counts as having climbed (Figure 4D).
 RISE_FRACTION = 0.8
 
@@ -33,7 +37,7 @@ RISE_FRACTION = 0.8
 TIME_CONSTANT_BASELINES = ("", "_bsl0", "_bslinit")
 
 #: Comparisons of Student tests: name → (space, blocks) against (space, blocks).
-_COMPARISONS = {
+COMPARISONS = {
     f"{first}{second}_{space.thread}": ((space, first), (space, second))
     for first, second in (("end", "init"), ("max", "init"), ("max", "end"))
     for space in Space
@@ -57,6 +61,8 @@ class Trials:
 
     psth: NDArray[np.float64]
     block_sizes: NDArray[np.intp]
+
+    __repr__ = brief
 
     @classmethod
     def of(cls, blocks: Sequence[Block]) -> Trials:
@@ -130,6 +136,8 @@ class BlockResponses:
     mean: BySpace[NDArray[np.float64]]
     sem: BySpace[NDArray[np.float64]]
 
+    __repr__ = brief
+
     def at(self, position: int) -> BlockResponses:
         """Return what lies at a position of the first axis, such as one of many windows."""
         mean = {space: values[position] for space, values in self.mean.items()}
@@ -147,6 +155,8 @@ class Trajectory(BlockResponses):
     """
 
     baseline: BySpace[NDArray[np.float64]]
+
+    __repr__ = brief
 
     @property
     def largest(self) -> float:
@@ -181,6 +191,8 @@ class EvolutionSummary:
     tests: dict[str, float]
     activations: dict[str, float]
 
+    __repr__ = brief
+
     @property
     def n_blocks(self) -> int:
         """Number of blocks kept ("blockN")."""
@@ -193,7 +205,7 @@ class EvolutionSummary:
 
     def best_psth(self, space: Space) -> NDArray[np.float64]:
         """Mean PSTH of the block of largest evoked response, (200 ms,) events/s."""
-        return self.psths[space][self.trajectory.mean[space].argmax()]
+        return self.psths[space][best_block(self.trajectory.mean[space])]
 
 
 def summarize(experiment: Experiment) -> EvolutionSummary:
@@ -286,13 +298,48 @@ def block_tests(trials: BySpace[Trials]) -> dict[str, float]:
     groups = {
         (space, name): np.concatenate([blocks[i] for i in chosen])
         for space, blocks in responses.items()
-        for name, chosen in _compared_blocks(blocks).items()
+        for name, chosen in compared_blocks([block.mean() for block in blocks]).items()
     }
     results: dict[str, float] = {}
-    for name, (first, second) in _COMPARISONS.items():
+    for name, (first, second) in COMPARISONS.items():
         test = student(groups.get(first, ()), groups.get(second, ()))
         results |= {f"t_{name}": float(test.t), f"p_{name}": float(test.p)}
     return results
+
+
+def best_block(means: ArrayLike) -> NDArray[np.intp]:
+    """Return the first block whose mean is the largest, ties within rounding included.
+
+    Parameters
+    ----------
+    means : array_like
+        (..., n_blocks) block means.
+
+    Returns
+    -------
+    numpy.ndarray of int
+        (...) 0-based block: the first within a relative `TIE` of the maximum.
+        Tests, attribution and activations all take this block.
+    """
+    values = np.asarray(means, dtype=np.float64)
+    largest = values.max(axis=-1, keepdims=True)
+    return np.asarray(np.argmax(values >= largest - TIE * abs(largest), axis=-1))
+
+
+def compared_blocks(means: ArrayLike) -> dict[str, tuple[int, int]]:
+    """Return the 0-based first, best and last two blocks of a thread; none below three blocks.
+
+    Parameters
+    ----------
+    means : array_like
+        (n_blocks,) mean responses. The best two blocks begin at the largest, see `block_tests`.
+    """
+    n = len(np.asarray(means))
+    if n < 3:
+        return {}
+    best = int(best_block(means))
+    best = n - 3 if best >= n - 2 else best
+    return {"init": (0, 1), "max": (best, best + 1), "end": (n - 2, n - 1)}
 
 
 def block_activations(experiment: Experiment) -> dict[str, float]:
@@ -312,7 +359,7 @@ def block_activations(experiment: Experiment) -> dict[str, float]:
         blocks = trials.per_block(trials.responses())
         if len(blocks[-1]) < MIN_IMAGES_LAST_BLOCK:
             blocks = blocks[:-1]
-        best = int(np.argmax([block.mean() for block in blocks]))
+        best = int(best_block([block.mean() for block in blocks]))
         for name, block in (("maxrsp", best), ("endrsp", -1), ("initrsp", 0)):
             chosen[name, space] = blocks[block]
     return {
@@ -392,15 +439,6 @@ def pad_blocks(values: NDArray[np.float64], n_blocks: int) -> NDArray[np.float64
     missing = max(n_blocks - len(values), 0)
     padding = np.broadcast_to(values[-2:].mean(axis=0), (missing, *values.shape[1:]))
     return np.concatenate([values, padding])
-
-
-def _compared_blocks(blocks: Sequence[NDArray[np.float64]]) -> dict[str, tuple[int, int]]:
-    n = len(blocks)
-    if n < 3:
-        return {}
-    best = int(np.argmax([block.mean() for block in blocks]))
-    best = n - 3 if best >= n - 2 else best
-    return {"init": (0, 1), "max": (best, best + 1), "end": (n - 2, n - 1)}
 
 
 def _moments(values: NDArray[np.float64]) -> dict[str, float]:

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError
-from core.files import UNFINISHED_SUFFIX, atomic_write, locked, sha256_of
+from core.files import UNFINISHED_SUFFIX, atomic_write, git_blob_of, locked, sha256_of
 from core.reading.download import Progress, download
-from core.utils.weights.registry import Address, ByHand, Repository, Weights, weights_named
+from core.utils.weights.registry import Address, Repository, Weights, weights_named
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def fetch(
     Raises
     ------
     MissingDataError
-        If the source cannot be reached, or the weights have no public address.
+        If the source cannot be reached.
     MalformedDataError
         If what arrived, or (without `force`) what is there, is not what its checksum says.
     CannotWriteError
@@ -136,13 +136,10 @@ def fetch(
         check(name, found)
         return found
     path = folder / weights.file
-    if isinstance(weights.source, ByHand):
-        raise MissingDataError(
-            f"weights {name!r} have no public address: get {weights.file} "
-            f"({weights.source}, {weights.about_mb} MB) and put it at {path}, or give its path."
-        )
-    if os.environ.get(OFFLINE_VARIABLE, "").upper() in {"1", "ON", "YES", "TRUE"}:
-        raise _unavailable(weights, folder, f"{OFFLINE_VARIABLE} is set")
+    try:
+        require_network()
+    except MissingDataError as error:
+        raise _unavailable(weights, folder, str(error)) from error
     staging = folder / f".{name}{UNFINISHED_SUFFIX}"
     try:
         with locked(path):
@@ -167,6 +164,18 @@ def fetch(
             "another folder."
         ) from error
     return path
+
+
+def require_network() -> None:
+    """Refuse to download where the user has said that there is no network.
+
+    Raises
+    ------
+    MissingDataError
+        If ``$HF_HUB_OFFLINE`` is set.
+    """
+    if os.environ.get(OFFLINE_VARIABLE, "").upper() in {"1", "ON", "YES", "TRUE"}:
+        raise MissingDataError(f"{OFFLINE_VARIABLE} is set")
 
 
 def check(name: str, path: Path) -> str:
@@ -235,6 +244,12 @@ def _place(weights: Weights, staged: Path, stated_sha256: str, path: Path) -> No
         raise MalformedDataError(
             f"{weights.source} sent a {weights.file} whose SHA-256 is {sha256} instead of "
             f"{expected}…; nothing was kept. Try again later."
+        )
+    if weights.git_blob and (blob := git_blob_of(staged)) != weights.git_blob:
+        staged.unlink()
+        raise MalformedDataError(
+            f"{weights.source} sent a {weights.file} that git calls {blob} instead of "
+            f"{weights.git_blob}; nothing was kept. Get that version, or give the path of yours."
         )
     with atomic_write(_checksum_file(path)) as unfinished:
         unfinished.write_text(f"{sha256}  {path.name}\n", encoding="ascii")
