@@ -168,8 +168,6 @@ def trials(**changed):
         ("ExtendedFig5/alignment_CMAES", ",dimension,stack_size,seed,gaussian_value\n"
          "0,4,1,0,0.5\n1,4,1,1,0.5\n2,4,2,0,0.5\n", "1 to 2 seeds each; the file is cut off"),
         ("ExtendedFig5/alignment_CMAES", ",dimension,stack_size,seed,gaussian_value\n"
-         "0,4,1,0,0.5\n1,8,2,0,0.5\n", "2 of 4 cells of dimension and depth"),
-        ("ExtendedFig5/alignment_CMAES", ",dimension,stack_size,seed,gaussian_value\n"
          "0,4,1,0,1.5\n", "'gaussian_value' holds 1.5; expected 0 to 1"),
         ("ExtendedFig5/alignment_CMAES", ",dimension,stack_size,seed,gaussian_value\n"
          "0,4,1,0,.5\n1,4,1,0,.5\n", "row 1 repeats dimension, stack_size, seed 4.0, 1.0, 0.0"),

@@ -255,7 +255,7 @@ class Columns(Layout):
         for name, (low, high) in self.within.items():
             outside = ~value[name].dropna().between(low, high) if name in value else pd.Series()
             if outside.any():
-                wrong = value.loc[outside.idxmax(), name]
+                wrong = value[name].dropna()[outside].iloc[0]
                 raise MalformedDataError(
                     f"column {name!r} holds {wrong}; expected {low:g} to {high:g}"
                 )

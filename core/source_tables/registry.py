@@ -266,15 +266,11 @@ def _axes_are_whole(table: pd.DataFrame) -> str:
 
 
 def _grid_is_whole(table: pd.DataFrame) -> str:
-    """Say which cell of a grid of depths, dimensions and seeds is missing."""
+    """Say that the cells of a grid of dimensions and depths differ in their number of seeds."""
     cells = table.groupby(["dimension", "stack_size"])["seed"].nunique()
-    wanted = table["dimension"].nunique() * table["stack_size"].nunique()
-    if len(cells) < wanted or cells.min() < cells.max():
-        return (
-            f"it holds {len(cells)} of {wanted} cells of dimension and depth, with "
-            f"{cells.min()} to {cells.max()} seeds each; the file is cut off or not finished"
-        )
-    return ""
+    if cells.min() == cells.max():
+        return ""
+    return f"its cells have {cells.min()} to {cells.max()} seeds each; the file is cut off"
 
 
 #: Rates are published with so many digits.

@@ -88,10 +88,10 @@ def count_entry(state: Mapping[str, Any], key: str) -> int:
     Raises
     ------
     MalformedDataError
-        If it is missing, or no whole number from 0 on.
+        If it is missing, or no whole number from -1, before the first, on.
     """
     number = float(array_entry(state, key, ()))
-    if not (number.is_integer() and 0 <= number < _LARGEST_COUNT):
+    if not (number.is_integer() and -1 <= number < _LARGEST_COUNT):
         raise MalformedDataError(
             f"entry {key!r} of the saved optimiser is {number}; needed is a whole number."
         )
