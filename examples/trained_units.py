@@ -259,6 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m examples.trained_units", description="Evolve images for trained units."
     )
+    parser.epilog = "example: python -m examples.trained_units --output trained_units"
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
     parser.add_argument("--generations", type=int, default=Size.generations, metavar="N")
     parser.add_argument("--seeds", type=int, default=Size.seeds, metavar="N")
