@@ -411,12 +411,14 @@ _EXT5 = (
     *(
         TableSpec(
             "ExtendedFig5", f"linearity_{space}",
-            f"FigureExt{panel}_{space}_latent_code_linearity_results.csv",
+            f"FigureExt{panel}_{names}_latent_code_linearity_results.csv",
             f"how well the {space} code predicts each unit of CaffeNet by ridge regression",
             "R², 1", _linearity(space),
-            also=f"FigureExt{panel}_*.csv",  # the published name beyond this is not known
+            also=f"FigureExt{panel}_*.csv",  # as earlier versions of this software wrote them
         )
-        for panel, space in (("6D", "BigGAN"), ("6E", "DeePSim"))
+        for panel, space, names in (
+            ("6D", "BigGAN", "BigGAN_Caffenet"), ("6E", "DeePSim", "DeePSim_FC6_Caffenet")
+        )
     ),
 )  # fmt: skip
 
