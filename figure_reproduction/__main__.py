@@ -31,7 +31,10 @@ from figure_reproduction.page.report import write_report
 from figure_reproduction.page.verification import verify
 
 #: The figures of the paper, in its order.
-SCRIPTS = ("Figure2", "Figure3", "Figure4", "Figure5", "Figure6", "FigureExt4", "FigureExt5")
+SCRIPTS = (
+    "Figure2", "Figure3", "Figure4", "Figure5", "Figure6", "FigureExt4", "FigureExt5",
+    "FigureMore1",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ BLOCK_MEAN_COLUMNS = tuple(
 _COURSE_COLUMNS = tuple(
     f"{space.prefix}_{what}"
     for space in Space
-    for what in ("centre_first", "centre_best", "tc_smoothed")
+    for what in ("centre_first", "centre_best", "tc_counted", "tc_smoothed")
 )
 _DIFFERENCE_COLUMNS = ("psth_MAE", "psth_MSE", "psth_corr", "act_MAE")
 SITE_COLUMNS = ("visual_area", *_MASKS_4, *_COURSE_COLUMNS, *_DIFFERENCE_COLUMNS)

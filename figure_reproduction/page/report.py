@@ -115,9 +115,22 @@ def shown_value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+#: What figures are called, by a part of their script's name.
+_KINDS_OF_FIGURE = {
+    "Ext": "Extended Data Figure",
+    "More": "Beyond the released scripts",
+    "Figure": "Figure",
+}
+
+
 def _in_order(paths: Iterator[Path]) -> list[Path]:
-    """Sort figures by number, those of the extended data last."""
-    return sorted(paths, key=lambda path: ("Ext" in path.stem, int(re.sub(r"\D", "", path.stem))))
+    """Sort figures by number, those of the extended data and others last."""
+    return sorted(
+        paths,
+        key=lambda path: (
+            "More" in path.stem, "Ext" in path.stem, int(re.sub(r"\D", "", path.stem))
+        ),
+    )  # fmt: skip
 
 
 def _figure_view(path: Path) -> dict[str, Any]:
@@ -130,7 +143,8 @@ def _figure_view(path: Path) -> dict[str, Any]:
         ]
         panel["mark"] = KINDS[panel["provenance"]["kind"]][0]
         panel["compared"] = is_compared(panel)
-    title = f"Extended Data Figure {number}" if "Ext" in path.stem else f"Figure {number}"
+    kind = next(kind for kind in _KINDS_OF_FIGURE if kind in path.stem)
+    title = f"{_KINDS_OF_FIGURE[kind]} {number}"
     return figure | {
         "json": path.name,
         "figure": path.stem,

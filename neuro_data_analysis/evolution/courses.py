@@ -15,7 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from core.source_tables.registry import SITE_COLUMNS
 from core.spaces import Space
 from neuro_data_analysis.evolution.population import Population
-from neuro_data_analysis.evolution.stats import BASELINE_MS, EVOKED_MS, EvolutionSummary
+from neuro_data_analysis.evolution.stats import (
+    BASELINE_MS,
+    EVOKED_MS,
+    EvolutionSummary,
+    time_constants,
+)
 from neuro_data_analysis.similarity.response_differences import difference_table
 
 #: Share of the rise of a smoothed trajectory that counts as climbed: 1 − 1/e, as of an exponential.
@@ -118,7 +123,7 @@ def site_table(population: Population) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Index Expi, columns `SITE_COLUMNS`: area, inclusion, success; by space the centres of the
-        first and of the best block's PSTH (ms) and the smoothed time constant (blocks);
+        first and of the best block's PSTH (ms), time constants of Figure 4D and smoothed (blocks);
         differences of the responses to both prototypes, see `response_differences`.
     """
     masks = population.masks
@@ -143,10 +148,12 @@ def reference_responses(population: Population, space: Space) -> NDArray[np.floa
 
 
 def _course(summary: EvolutionSummary) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
+    counted = time_constants(summary.trajectory)
     for space in Space:
         found[f"{space.prefix}_centre_first"] = psth_centre_ms(summary.psths[space][0])
         found[f"{space.prefix}_centre_best"] = psth_centre_ms(summary.best_psth(space))
+        found[f"{space.prefix}_tc_counted"] = counted[f"{space.prefix}_tc0_bslinit"]
         response = summary.trajectory.mean[space]
         found[f"{space.prefix}_tc_smoothed"] = smoothed_time_constant(response)
     return found
