@@ -146,13 +146,20 @@ class BlockMeans:
         certain = sum(int(t.certain.sum()) for t in threads)
         n_blocks = sum(len(t.n_images) for t in threads)
         return {
-            "from": f"{REPOSITORY.rpartition('/')[2]} {COMMIT[:8]}",
-            "address": f"https://{REPOSITORY}/tree/{COMMIT}",
-            "software": f"{PROJECT} {software_versions()[PROJECT]}",
+            **block_means_origin(),
             "numbers of images": f"decoded: certain in {certain} of {n_blocks} blocks, likely in "
             f"{n_blocks - certain} that hold no spike",
             **describe_intervals(success_intervals(self.evolutions)),
         }
+
+
+def block_means_origin() -> Mapping[str, str]:
+    """Say where the block means come from, and what reads them."""
+    return {
+        "from": f"{REPOSITORY.rpartition('/')[2]} {COMMIT[:8]}",
+        "address": f"https://{REPOSITORY}/tree/{COMMIT}",
+        "software": f"{PROJECT} {software_versions()[PROJECT]}",
+    }
 
 
 def figure2_tables(evolution: DecodedEvolution) -> Iterator[Table]:
