@@ -140,7 +140,7 @@ def read_evolution(files: Mapping[str, FoundFile], expi: int) -> PublishedEvolut
     """
     info = listed_info(expi)
     rows = _read(files, INDEX_FILE)
-    index = {row.get("id"): row for row in rows if isinstance(row, dict)}
+    index = {str(row.get("id")): row for row in rows if isinstance(row, dict)}
     if _folder_of(info) not in index:
         raise MissingDataError(f"{INDEX_FILE} lacks the experiment {_folder_of(info)}.")
     return _evolution(files, info, index)
