@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -63,7 +64,7 @@ def tell_references(
     for (area, space), values in groups.items():
         first, last = np.array([_ends(row) for row in values]).reshape(-1, 2).T
         test = student(last, first, paired=True)
-        about = {"area": area, "space": space}
+        about: dict[str, Any] = {"area": area, "space": space}
         yield Statistic("reference pictures, n", len(first), **about)
         yield Statistic("reference pictures, last over first two blocks",
                         float(np.mean(last) / np.mean(first)), **about)  # fmt: skip
@@ -120,7 +121,7 @@ def show_centres(sites: pd.DataFrame) -> Shown:
 def tell_centres(groups: Mapping[tuple[str, Space], NDArray[np.float64]]) -> Iterator[Statistic]:
     """List means, and compare the best block with the first."""
     for (area, space), centres in groups.items():
-        about = {"area": area, "space": space}
+        about: dict[str, Any] = {"area": area, "space": space}
         yield Statistic("centre of PSTH, n", len(centres), **about)
         if len(centres) < 2:
             continue
@@ -183,7 +184,7 @@ def tell_time_constants(
 ) -> Iterator[Statistic]:
     """List means and how the two agree."""
     for (area, space), found in groups.items():
-        about = {"area": area, "space": space}
+        about: dict[str, Any] = {"area": area, "space": space}
         yield Statistic("time constant, n", len(found), **about)
         if len(found) < 3:
             continue
