@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 
 from core.files import atomic_write
 from core.source_tables.provenance import Provenance
@@ -40,6 +41,9 @@ from neuro_data_analysis.robustness.intervals import jeffreys_interval
 #: Where the table goes, below the output folder of the figures.
 ROBUSTNESS_FILE = "robustness.json"
 SUCCESS_PICTURE = "robustness_4A.png"
+
+#: Rates below this have no room for a count between them and the axis.
+LOWEST_WITH_COUNT_BELOW = 0.1
 
 #: Said with the table wherever it is shown.
 NOTE = (
@@ -149,10 +153,21 @@ def draw_success(found: Robustness) -> Figure:
     """Draw Figure 4A with the permutation of blocks as its criterion."""
     figure = Figure(figsize=(3.6, 3.6), layout="constrained")
     draw_4a(compute_4a(found.success), figure)
-    figure.suptitle(
-        "Success by permutation of blocks, p≤0.01, 95 % CI\n(chosen here, not published)",
+    axes = figure.axes[0]
+    figure.suptitle("")
+    axes.set_title(
+        f"Success by permutation of blocks, p≤{SUCCESS_LEVEL},\n"
+        "95 % interval (chosen here, not published)",
         fontsize="medium",
     )
+    if axes.get_legend():
+        axes.legend(loc="upper right")
+    for count in (text for text in axes.texts if isinstance(text, Annotation)):
+        position, rate = count.xy
+        rates = [found.success[f"{space.prefix}_rate"].iloc[int(position)] for space in Space]
+        above = rate == max(rates) or rate < LOWEST_WITH_COUNT_BELOW
+        count.set_position((0, 7 if above else -7))
+        count.set_verticalalignment("bottom" if above else "top")
     return figure
 
 
