@@ -23,19 +23,23 @@ from numpy.typing import NDArray
 from scipy import stats
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from core.published import EXAMPLE_EXPI
 from core.source_tables.registry import EXTENDED_4C_WINDOWS
+from core.spaces import BySpace, Space
+from core.utils.statistics.t_tests import student
 from neuro_data_analysis.evolution.population import Population, collect, success_rates
 from neuro_data_analysis.evolution.stats import (
     EVOKED_MS,
-    Trials,
+    BlockResponses,
     Window,
     attributed_fractions,
     block_windows,
     count_kept_blocks,
+    kept_trials,
+    pad_blocks,
 )
 from neuro_data_analysis.neural_data_lib import MAT_FILE, Experiment, load_neural_data
 from neuro_data_analysis.neural_data_utils import AREAS
-from neuro_data_analysis.simulation.assumptions import EXAMPLE_EXPI
 from neuro_data_analysis.simulation.matroot import DEFAULT_SEED, simulate_matroot
 from tests.published_population import (
     PUBLISHED_4A,
@@ -48,7 +52,6 @@ from tests.published_population import (
     SHOWN_BLOCKS,
 )
 
-SPACES = ("FC", "BG")
 REPEATS = 9
 
 #: The windows of Figure 5C and Extended Figure 4C, and 50-200 ms.
@@ -109,9 +112,11 @@ def measure_windows(matroot: Path) -> None:
         experiment = recordings[EXAMPLE_EXPI]
     with threadpool_limits(1):  # a busy machine stalls small products that are shared by threads
         one_pass = _seconds(lambda: _all_windows(experiment))
-        again = _seconds(lambda: [block_windows(_trials(experiment), [w]) for w in WINDOWS])
+        again = _seconds(lambda: [block_windows(kept_trials(experiment), [w]) for w in WINDOWS])
         by_block = _seconds(lambda: [extract_window(experiment, w) for w in WINDOWS], repeats=3)
-    ours = _all_windows(experiment)
+    found = _all_windows(experiment)
+    slices = [*found.mean.values(), *found.sem.values()]
+    ours = np.stack(slices, axis=-1)
     theirs = np.stack([extract_window(experiment, w) for w in WINDOWS])
     np.testing.assert_allclose(ours, theirs, rtol=1e-9)
     print(f"\n{len(WINDOWS)} windows of Expi {EXAMPLE_EXPI} in one pass: {one_pass * 1e3:.1f} ms")
@@ -154,30 +159,40 @@ def print_calibration(population: Population) -> None:
         print(f"4A {space}: {rates[column].tolist()} (published {PUBLISHED_4A[space]})")
     both = [int((in_area[area] & masks["bothsucc005"]).sum()) for area in AREAS]
     print(f"4C n, both p < 0.05: {both} (published {PUBLISHED_BOTH})")
-    curves = population.padded(lambda s: s.trajectory) / population.normalizer[:, None, None]
+    curves = {
+        space: population.padded(s.trajectory.mean[space] for s in population.summaries)
+        / population.normalizer[:, None]
+        for space in Space
+    }
     for area in AREAS:
-        _print_curves(area, curves[(in_area[area] & masks["bothsucc005"]).to_numpy()])
-        _print_differences(area, curves[(in_area[area] & masks["anysucc005"]).to_numpy()])
+        both, either = (
+            (in_area[area] & masks[success]).to_numpy() for success in ("bothsucc005", "anysucc005")
+        )
+        _print_curves(area, {space: curve[both] for space, curve in curves.items()})
+        _print_differences(area, {space: curve[either] for space, curve in curves.items()})
     for (area, thread), published in PUBLISHED_4D.items():
-        chosen = in_area[area] & masks[f"{SPACES[thread]}succ001"]
-        found = population.time_constants.loc[chosen, f"{SPACES[thread]}_tc0_bslinit"].mean()
-        print(f"4D {area} {SPACES[thread]}: {found:.1f} blocks (published {published})")
+        space = tuple(Space)[thread]
+        chosen = in_area[area] & masks[f"{space.prefix}succ001"]
+        found = population.time_constants.loc[chosen, f"{space.prefix}_tc0_bslinit"].mean()
+        print(f"4D {area} {space}: {found:.1f} blocks (published {published})")
     _print_responses(population)
 
 
-def _print_curves(area: str, curves: NDArray[np.float64]) -> None:
-    for thread, space in enumerate(SPACES):
-        found = curves[:, SHOWN_BLOCKS, thread].mean(axis=0)
-        off = np.abs(found - PUBLISHED_4C[area][thread]).max()
+def _print_curves(area: str, curves: BySpace[NDArray[np.float64]]) -> None:
+    for space, curve in curves.items():
+        published = np.array(PUBLISHED_4C[area][space.thread])
+        found = curve[:, SHOWN_BLOCKS].mean(axis=0)
+        off = np.abs(found - published).max()
         print(
             f"4C {area} {space} at blocks {SHOWN_BLOCKS}: {np.round(found, 2).tolist()} "
-            f"(published {PUBLISHED_4C[area][thread]}, at most {off:.3f} away)"
+            f"(published {published.tolist()}, at most {off:.3f} away)"
         )
 
 
-def _print_differences(area: str, curves: NDArray[np.float64]) -> None:
-    tests = [stats.ttest_rel(curves[:, b, 0], curves[:, b, 1]) for b in (0, -1)]
-    told = ", ".join(f"t = {test.statistic:.2f} (p = {test.pvalue:.1e})" for test in tests)
+def _print_differences(area: str, curves: BySpace[NDArray[np.float64]]) -> None:
+    deepsim, biggan = (curves[space] for space in Space)
+    tests = [student(deepsim[:, b], biggan[:, b], paired=True) for b in (0, -1)]
+    told = ", ".join(f"t = {test.t:.2f} (p = {test.p:.1e})" for test in tests)
     print(f"4B {area} first and last block: {told} (published t = {PUBLISHED_4B[area]})")
 
 
@@ -185,28 +200,25 @@ def _print_responses(population: Population) -> None:
     masks, normalizer = population.masks, population.normalizer[:, None]
     for (block, area, thread), published in PUBLISHED_5A.items():
         chosen = (masks["valid"] & masks["anysucc005"] & masks[f"{area}msk"]).to_numpy()
-        psths = [s.first_psth if block == 0 else s.late_psth for s in population.summaries]
-        mean = (np.stack(psths)[:, thread] / normalizer)[chosen].mean(axis=0)
+        space = tuple(Space)[thread]
+        late_or_first = [pad_blocks(s.psths[space], block + 1)[block] for s in population.summaries]
+        mean = (np.stack(late_or_first) / normalizer)[chosen].mean(axis=0)
         off = np.abs(mean[list(published)] - list(published.values())).max()
         print(
-            f"5A block {block} {area} {SPACES[thread]}: at most {off:.2f} from the published mean"
+            f"5A block {block} {area} {space}: at most {off:.2f} from the published mean"
         )
-    shares = attributed_fractions(np.stack([s.psth_rise for s in population.summaries]), 50)
     for (area, thread), expected in PUBLISHED_EXT4B.items():
-        success = masks["valid"] & masks[f"{SPACES[thread]}succ001"] & masks[f"{area}msk"]
-        found = np.round(shares[success.to_numpy(), thread].mean(axis=0)[1:], 3).tolist()
-        print(
-            f"Ext4B {area} {SPACES[thread]}, 50-ms bins from 50 ms: {found} (published {expected})"
-        )
+        space = tuple(Space)[thread]
+        rises = np.stack([s.best_psth(space) - s.psths[space][0] for s in population.summaries])
+        success = masks["valid"] & masks[f"{space.prefix}succ001"] & masks[f"{area}msk"]
+        shares = attributed_fractions(rises[success.to_numpy()], 50)
+        found = np.round(shares.mean(axis=0)[1:], 3).tolist()
+        print(f"Ext4B {area} {space}, 50-ms bins from 50 ms: {found} (published {expected})")
 
 
-def _all_windows(experiment: Experiment) -> NDArray[np.float64]:
-    return block_windows(_trials(experiment), WINDOWS)
+def _all_windows(experiment: Experiment) -> BlockResponses:
+    return block_windows(kept_trials(experiment), WINDOWS)
 
-
-def _trials(experiment: Experiment) -> list[Trials]:
-    n_blocks = count_kept_blocks(experiment)
-    return [Trials.of(thread.blocks[:n_blocks]) for thread in experiment.threads]
 
 
 def _read_with_pymatreader(path: Path) -> Any:

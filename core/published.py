@@ -16,6 +16,9 @@ from typing import Any, Literal
 
 _PUBLISHED_FILE = Path(__file__).parent / "data" / "published_values.csv"
 
+#: Example experiment of Figure 2.
+EXAMPLE_EXPI = 155
+
 #: Slack for the rounding of a value that lies just at half a printed digit.
 _ROUNDING = 1e-9
 

@@ -22,7 +22,6 @@ from core.source_tables.reader import (
     Table,
     TableStatus,
     check_folder,
-    read_example_psth,
     write_table,
     write_tables,
 )
@@ -36,7 +35,6 @@ __all__ = [
     "TableStatus",
     "check_folder",
     "main",
-    "read_example_psth",
     "write_table",
     "write_tables",
 ]

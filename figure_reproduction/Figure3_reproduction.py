@@ -11,23 +11,30 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy import stats
 
-from core.errors import MalformedDataError, MissingDataError
+from core.errors import MalformedDataError
 from core.published import Statistic
-from core.source_tables.reader import SourceData
+from core.source_tables.provenance import Provenance
+from core.source_tables.reader import ORIGIN
 from core.source_tables.registry import SIMILARITY_COLUMNS
-from figure_reproduction.page.page import FigureScript, Panel, main
+from figure_reproduction.page.page import Drawing, FigureScript, Shown, main
 from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks, success_masks
 from neuro_data_analysis.similarity.tables import NETWORKS_DETAIL, UNTRAINED
 
 logger = logging.getLogger(__name__)
+
+FIGURE = FigureScript(
+    "Figure3", "Fig3", "prototypes that look alike to a vision network evoke similar responses"
+)
+
+#: What every panel reads.
+READS = ("similarity", "meta", ORIGIN)
 
 #: Success of both threads that is asked for: best two blocks against first two.
 P_SUCCESS = 0.05
@@ -97,15 +104,31 @@ class Correlation:
     n: int
 
 
-def load_prototypes(source: SourceData) -> Prototypes:
-    """Read the similarities, and select valid experiments in which both threads climbed.
+def choose_prototypes(
+    table: pd.DataFrame, meta: pd.DataFrame | None, origin: Provenance
+) -> Prototypes:
+    """Select valid experiments in which both threads climbed.
 
-    The selection comes from the table beside them; without it, from the same columns of the table
-    of similarities; without those, the table is taken to hold just the rows that are drawn.
+    The selection comes from the table beside the similarities; without it, from the same columns
+    of the similarities; without those, the table is taken to hold just the rows that are drawn.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The similarities.
+    meta : pandas.DataFrame or None
+        What each experiment was, where that is known.
+    origin : Provenance
+        Of the similarities; its note tells the networks.
+
+    Raises
+    ------
+    MalformedDataError
+        If the two tables do not fit each other, or neither tells the areas.
     """
-    table = source.read("Fig3/similarity")
-    meta = _read_meta(source, table)
-    if meta is None and table.columns.intersection(_SELECTING).size == len(_SELECTING):
+    if meta is not None:
+        meta = _row_by_row(meta, table)
+    elif set(_SELECTING) <= set(table.columns):
         meta = table.assign(valid=inclusion_masks(table)["valid"])
     if "visual_area" not in table and meta is not None:
         table = table.assign(visual_area=meta["visual_area"].to_numpy())
@@ -120,16 +143,11 @@ def load_prototypes(source: SourceData) -> Prototypes:
         both = success_masks(meta, P_SUCCESS)["bothsucc"]
         selected = (meta["valid"] & both).to_numpy()
         rule = f"valid, both threads climbed (max > init, P<{P_SUCCESS})"
-    networks = source.provenance("Fig3").details.get(NETWORKS_DETAIL, "")
-    return Prototypes(table, selected, rule, networks)
+    return Prototypes(table, selected, rule, origin.details.get(NETWORKS_DETAIL, ""))
 
 
-def _read_meta(source: SourceData, table: pd.DataFrame) -> pd.DataFrame | None:
-    """Read what each experiment was, one row per row of the similarities; None without a file."""
-    try:
-        meta = source.read("Fig3/meta")
-    except MissingDataError:
-        return None
+def _row_by_row(meta: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return what each experiment was, one row per row of the similarities."""
     if "Expi" in table:
         unknown = sorted(set(table["Expi"]) - set(meta["Expi"]))
         if unknown:
@@ -172,20 +190,20 @@ def tell_correlation(
 
 
 def draw_correlation(
-    data: Prototypes, correlation: Correlation, name: str, similarity: str, difference: str
-) -> dict[str, Figure]:
+    correlation: Correlation, network: str, similarity: str, difference: str, canvas: FigureBase
+) -> None:
     """Draw one dot per experiment in the colour of its area."""
-    figure, axes = plt.subplots(figsize=(4.2, 4.2))
+    axes = canvas.subplots()
     for area, (x, y) in correlation.points.items():
         label = f"{area} (N={len(x)})"
         axes.scatter(
             x, y, s=25, alpha=0.6, linewidths=0, color=AREA_COLOURS[area], label=label,
             zorder=3 - AREAS.index(area) / len(AREAS),
         )  # fmt: skip
-    axes.set_xlabel(f"Cosine similarity of {data.network} features\n({SIMILARITIES[similarity]})")
+    axes.set_xlabel(f"Cosine similarity of {network} features\n({SIMILARITIES[similarity]})")
     axes.set_ylabel(f"{DIFFERENCES[difference]}\n(50–200 ms, over the best block response)")
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    figure.suptitle(
+    canvas.suptitle(
         f"{TITLES[difference]} and similarity of prototypes\n"
         f"r={correlation.r:.3f}, P={correlation.p:.1e}, N={correlation.n}"
     )
@@ -193,7 +211,6 @@ def draw_correlation(
         loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(AREAS), handletextpad=0.1,
         columnspacing=1,
     )  # fmt: skip
-    return {name: figure}
 
 
 def count_experiments(data: Prototypes) -> list[Statistic]:
@@ -221,40 +238,49 @@ def missing_columns(table: pd.DataFrame) -> str:
     return "; ".join(found)
 
 
-def _scatter_panel(name: str, similarity: str, difference: str) -> Panel[Prototypes, Correlation]:
-    return Panel(
-        name=name,
-        caption=f"{DIFFERENCES[difference]} to the two prototypes of an experiment (best block of "
-        "each thread, 50–200 ms, over the largest response of both) against how alike a robust "
-        f"ResNet50 finds them ({SIMILARITIES[similarity]}; cosine, higher is more alike). One dot "
-        "per valid experiment in which both threads climbed; Pearson correlation.",
-        load=load_prototypes,
-        compute=partial(correlate, similarity=similarity, difference=difference),
-        tell=partial(tell_correlation, similarity=similarity, difference=difference),
-        draw=partial(draw_correlation, name=name, similarity=similarity, difference=difference),
+def _show_correlation(
+    name: str,
+    similarity: str,
+    difference: str,
+    table: pd.DataFrame,
+    meta: pd.DataFrame | None,
+    origin: Provenance,
+) -> Shown:
+    prototypes = choose_prototypes(table, meta, origin)
+    correlation = correlate(prototypes, similarity, difference)
+    draw = partial(draw_correlation, correlation, prototypes.network, similarity, difference)
+    return Shown(
+        tell_correlation(correlation, similarity, difference),
+        {name: Drawing(draw, (106.68, 106.68))},
     )
 
 
-FIGURE = FigureScript(
-    name="Figure3",
-    folder="Fig3",
-    title="prototypes that look alike to a vision network evoke similar responses",
-    panels=(
-        _scatter_panel("3G_avgpool_psth", "cosine_reevol_resnet_avgpool", "psth_MAE"),
-        _scatter_panel("3G_L4focus_psth", "reevol_pix_RNrobust_L4focus", "psth_MAE"),
-        _scatter_panel("3G_avgpool_act", "cosine_reevol_resnet_avgpool", "act_MAE"),
-        _scatter_panel("3G_L4focus_act", "reevol_pix_RNrobust_L4focus", "act_MAE"),
-        Panel(
-            name="3G_experiments",
-            caption="Experiments drawn per area, how they are selected, and which columns of the "
-            "published table the similarities lack; numbers only.",
-            load=load_prototypes,
-            compute=count_experiments,
-            tell=iter,
-            draw=lambda data, counts: {},
-        ),
-    ),
-)
+def _scatter_panel(name: str, similarity: str, difference: str) -> None:
+    show = partial(_show_correlation, name, similarity, difference)
+    show.__doc__ = (
+        f"{DIFFERENCES[difference]} to the two prototypes of an experiment (best block of "
+        "each thread, 50–200 ms, over the largest response of both) against how alike a robust "
+        f"ResNet50 finds them ({SIMILARITIES[similarity]}; cosine, higher is more alike). One dot "
+        "per valid experiment in which both threads climbed; Pearson correlation."
+    )
+    FIGURE.panel(name, READS)(show)
+
+
+_scatter_panel("3G_avgpool_psth", "cosine_reevol_resnet_avgpool", "psth_MAE")
+_scatter_panel("3G_L4focus_psth", "reevol_pix_RNrobust_L4focus", "psth_MAE")
+_scatter_panel("3G_avgpool_act", "cosine_reevol_resnet_avgpool", "act_MAE")
+_scatter_panel("3G_L4focus_act", "reevol_pix_RNrobust_L4focus", "act_MAE")
+
+
+@FIGURE.panel("3G_experiments", READS)
+def show_experiments(table: pd.DataFrame, meta: pd.DataFrame | None, origin: Provenance) -> Shown:
+    """Number of experiments drawn per area.
+
+    How they are selected, and which columns of the published table the similarities lack; numbers
+    only.
+    """
+    return Shown(count_experiments(choose_prototypes(table, meta, origin)))
+
 
 if __name__ == "__main__":
     sys.exit(main(FIGURE))

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 from numpy.typing import NDArray
 from scipy import stats
 
 from core.published import Statistic
-from core.source_tables.reader import SourceData
-from core.source_tables.registry import SPACES
-from figure_reproduction.page.drawing import SPACE_COLOURS, draw_curve, draw_experiments
-from figure_reproduction.page.groups import Curve, StudentTest, members, paired_test
-from figure_reproduction.page.page import FigureScript, Panel, main
+from core.spaces import BySpace, Space
+from core.utils.statistics.t_tests import StudentTest
+from figure_reproduction.page.drawing import draw_curve, draw_experiments
+from figure_reproduction.page.groups import Curve, compare_spaces, members
+from figure_reproduction.page.page import Drawing, FigureScript, Shown, main
 from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks
 
-#: Column prefix of each space in the tables of success and of time constants.
-PREFIXES = dict(zip(SPACES, ("FC", "BG"), strict=True))
+FIGURE = FigureScript(
+    "Figure4", "Fig4", "success, response and speed of evolutions across the visual hierarchy"
+)
+
+#: Normalised responses by space, (n_experiments, n_blocks).
+Responses: TypeAlias = Mapping[Space, NDArray[np.float64]]
 
 #: Success of a thread in Figure 4D: best two blocks against first two.
 P_SUCCESS_4D = 0.01
@@ -41,43 +46,48 @@ JITTER_SEED, BOOTSTRAP_SEED = 4, 40
 N_RESAMPLES, COVERAGE = 1000, 0.95
 
 
-def load_4a(source: SourceData) -> pd.DataFrame:
-    """Read the counts of successful evolutions."""
-    return source.read("Fig4/success_rate").set_index("label").reindex(list(AREAS))
+@FIGURE.panel("4A", reads=("success_rate",))
+def show_4a(success_rate: pd.DataFrame) -> Shown:
+    """Fraction of valid evolutions whose response rose in V1, V4 and IT.
+
+    Best two blocks above the first two, P<0.01, for DeePSim (blue) and BigGAN (red); bands are
+    90 % credible intervals.
+    """
+    table = compute_4a(success_rate)
+    return Shown(tell_4a(table), {"4A": Drawing(partial(draw_4a, table), (91.44, 91.44))})
 
 
-def compute_4a(data: pd.DataFrame) -> pd.DataFrame:
-    """Take the table as it is: rates and intervals are part of it."""
-    return data
+def compute_4a(success_rate: pd.DataFrame) -> pd.DataFrame:
+    """Put the areas in the order of the hierarchy; rates and intervals are part of the table."""
+    return success_rate.set_index("label").reindex(list(AREAS))
 
 
 def tell_4a(table: pd.DataFrame) -> Iterator[Statistic]:
     """List counts and 90 % intervals."""
     for area, row in table.iterrows():
         yield Statistic("n_valid", int(row["total"]), area=str(area))
-        for space, prefix in PREFIXES.items():
-            where = {"area": str(area), "space": space}
-            yield Statistic("n_success_p01", int(row[f"{prefix}_suc"]), **where)
-            yield Statistic("success_rate", row[f"{prefix}_rate"], **where)
-            yield Statistic("ci90_low", row[f"{prefix}_CI_1"], **where)
-            yield Statistic("ci90_high", row[f"{prefix}_CI_2"], **where)
+        for space in Space:
+            where: dict[str, Any] = {"area": str(area), "space": space}
+            yield Statistic("n_success_p01", int(row[f"{space.prefix}_suc"]), **where)
+            yield Statistic("success_rate", row[f"{space.prefix}_rate"], **where)
+            yield Statistic("ci90_low", row[f"{space.prefix}_CI_1"], **where)
+            yield Statistic("ci90_high", row[f"{space.prefix}_CI_2"], **where)
 
 
-def draw_4a(data: pd.DataFrame, table: pd.DataFrame) -> dict[str, Figure]:
+def draw_4a(table: pd.DataFrame, canvas: FigureBase) -> None:
     """Draw the rate of success over the hierarchy, with counts and credible bands."""
-    figure, axes = plt.subplots(figsize=(3.6, 3.6))
+    axes = canvas.subplots()
     x = range(len(table))
-    for (space, prefix), offset_points in zip(PREFIXES.items(), (7, -7), strict=True):
-        colour, rate = SPACE_COLOURS[space], table[f"{prefix}_rate"]
-        axes.plot(x, rate, "o-", color=colour, label=space, clip_on=False, zorder=3)
-        axes.fill_between(
-            x, table[f"{prefix}_CI_1"], table[f"{prefix}_CI_2"], color=colour, alpha=0.3, lw=0
-        )
-        for position, (_, row) in enumerate(table.iterrows()):
-            above = offset_points > 0 or row[f"{prefix}_rate"] < 0.1
+    for space, offset_points in zip(Space, (7, -7), strict=True):
+        rate, low, high = (table[f"{space.prefix}_{column}"] for column in ("rate", "CI_1", "CI_2"))
+        axes.plot(x, rate, "o-", color=space.colour, label=space, clip_on=False, zorder=3)
+        axes.fill_between(x, low, high, color=space.colour, alpha=0.3, lw=0)
+        counts = zip(table[f"{space.prefix}_suc"], table["total"], rate, strict=True)
+        for position, (count, total, height) in enumerate(counts):
+            above = offset_points > 0 or height < 0.1
             axes.annotate(
-                f"{row[f'{prefix}_suc']:.0f}/{row['total']:.0f}",
-                (position, row[f"{prefix}_rate"]),
+                f"{count:.0f}/{total:.0f}",
+                (position, height),
                 (0, abs(offset_points) if above else offset_points),
                 textcoords="offset points",
                 ha="center",
@@ -86,26 +96,16 @@ def draw_4a(data: pd.DataFrame, table: pd.DataFrame) -> dict[str, Figure]:
             )
     axes.set_xticks(x, labels=table.index)
     axes.set(xlim=(-0.3, 2.3), ylim=(0, 1.05), xlabel="Visual area", ylabel="Success rate")
-    figure.suptitle("Success rate of the evolutions\nmax > init, P<0.01, 90 % CI")
+    canvas.suptitle("Success rate of the evolutions\nmax > init, P<0.01, 90 % CI")
     axes.legend(loc="lower right", bbox_to_anchor=(1.02, 0.1))
-    return {"4A": figure}
-
-
-@dataclass(frozen=True)
-class Responses:
-    """Normalised responses, experiments × blocks, by space; and which experiments count."""
-
-    mean: dict[str, NDArray[np.float64]]
-    sem: dict[str, NDArray[np.float64]]
-    masks: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class PairedBlock:
     """One block of both threads in the successful experiments of one area."""
 
-    mean: dict[str, NDArray[np.float64]]
-    sem: dict[str, NDArray[np.float64]]
+    mean: BySpace[NDArray[np.float64]]
+    sem: BySpace[NDArray[np.float64]]
     test: StudentTest
     jitter: NDArray[np.float64]
 
@@ -114,33 +114,43 @@ class PairedBlock:
 COMPARED_BLOCKS = {"initial": 0, "last": -1}
 
 
-def load_4b(source: SourceData) -> Responses:
-    """Read normalised responses with their standard errors."""
-    means, sems = (
-        {s: source.read(f"Fig4/response_{kind}", space=s) for s in SPACES}
-        for kind in ("mean", "sem")
-    )
-    return Responses(means, sems, source.read("Fig4/masks"))
+#: Limits of the axis of each of them.
+LIMITS_4B = {"initial": (-0.03, 1.04), "last": (0.05, 1.16)}
 
 
-def compute_4b(data: Responses) -> dict[tuple[str, str], PairedBlock]:
+@FIGURE.panel("4B", reads=("response_mean", "response_sem", "masks"))
+def show_4b(mean: Responses, sem: Responses, masks: pd.DataFrame) -> Shown:
+    """Normalised response of both threads in the first and in the last block.
+
+    One pair of dots per experiment, standard error over images; paired t tests.
+    """
+    pairs = compute_4b(mean, sem, masks)
+    size = (203.2, 139.7)
+    drawings = {
+        f"4B_{block}": Drawing(partial(draw_4b, pairs, block), size) for block in COMPARED_BLOCKS
+    }
+    return Shown(tell_4b(pairs), drawings)
+
+
+def compute_4b(
+    mean: Responses, sem: Responses, masks: pd.DataFrame
+) -> dict[tuple[str, str], PairedBlock]:
     """Compare the threads in the first and the last (padded) block of each area."""
     rng = np.random.default_rng(JITTER_SEED)
     computed = {}
     for block, index in COMPARED_BLOCKS.items():
-        for area, chosen in members(data.masks, "anysucc005"):
-            mean = {space: data.mean[space][chosen, index] for space in SPACES}
-            sem = {space: data.sem[space][chosen, index] for space in SPACES}
+        for area, chosen in members(masks, "anysucc005"):
+            means = {space: mean[space][chosen, index] for space in Space}
             computed[block, area] = PairedBlock(
-                mean=mean,
-                sem=sem,
-                test=paired_test(mean["DeePSim"], mean["BigGAN"]),
-                jitter=rng.normal(scale=0.15, size=(len(SPACES), chosen.sum())),
+                mean=means,
+                sem={space: sem[space][chosen, index] for space in Space},
+                test=compare_spaces(means, paired=True),
+                jitter=rng.normal(scale=0.15, size=(len(Space), chosen.sum())),
             )
     return computed
 
 
-def tell_4b(computed: dict[tuple[str, str], PairedBlock]) -> Iterator[Statistic]:
+def tell_4b(computed: Mapping[tuple[str, str], PairedBlock]) -> Iterator[Statistic]:
     """List the paired tests."""
     for (block, area), pair in computed.items():
         yield Statistic(f"{block}_paired_t", pair.test.t, area=area)
@@ -148,35 +158,33 @@ def tell_4b(computed: dict[tuple[str, str], PairedBlock]) -> Iterator[Statistic]
         yield Statistic(f"{block}_n", pair.test.n, area=area)
 
 
-def draw_4b(data: Responses, computed: dict[tuple[str, str], PairedBlock]) -> dict[str, Figure]:
-    """Draw a pair of columns per area for the first and for the last block."""
-    limits = {"initial": (-0.03, 1.04), "last": (0.05, 1.16)}
-    figures = {}
-    for block in COMPARED_BLOCKS:
-        figure, axes = plt.subplots(figsize=(8, 5.5))
-        for position, area in enumerate(AREAS):
-            _draw_pairs(axes, 2 * position, computed[block, area])
-        columns = [f"{area}\n{space}" for area in AREAS for space in SPACES]
-        axes.set_xticks(range(len(columns)), labels=columns)
-        axes.set(ylabel="Response / maximum of both threads", ylim=limits[block])
-        figure.suptitle(
-            f"{block.capitalize()} block: DeePSim against BigGAN in each area\n"
-            "valid experiments in which either thread climbed (P<0.05)"
-        )
-        figures[f"4B_{block}"] = figure
-    return figures
+def draw_4b(
+    computed: Mapping[tuple[str, str], PairedBlock], block: str, canvas: FigureBase
+) -> None:
+    """Draw a pair of columns per area for one block."""
+    axes = canvas.subplots()
+    for position, area in enumerate(AREAS):
+        _draw_pairs(axes, 2 * position, computed[block, area])
+    columns = [f"{area}\n{space}" for area in AREAS for space in Space]
+    axes.set_xticks(range(len(columns)), labels=columns)
+    axes.set(ylabel="Response / maximum of both threads", ylim=LIMITS_4B[block])
+    canvas.suptitle(
+        f"{block.capitalize()} block: DeePSim against BigGAN in each area\n"
+        "valid experiments in which either thread climbed (P<0.05)"
+    )
 
 
 def _draw_pairs(axes: Axes, left: int, pair: PairedBlock) -> None:
     x = np.array([[left], [left + 1]]) + pair.jitter
-    y = np.stack([pair.mean[space] for space in SPACES])
+    y = np.stack([pair.mean[space] for space in Space])
     axes.plot(x, y, color="k", alpha=0.1, linewidth=0.9, zorder=1)
-    for thread, space in enumerate(SPACES):
+    for column, space in enumerate(Space):
         axes.errorbar(
-            x[thread], y[thread], pair.sem[space], fmt="o", color=SPACE_COLOURS[space], alpha=0.3
+            x[column], y[column], pair.sem[space], fmt="o", color=space.colour, alpha=0.3
         )
+    told = f"t={pair.test.t:.3f}, P={pair.test.p:.1e}\nN={pair.test.n}"
     above_axes = axes.get_xaxis_transform()
-    axes.text(left + 0.5, 1.01, str(pair.test), transform=above_axes, ha="center", va="bottom")
+    axes.text(left + 0.5, 1.01, told, transform=above_axes, ha="center", va="bottom")
 
 
 @dataclass(frozen=True)
@@ -185,79 +193,78 @@ class Trajectories:
 
     Attributes
     ----------
-    recorded, padded : dict of str to numpy.ndarray
+    recorded, padded : dict of Space to numpy.ndarray
         (n_experiments, n_blocks), NaN outside the recorded and outside the padded blocks; the
         padding begins at the last recorded block, so that the two join.
-    curves : dict of str to Curve
+    curves : dict of Space to Curve
         Group means.
     """
 
-    recorded: dict[str, NDArray[np.float64]]
-    padded: dict[str, NDArray[np.float64]]
-    curves: dict[str, Curve]
+    recorded: BySpace[NDArray[np.float64]]
+    padded: BySpace[NDArray[np.float64]]
+    curves: BySpace[Curve]
+
+    @property
+    def n(self) -> int:
+        """Number of experiments."""
+        return self.curves[Space.DEEPSIM].n
 
 
-@dataclass(frozen=True)
-class RecordedResponses:
-    """Normalised responses by space, which blocks were recorded, which experiments count."""
+@FIGURE.panel("4C", reads=("response_mean", "recorded_blocks", "masks"))
+def show_4c(mean: Responses, recorded: NDArray[np.float64], masks: pd.DataFrame) -> Shown:
+    """Normalised response block by block where both threads climbed.
 
-    mean: dict[str, NDArray[np.float64]]
-    recorded: NDArray[np.bool_]
-    masks: pd.DataFrame
-
-
-def load_4c(source: SourceData) -> RecordedResponses:
-    """Read normalised responses."""
-    return RecordedResponses(
-        {space: source.read("Fig4/response_mean", space=space) for space in SPACES},
-        source.read("Fig4/recorded_blocks") == 1,
-        source.read("Fig4/masks"),
-    )
+    Single experiments (thin; dotted where a session is padded with its last two blocks) and mean
+    with standard error.
+    """
+    areas = compute_4c(mean, recorded == 1, masks)
+    return Shown(tell_4c(areas), {"4C": Drawing(partial(draw_4c, areas), (228.6, 86.36))})
 
 
-def compute_4c(data: RecordedResponses) -> dict[str, Trajectories]:
+def compute_4c(
+    mean: Responses, recorded: NDArray[np.bool_], masks: pd.DataFrame
+) -> dict[str, Trajectories]:
     """Split the trajectories of each area into recorded and padded blocks, and average them."""
-    joins = np.roll(data.recorded, -1, axis=1)  # true up to the last but one recorded block
-    joins[:, -1] = data.recorded[:, -1]
+    joins = np.roll(recorded, -1, axis=1)  # true up to the last but one recorded block
+    joins[:, -1] = recorded[:, -1]
     computed = {}
-    for area, chosen in members(data.masks, "bothsucc005"):
-        means = {space: data.mean[space][chosen] for space in SPACES}
-        recorded, joined = data.recorded[chosen], joins[chosen]
+    for area, chosen in members(masks, "bothsucc005"):
+        means = {space: mean[space][chosen] for space in Space}
+        is_recorded, is_joined = recorded[chosen], joins[chosen]
         computed[area] = Trajectories(
-            recorded={space: np.where(recorded, m, np.nan) for space, m in means.items()},
-            padded={space: np.where(joined, np.nan, m) for space, m in means.items()},
+            recorded={space: np.where(is_recorded, m, np.nan) for space, m in means.items()},
+            padded={space: np.where(is_joined, np.nan, m) for space, m in means.items()},
             curves={space: Curve.of(m) for space, m in means.items()},
         )
     return computed
 
 
-def tell_4c(computed: dict[str, Trajectories]) -> Iterator[Statistic]:
+def tell_4c(computed: Mapping[str, Trajectories]) -> Iterator[Statistic]:
     """List the group sizes and mean curves."""
     for area, trajectories in computed.items():
-        yield Statistic("n", trajectories.curves["DeePSim"].n, area=area)
+        yield Statistic("n", trajectories.n, area=area)
         for space, curve in trajectories.curves.items():
             yield Statistic("mean_by_block", curve.mean, area=area, space=space)
             yield Statistic("sem_by_block", curve.sem, area=area, space=space)
 
 
-def draw_4c(data: RecordedResponses, computed: dict[str, Trajectories]) -> dict[str, Figure]:
+def draw_4c(computed: Mapping[str, Trajectories], canvas: FigureBase) -> None:
     """Draw trajectories of single experiments (dotted where padded) and group means."""
-    figure, panels = plt.subplots(1, len(AREAS), figsize=(9, 3.4), sharey=True)
+    panels = canvas.subplots(1, len(AREAS), sharey=True)
     for axes, (area, trajectories) in zip(panels, computed.items(), strict=True):
-        for space in SPACES:
-            blocks = np.arange(trajectories.recorded[space].shape[1])
+        for space, curve in trajectories.curves.items():
+            blocks = np.arange(len(curve.mean))
             draw_experiments(axes, blocks, trajectories.recorded[space], space)
             draw_experiments(axes, blocks, trajectories.padded[space], space, linestyle=":")
-            draw_curve(axes, blocks, trajectories.curves[space], space, space, linewidth=3)
+            draw_curve(axes, blocks, curve, space, space, linewidth=3)
         axes.set(xlim=(0, LAST_SHOWN_BLOCK), ylim=(0, 1.05), xlabel="Block")
-        axes.set_title(f"{area} (N={trajectories.curves['DeePSim'].n})")
+        axes.set_title(f"{area} (N={trajectories.n})")
     panels[0].set_ylabel("Response / maximum of both threads")
     panels[0].legend(loc="lower right")
-    figure.suptitle(
+    canvas.suptitle(
         "Normalised response across blocks, valid experiments in which both threads climbed "
         "(max > init, P<0.05)"
     )
-    return {"4C": figure}
 
 
 @dataclass(frozen=True)
@@ -281,30 +288,26 @@ class TimeConstants:
     jitter: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class ClimbingTable:
-    """Time constants and tests of each experiment, and which of them are valid."""
+@FIGURE.panel("4D", reads=("time_constants", "masks"))
+def show_4d(table: pd.DataFrame, masks: pd.DataFrame) -> Shown:
+    """Number of blocks that climbing threads need to pass 80 % of their maximal rise.
 
-    table: pd.DataFrame
-    valid: NDArray[np.bool_]
-
-
-def load_4d(source: SourceData) -> ClimbingTable:
-    """Read the time constants."""
-    table = source.read("Fig4/time_constants")
-    return ClimbingTable(table, source.read("Fig4/masks")["valid"].to_numpy())
+    The rise is above the first block. Single threads, mean and 95 % bootstrap interval.
+    """
+    groups = compute_4d(table, masks["valid"])
+    return Shown(tell_4d(groups), {"4D": Drawing(partial(draw_4d, groups), (101.6, 139.7))})
 
 
-def compute_4d(data: ClimbingTable) -> dict[tuple[str, str], TimeConstants]:
+def compute_4d(table: pd.DataFrame, valid: pd.Series) -> dict[tuple[Space, str], TimeConstants]:
     """Collect the time constants of the threads that climbed, with their means."""
     jitter = np.random.default_rng(JITTER_SEED)
     resampling = np.random.default_rng(BOOTSTRAP_SEED)
     computed = {}
-    for thread, (space, prefix) in enumerate(PREFIXES.items()):
-        climbed = data.valid & (data.table[f"p_maxinit_{thread}"] < P_SUCCESS_4D)
+    for space in Space:
+        climbed = valid.to_numpy() & (table[f"p_maxinit_{space.thread}"] < P_SUCCESS_4D)
         for area in AREAS:
-            chosen = climbed & (data.table["visual_area"] == area)
-            blocks = data.table.loc[chosen, f"{prefix}_tc0_bslinit"].to_numpy(dtype=float)
+            chosen = climbed & (table["visual_area"] == area)
+            blocks = table.loc[chosen, f"{space.prefix}_tc0_bslinit"].to_numpy(dtype=float)
             scatter = jitter.uniform(-0.25, 0.25, len(blocks))
             computed[space, area] = _time_constants(blocks, scatter, resampling)
     return computed
@@ -325,10 +328,10 @@ def _time_constants(
     )
 
 
-def tell_4d(computed: dict[tuple[str, str], TimeConstants]) -> Iterator[Statistic]:
+def tell_4d(computed: Mapping[tuple[Space, str], TimeConstants]) -> Iterator[Statistic]:
     """List group sizes, means and intervals."""
     for (space, area), found in computed.items():
-        where = {"area": area, "space": space}
+        where: dict[str, Any] = {"area": area, "space": space}
         yield Statistic("n", len(found.blocks), **where)
         if len(found.blocks):
             yield Statistic("mean_time_constant_blocks", found.mean, **where)
@@ -336,21 +339,19 @@ def tell_4d(computed: dict[tuple[str, str], TimeConstants]) -> Iterator[Statisti
             yield Statistic("ci95_high_blocks", found.high, **where)
 
 
-def draw_4d(
-    data: ClimbingTable, computed: dict[tuple[str, str], TimeConstants]
-) -> dict[str, Figure]:
+def draw_4d(computed: Mapping[tuple[Space, str], TimeConstants], canvas: FigureBase) -> None:
     """Draw one dot per climbing thread, and group means with their intervals."""
-    figure, axes = plt.subplots(figsize=(4, 5.5))
-    for space, colour in SPACE_COLOURS.items():
+    axes = canvas.subplots()
+    for space in Space:
         groups = [computed[space, area] for area in AREAS]
         for position, found in enumerate(groups):
             axes.plot(
-                position + found.jitter, found.blocks, "o", color=colour, alpha=0.4, markersize=4,
-                markeredgewidth=0,
+                position + found.jitter, found.blocks, "o", color=space.colour, alpha=0.4,
+                markersize=4, markeredgewidth=0,
             )  # fmt: skip
         mean, low, high = np.array([(g.mean, g.low, g.high) for g in groups]).T
         axes.errorbar(
-            range(len(AREAS)), mean, [mean - low, high - mean], fmt="o-", color=colour,
+            range(len(AREAS)), mean, [mean - low, high - mean], fmt="o-", color=space.colour,
             linewidth=2.5, elinewidth=1.2, capsize=8, label=space,
         )  # fmt: skip
     axes.set_xticks(range(len(AREAS)), labels=AREAS)
@@ -359,102 +360,31 @@ def draw_4d(
     )
     axes.set_title("Time constant of the evolution\nthreads that climbed (P<0.01)")
     axes.legend(loc="upper left")
-    return {"4D": figure}
 
 
-@dataclass(frozen=True)
-class Experiments:
-    """What each experiment was, which blocks were recorded, which experiments count."""
-
-    table: pd.DataFrame
-    masks: pd.DataFrame
-    n_blocks: int
-
-
-def load_recordings(source: SourceData) -> Experiments:
-    """Read what each experiment was."""
-    return Experiments(
-        source.read("Fig4/time_constants"),
-        source.read("Fig4/masks"),
-        source.read("Fig4/recorded_blocks").shape[1],
-    )
+@FIGURE.panel("recordings", reads=("time_constants", "masks", "recorded_blocks"))
+def show_recordings(
+    table: pd.DataFrame, masks: pd.DataFrame, recorded: NDArray[np.float64]
+) -> Shown:
+    """Experiments that the figures rest on, and how many each rule excludes; numbers only."""
+    counts = count_recordings(table, masks, recorded.shape[1])
+    return Shown([Statistic(quantity, count) for quantity, count in counts.items()])
 
 
-def compute_recordings(data: Experiments) -> dict[str, int]:
+def count_recordings(table: pd.DataFrame, masks: pd.DataFrame, n_blocks: int) -> dict[str, int]:
     """Count the experiments, and those that each rule excludes."""
-    rules = inclusion_masks(data.table)
+    rules = inclusion_masks(table)
     return {
-        "n_elements": int(data.table["Expi"].max()),  # the last element of the file is filled
-        "n_experiments": len(data.table),
-        "n_valid": int(data.masks["valid"].sum()),
-        "n_valid_any_success_p05": int((data.masks["valid"] & data.masks["anysucc005"]).sum()),
+        "n_elements": int(table["Expi"].max()),  # the last element of the file is filled
+        "n_experiments": len(table),
+        "n_valid": int(masks["valid"].sum()),
+        "n_valid_any_success_p05": int((masks["valid"] & masks["anysucc005"]).sum()),
         "n_short": int((~rules["long_enough"]).sum()),
         "n_unstable_baseline": int((~rules["stable"]).sum()),
         "n_not_fc6_BigGAN": int((~rules["fc6_and_BigGAN"]).sum()),
-        "max_blocks": data.n_blocks,
+        "max_blocks": n_blocks,
     }
 
-
-def tell_recordings(counts: dict[str, int]) -> Iterator[Statistic]:
-    """List the counts."""
-    for quantity, count in counts.items():
-        yield Statistic(quantity, count)
-
-
-FIGURE = FigureScript(
-    name="Figure4",
-    folder="Fig4",
-    title="success, response and speed of evolutions across the visual hierarchy",
-    panels=(
-        Panel(
-            name="4A",
-            caption="Fraction of valid evolutions whose response rose (best two blocks above the "
-            "first two, P<0.01) in V1, V4 and IT, for DeePSim (blue) and BigGAN (red); bands are "
-            "90 % credible intervals.",
-            load=load_4a,
-            compute=compute_4a,
-            tell=tell_4a,
-            draw=draw_4a,
-        ),
-        Panel(
-            name="4B",
-            caption="Normalised response of both threads in the first and in the last block, one "
-            "pair of dots per experiment, standard error over images; paired t tests.",
-            load=load_4b,
-            compute=compute_4b,
-            tell=tell_4b,
-            draw=draw_4b,
-        ),
-        Panel(
-            name="4C",
-            caption="Normalised response block by block where both threads climbed: single "
-            "experiments (thin; dotted where a session is padded with its last two blocks) and "
-            "mean with standard error.",
-            load=load_4c,
-            compute=compute_4c,
-            tell=tell_4c,
-            draw=draw_4c,
-        ),
-        Panel(
-            name="4D",
-            caption="Blocks that climbing threads need to pass 80 % of their maximal rise above "
-            "the first block: single threads, mean and 95 % bootstrap interval.",
-            load=load_4d,
-            compute=compute_4d,
-            tell=tell_4d,
-            draw=draw_4d,
-        ),
-        Panel(
-            name="recordings",
-            caption="Experiments that the figures rest on, and how many each rule excludes; "
-            "numbers only.",
-            load=load_recordings,
-            compute=compute_recordings,
-            tell=tell_recordings,
-            draw=lambda data, counts: {},
-        ),
-    ),
-)
 
 if __name__ == "__main__":
     sys.exit(main(FIGURE))

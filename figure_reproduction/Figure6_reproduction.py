@@ -9,27 +9,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint, proportions_ztest
 
 from core.errors import MalformedDataError
 from core.published import Statistic
-from core.source_tables.reader import SourceData
-from figure_reproduction.page.page import FigureScript, Panel, main
+from core.source_tables.peaks import COMMON_END
+from figure_reproduction.page.page import Drawing, FigureScript, Shown, main
 from neuro_data_analysis.neural_tuning_analysis_lib import AxisFit, TuningAxis, axes_of, fit_axis
 from neuro_data_analysis.tuning.sessions import published_session
-from neuro_data_analysis.tuning.statistics import COMMON_END, TUNED_P_BELOW, Levels, peak_bin
+from neuro_data_analysis.tuning.statistics import TUNED_P_BELOW
 from neuro_data_analysis.tuning.tables import EXAMPLE_6C
+
+FIGURE = FigureScript("Figure6", "Fig6", "tuning along Hessian axes of BigGAN")
 
 #: The axis of Figure 6C.
 SHOWN_AXIS = ("class", 0)
@@ -146,9 +148,15 @@ class Peaks:
     totals: Mapping[str, int]
 
 
-def load_6c(source: SourceData) -> pd.DataFrame:
-    """Read the single trials of the example session."""
-    return source.read("Fig6/trials_pickle" if source.form == "pkl" else "Fig6/trials")
+@FIGURE.panel("6C", reads=("trials",))
+def show_6c(trials: pd.DataFrame) -> Shown:
+    """Responses of one site to images along the first class axis.
+
+    Single trials (dots), means and SD (diamonds), and a Gaussian, a line and a Gaussian process
+    (band: one SD, noise included) fitted to the trials.
+    """
+    curve = compute_6c(trials)
+    return Shown(tell_6c(curve), {"6C": Drawing(partial(draw_6c, curve), (127.0, 127.0))})
 
 
 def compute_6c(trials: pd.DataFrame) -> TuningCurve:
@@ -193,9 +201,9 @@ def tell_6c(curve: TuningCurve) -> Iterator[Statistic]:
     yield Statistic("anova_p", curve.axis.anova.p)
 
 
-def draw_6c(trials: pd.DataFrame, curve: TuningCurve) -> dict[str, Figure]:
+def draw_6c(curve: TuningCurve, canvas: FigureBase) -> None:
     """Draw trials, level means and the three fits."""
-    figure, axes = plt.subplots(figsize=(5, 5))
+    axes = canvas.subplots()
     axis, levels, curves = curve.axis, curve.axis.levels, curve.curves
     axes.plot(axis.distance, axis.response, "o", color="#2f6db3", alpha=0.5, label="trials")
     axes.errorbar(
@@ -212,18 +220,31 @@ def draw_6c(trials: pd.DataFrame, curve: TuningCurve) -> dict[str, Figure]:
         )  # fmt: skip
     axes.set(xlabel="Distance along the axis", ylabel="Response (events/s)")
     axes.set_title(curve.title, fontsize=8.5)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
-    return {"6C": figure}
+    canvas.legend(loc="outside lower center", ncols=3, fontsize=8)
 
 
-def load_6d_success(source: SourceData) -> pd.DataFrame:
-    """Read the mean responses after a successful evolution."""
-    return _load_responses(source, "successful")
+@FIGURE.panel("6D_success", reads=("responses_successful",))
+def show_6d_success(responses: pd.DataFrame) -> Shown:
+    """Mean responses of one site after a successful BigGAN evolution.
+
+    At nine distances from the evolved image along axes of the class and noise spaces; colours end
+    at the 2 and 98 % quantiles.
+    """
+    maps = compute_6d(responses)
+    size = (106.68 * len(maps.maps) + 15.24, 127.0)
+    return Shown(tell_6d(maps), {"6D_success": _heat_drawing(maps, size, numbers=True)})
 
 
-def load_6d_failed(source: SourceData) -> pd.DataFrame:
-    """Read the mean responses after a failed evolution."""
-    return _load_responses(source, "failed")
+@FIGURE.panel("6D_failed", reads=("responses_failed",))
+def show_6d_failed(responses: pd.DataFrame) -> Shown:
+    """The same of a site after a BigGAN evolution that failed, axes of the class space.
+
+    Colours end at the 2 and 98 % quantiles of both spaces.
+    """
+    maps = compute_6d_failed(responses)
+    return Shown(
+        tell_6d(maps), {"6D_failed_class": _heat_drawing(maps, (101.6, 96.52), numbers=False)}
+    )
 
 
 def compute_6d(table: pd.DataFrame) -> HeatMaps:
@@ -268,19 +289,42 @@ def tell_6d(computed: HeatMaps) -> Iterator[Statistic]:
         yield Statistic("largest_response", largest, space=heat_map.space)
 
 
-def draw_6d_success(table: pd.DataFrame, computed: HeatMaps) -> dict[str, Figure]:
-    """Draw both spaces, with numbers."""
-    return {"6D_success": _draw_heat_maps(computed, numbers=True)}
+def draw_6d(computed: HeatMaps, numbers: bool, canvas: FigureBase) -> None:
+    """Draw the heat map of each space, with numbers in the cells where asked for."""
+    panels = canvas.subplots(1, len(computed.maps), squeeze=False)
+    for axes, heat_map in zip(panels[0], computed.maps, strict=True):
+        image = axes.imshow(
+            heat_map.responses, vmin=computed.low, vmax=computed.high, cmap=COLOUR_MAP
+        )
+        axes.set_xticks(
+            range(len(heat_map.distances)),
+            labels=[f"{d:g}" for d in heat_map.distances],
+            rotation=45,
+        )
+        axes.set_yticks(range(len(heat_map.eig_ids)), labels=[str(e) for e in heat_map.eig_ids])
+        axes.set(xlabel="Distance along the axis", ylabel="Eigenvector")
+        axes.set_title(f"{heat_map.space} space")
+        axes.spines[:].set_visible(False)
+        if numbers:
+            _write_numbers(axes, heat_map)
+    canvas.colorbar(image, ax=list(panels[0]), label="Response (events/s)", shrink=0.8)
+    canvas.suptitle(f"Mean response along Hessian axes\n{computed.session}")
 
 
-def draw_6d_failed(table: pd.DataFrame, computed: HeatMaps) -> dict[str, Figure]:
-    """Draw the class space, without numbers."""
-    return {"6D_failed_class": _draw_heat_maps(computed, numbers=False)}
+def _heat_drawing(maps: HeatMaps, size_mm: tuple[float, float], numbers: bool) -> Drawing:
+    return Drawing(partial(draw_6d, maps, numbers), size_mm, layout="compressed")
 
 
-def load_shapes(source: SourceData) -> pd.DataFrame:
-    """Read the shapes of all axes."""
-    return source.read("Fig6/shapes_pickle" if source.form == "pkl" else "Fig6/shapes")
+@FIGURE.panel("6E_shapes", reads=("shapes",))
+def show_shapes(table: pd.DataFrame) -> Shown:
+    """Fraction of tuned axes whose curve is bell-shaped or monotonic.
+
+    After successful and failed BigGAN evolutions; bars are 95 % bootstrap intervals (in the limit
+    of many draws), tests are one-sided z tests of two proportions.
+    """
+    shapes = compute_shapes(table)
+    drawing = Drawing(partial(draw_shapes, shapes), (106.68, 121.92))
+    return Shown(tell_shapes(shapes), {"6E_shapes": drawing})
 
 
 def compute_shapes(table: pd.DataFrame) -> Shapes:
@@ -312,9 +356,9 @@ def tell_shapes(shapes: Shapes) -> Iterator[Statistic]:
         yield Statistic(f"{shape} p, {direction} in successful", test.p)
 
 
-def draw_shapes(table: pd.DataFrame, shapes: Shapes) -> dict[str, Figure]:
+def draw_shapes(shapes: Shapes, canvas: FigureBase) -> None:
     """Draw one bar for each group and shape."""
-    figure, axes = plt.subplots(figsize=(4.2, 4.8))
+    axes = canvas.subplots()
     for place, (shape, (_, colour, label, _)) in enumerate(SHAPES.items()):
         for position, group in enumerate(GROUPS):
             proportion = shapes.proportions[group, shape]
@@ -340,23 +384,18 @@ def draw_shapes(table: pd.DataFrame, shapes: Shapes) -> dict[str, Figure]:
         fontsize=8.5,
     )
     axes.legend(loc="upper right")
-    return {"6E_shapes": figure}
 
 
-def load_peaks(source: SourceData) -> pd.DataFrame:
-    """Read where each axis has its peak; the pickle tells it by the single trials it holds."""
-    if source.form == "csv":
-        return source.read("Fig6/peaks")
-    shapes = source.read("Fig6/shapes_pickle")
-    levels = [Levels.of(x, y) for x, y in zip(shapes["x_values"], shapes["y_values"], strict=True)]
-    peaks = pd.DataFrame(
-        {
-            "p_value": shapes["anova_p_value"],
-            "max_resp_lin_dist_bin": peak_bin([level.distance[level.peak] for level in levels]),
-            "is_BigGAN_evol_success": shapes["is_BigGAN_evol_success"],
-        }
-    )
-    return peaks[[bool(level.distance[-1] == COMMON_END) for level in levels]]
+@FIGURE.panel("6E_peaks", reads=("peaks",))
+def show_peaks(table: pd.DataFrame) -> Shown:
+    """Location of the largest mean response along tuned axes.
+
+    After successful and failed BigGAN evolutions; counts at the base, red bars are 95 % Wilson
+    intervals.
+    """
+    peaks = compute_peaks(table)
+    drawing = Drawing(partial(draw_peaks, peaks), (167.64, 86.36))
+    return Shown(tell_peaks(peaks), {"6E_peaks": drawing})
 
 
 def compute_peaks(table: pd.DataFrame) -> Peaks:
@@ -383,9 +422,9 @@ def tell_peaks(peaks: Peaks) -> Iterator[Statistic]:
             yield Statistic(f"peak_interval {group} at {distance}", interval)
 
 
-def draw_peaks(table: pd.DataFrame, peaks: Peaks) -> dict[str, Figure]:
+def draw_peaks(peaks: Peaks, canvas: FigureBase) -> None:
     """Draw a histogram for each group, counts at the base."""
-    figure, panels = plt.subplots(1, 2, figsize=(6.6, 3.4), sharey=True)
+    panels = canvas.subplots(1, len(GROUPS), sharey=True)
     for axes, (group, proportions) in zip(panels, peaks.proportions.items(), strict=True):
         for place, proportion in enumerate(proportions):
             _draw_bar(axes, place, proportion, 0.8, "k", "r", capsize=2.5)
@@ -399,8 +438,7 @@ def draw_peaks(table: pd.DataFrame, peaks: Peaks) -> dict[str, Figure]:
         axes.set_xlabel("Location of the peak on the axis")
         axes.set_title(f"{GROUP_LABELS[group]} (N = {peaks.totals[group]})")
     panels[0].set_ylabel("Fraction of tuned axes")
-    figure.suptitle(f"Location of the largest response (ANOVA p < {TUNED_P_BELOW})")
-    return {"6E_peaks": figure}
+    canvas.suptitle(f"Location of the largest response (ANOVA p < {TUNED_P_BELOW})")
 
 
 def _title_6c(axis: TuningAxis, fit: AxisFit) -> str:
@@ -419,11 +457,6 @@ def _title_6c(axis: TuningAxis, fit: AxisFit) -> str:
     )
 
 
-def _load_responses(source: SourceData, evolution: str) -> pd.DataFrame:
-    twin = "_pickle" if source.form == "pkl" else ""
-    return source.read(f"Fig6/responses_{evolution}{twin}")
-
-
 def _heat_map(space: str, table: pd.DataFrame, middle: float) -> HeatMap:
     cells = table.assign(eig_id=table["eig_id"].astype(float).astype(int))
     cells = cells.pivot_table(index="eig_id", columns="lin_dist", values="pref_unit_resp")
@@ -435,30 +468,6 @@ def _heat_map(space: str, table: pd.DataFrame, middle: float) -> HeatMap:
         responses=responses,
         is_dark=responses < middle,
     )
-
-
-def _draw_heat_maps(computed: HeatMaps, numbers: bool) -> Figure:
-    n = len(computed.maps)
-    size = (4.2 * n + 0.6, 5.0) if numbers else (4.0, 3.8)
-    figure, panels = plt.subplots(1, n, figsize=size, squeeze=False, layout="compressed")
-    for axes, heat_map in zip(panels[0], computed.maps, strict=True):
-        image = axes.imshow(
-            heat_map.responses, vmin=computed.low, vmax=computed.high, cmap=COLOUR_MAP
-        )
-        axes.set_xticks(
-            range(len(heat_map.distances)),
-            labels=[f"{d:g}" for d in heat_map.distances],
-            rotation=45,
-        )
-        axes.set_yticks(range(len(heat_map.eig_ids)), labels=[str(e) for e in heat_map.eig_ids])
-        axes.set(xlabel="Distance along the axis", ylabel="Eigenvector")
-        axes.set_title(f"{heat_map.space} space")
-        axes.spines[:].set_visible(False)
-        if numbers:
-            _write_numbers(axes, heat_map)
-    figure.colorbar(image, ax=list(panels[0]), label="Response (events/s)", shrink=0.8)
-    figure.suptitle(f"Mean response along Hessian axes\n{computed.session}")
-    return figure
 
 
 def _write_numbers(axes: Axes, heat_map: HeatMap) -> None:
@@ -518,62 +527,6 @@ def _z_test(first: Proportion, second: Proportion, direction: str) -> ZTest:
     )
     return ZTest(float(z), float(p))
 
-
-FIGURE = FigureScript(
-    name="Figure6",
-    folder="Fig6",
-    title="tuning along Hessian axes of BigGAN",
-    panels=(
-        Panel(
-            name="6C",
-            caption="Responses of one site to images along the first class axis: single trials "
-            "(dots), means and SD (diamonds), and a Gaussian, a line and a Gaussian process (band: "
-            "one SD, noise included) fitted to the trials.",
-            load=load_6c,
-            compute=compute_6c,
-            tell=tell_6c,
-            draw=draw_6c,
-        ),
-        Panel(
-            name="6D_success",
-            caption="Mean responses of one site after a successful BigGAN evolution, at nine "
-            "distances from the evolved image along axes of the class and noise spaces; colours "
-            "end at the 2 and 98 % quantiles.",
-            load=load_6d_success,
-            compute=compute_6d,
-            tell=tell_6d,
-            draw=draw_6d_success,
-        ),
-        Panel(
-            name="6D_failed",
-            caption="The same of a site after a BigGAN evolution that failed, axes of the class "
-            "space; colours end at the 2 and 98 % quantiles of both spaces.",
-            load=load_6d_failed,
-            compute=compute_6d_failed,
-            tell=tell_6d,
-            draw=draw_6d_failed,
-        ),
-        Panel(
-            name="6E_shapes",
-            caption="Fraction of tuned axes whose curve is bell-shaped or monotonic, after "
-            "successful and failed BigGAN evolutions; bars are 95 % bootstrap intervals (in the "
-            "limit of many draws), tests are one-sided z tests of two proportions.",
-            load=load_shapes,
-            compute=compute_shapes,
-            tell=tell_shapes,
-            draw=draw_shapes,
-        ),
-        Panel(
-            name="6E_peaks",
-            caption="Where along tuned axes the largest mean response lies, after successful and "
-            "failed BigGAN evolutions; counts at the base, red bars are 95 % Wilson intervals.",
-            load=load_peaks,
-            compute=compute_peaks,
-            tell=tell_peaks,
-            draw=draw_peaks,
-        ),
-    ),
-)
 
 if __name__ == "__main__":
     sys.exit(main(FIGURE))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,20 +12,25 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cbook import boxplot_stats
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from core.insilico.latent_linearity.caffenet_layers import LAYER_INDEX, NON_RELU_LAYERS, RELU_LAYERS
 from core.published import Statistic
-from core.source_tables.reader import SourceData
-from figure_reproduction.page.page import FigureScript, Panel, main
+from core.spaces import Space
+from figure_reproduction.page.page import Drawing, FigureScript, Shown, main
+
+FIGURE = FigureScript(
+    "FigureExt5",
+    "ExtendedFig5",
+    "alignment through random networks, and linearity of latent codes",
+)
 
 OPTIMIZERS = {"CMAES": "CMA-ES", "Adam": "Adam"}
 
@@ -47,12 +52,12 @@ LEGEND_MARGINS = 6
 
 #: Metrics that are drawn, by space: column and label.
 METRICS = {
-    "BigGAN": {
+    Space.BIGGAN: {
         "Test_R2": "whole code (256)",
         "Test_R2_class": "class part (128)",
         "Test_R2_noise": "noise part (128)",
     },
-    "DeePSim": {
+    Space.DEEPSIM: {
         "Test_R2": "whole code (4096)",
         "Test_R2_top_Hess512": "top 512 Hessian axes",
         "Test_R2_null_Hess512": "null 512 Hessian axes",
@@ -87,10 +92,15 @@ class DepthCurve:
     n_seeds: int
 
 
-def load_5c(source: SourceData) -> dict[str, pd.DataFrame]:
-    """Read the scores of both optimisers."""
-    twin = "_pickle" if source.form == "pkl" else ""
-    return {name: source.read(f"ExtendedFig5/alignment_{name}{twin}") for name in OPTIMIZERS}
+@FIGURE.panel("Ext5C", reads=("alignment_CMAES", "alignment_Adam"))
+def show_5c(*scores: pd.DataFrame) -> Shown:
+    """Score that CMA-ES and Adam reach in 100 steps from a random start.
+
+    On a hill seen through a random invertible network, by depth and dimension of the network;
+    mean over seeds with 95 % bootstrap interval.
+    """
+    curves = compute_5c(dict(zip(OPTIMIZERS, scores, strict=True)))
+    return Shown(tell_5c(curves), {"Ext5C": Drawing(partial(draw_5c, curves), (203.2, 91.44))})
 
 
 def compute_5c(data: dict[str, pd.DataFrame]) -> dict[tuple[str, int], DepthCurve]:
@@ -115,7 +125,7 @@ def _depth_curve(rows: pd.DataFrame, rng: np.random.Generator) -> DepthCurve:
     )
 
 
-def tell_5c(computed: dict[tuple[str, int], DepthCurve]) -> Iterator[Statistic]:
+def tell_5c(computed: Mapping[tuple[str, int], DepthCurve]) -> Iterator[Statistic]:
     """List the curves."""
     for (optimizer, dimension), curve in computed.items():
         which = f"{optimizer} d={dimension}"
@@ -126,11 +136,9 @@ def tell_5c(computed: dict[tuple[str, int], DepthCurve]) -> Iterator[Statistic]:
         yield Statistic(f"n_seeds {which}", curve.n_seeds)
 
 
-def draw_5c(
-    data: dict[str, pd.DataFrame], computed: dict[tuple[str, int], DepthCurve]
-) -> dict[str, Figure]:
+def draw_5c(computed: Mapping[tuple[str, int], DepthCurve], canvas: FigureBase) -> None:
     """Draw one plot per optimiser, one curve per dimension."""
-    figure, panels = plt.subplots(1, len(OPTIMIZERS), figsize=(8, 3.6), sharey=True)
+    panels = canvas.subplots(1, len(OPTIMIZERS), sharey=True)
     colours = mpl.colormaps["Set2"].colors  # type: ignore[attr-defined]
     for axes, (optimizer, title) in zip(panels, OPTIMIZERS.items(), strict=True):
         curves = {d: curve for (name, d), curve in computed.items() if name == optimizer}
@@ -146,8 +154,7 @@ def draw_5c(
         axes.tick_params(axis="x", labelsize="small")
     panels[0].set_ylabel("Score after 100 steps")
     panels[-1].legend(title="Dimension", loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    figure.suptitle("Hill climbing through random invertible networks")
-    return {"Ext5C": figure}
+    canvas.suptitle("Hill climbing through random invertible networks")
 
 
 @dataclass(frozen=True)
@@ -176,7 +183,7 @@ class Linearity:
 
     Attributes
     ----------
-    space : str
+    space : Space
         The generative space.
     groups : dict of (str, str) to LayerBoxes
         By group of layers and metric.
@@ -188,7 +195,7 @@ class Linearity:
         Range of R² that is shown.
     """
 
-    space: str
+    space: Space
     groups: dict[tuple[str, str], LayerBoxes]
     n_units: dict[str, int]
     n_dead: dict[str, int]
@@ -196,12 +203,31 @@ class Linearity:
     limits: tuple[float, float]
 
 
-def load_linearity(space: str, source: SourceData) -> pd.DataFrame:
-    """Read the table of one space."""
-    return source.read(f"ExtendedFig5/linearity_{space}")
+@FIGURE.panel("Ext5D", reads=("linearity_BigGAN",))
+def show_5d(table: pd.DataFrame) -> Shown:
+    """How well BigGAN codes, or their class or noise part, predict the units of CaffeNet.
+
+    Ridge regression, R² of each unit on held-out images by layer; units that are the same for
+    every image are not drawn.
+    """
+    return _linearity_shown("Ext5D", compute_linearity(Space.BIGGAN, table))
 
 
-def compute_linearity(space: str, table: pd.DataFrame) -> Linearity:
+@FIGURE.panel("Ext5E", reads=("linearity_DeePSim",))
+def show_5e(table: pd.DataFrame) -> Shown:
+    """The same for DeePSim codes, and for their projections on Hessian axes.
+
+    Projections on the 512 axes along which images change most and least.
+    """
+    return _linearity_shown("Ext5E", compute_linearity(Space.DEEPSIM, table))
+
+
+def _linearity_shown(name: str, found: Linearity) -> Shown:
+    drawing = Drawing(partial(draw_linearity, found), (254.0, 116.84))
+    return Shown(tell_linearity(found), {name: drawing})
+
+
+def compute_linearity(space: Space, table: pd.DataFrame) -> Linearity:
     """Summarise R² by layer, and correlate it with the depth of the layer.
 
     Correlations are over all units, dead ones too, as published.
@@ -289,11 +315,9 @@ def tell_linearity(computed: Linearity) -> Iterator[Statistic]:
         yield Statistic(f"n_dead_units {layer}", computed.n_dead[layer])
 
 
-def draw_linearity(table: pd.DataFrame, computed: Linearity) -> dict[str, Figure]:
+def draw_linearity(computed: Linearity, canvas: FigureBase) -> None:
     """Draw boxes by layer and metric; layers with and without rectifier apart."""
-    figure, panels = plt.subplots(
-        1, len(GROUPS), figsize=(10, 4.6), sharey=True, width_ratios=(1.5, 1)
-    )
+    panels = canvas.subplots(1, len(GROUPS), sharey=True, width_ratios=(1.5, 1))
     metrics = METRICS[computed.space]
     for axes, (group, layers) in zip(panels, GROUPS.items(), strict=True):
         axes.axhline(0, color="0.5", linestyle="--", linewidth=0.8, zorder=0)
@@ -310,13 +334,11 @@ def draw_linearity(table: pd.DataFrame, computed: Linearity) -> dict[str, Figure
         ]
         axes.legend(handles=handles, loc="upper left", fontsize="small")
     panels[0].set_ylabel("R² on test images")
-    letter = {"BigGAN": "Ext5D", "DeePSim": "Ext5E"}[computed.space]
-    figure.suptitle(
+    canvas.suptitle(
         f"{computed.space} codes as linear predictors of CaffeNet's units\n"
         f"r: rank correlation of R² with depth, {computed.n_drawn} units per layer, "
         f"mean of {N_DRAWS} draws"
     )
-    return {letter: figure}
 
 
 def _draw_boxes(axes: Axes, boxes: list[dict[str, Any]], offset: float, colour: str) -> None:
@@ -337,48 +359,6 @@ def _draw_boxes(axes: Axes, boxes: list[dict[str, Any]], offset: float, colour: 
     for outliers in drawn["fliers"]:
         outliers.set_rasterized(True)
 
-
-def _linearity_panel(name: str, space: str, caption: str) -> Panel[pd.DataFrame, Linearity]:
-    return Panel(
-        name=name,
-        caption=caption,
-        load=partial(load_linearity, space),
-        compute=partial(compute_linearity, space),
-        tell=tell_linearity,
-        draw=draw_linearity,
-    )
-
-
-FIGURE = FigureScript(
-    name="FigureExt5",
-    folder="ExtendedFig5",
-    title="alignment through random networks, and linearity of latent codes",
-    panels=(
-        Panel(
-            name="Ext5C",
-            caption="Score that CMA-ES and Adam reach in 100 steps from a random start, on a hill "
-            "seen through a random invertible network, by depth and dimension of the network; "
-            "mean over seeds with 95 % bootstrap interval.",
-            load=load_5c,
-            compute=compute_5c,
-            tell=tell_5c,
-            draw=draw_5c,
-        ),
-        _linearity_panel(
-            "Ext5D",
-            "BigGAN",
-            "How well a ridge regression on BigGAN codes, or on their class or noise part, "
-            "predicts the units of each layer of CaffeNet on held-out images; units that are the "
-            "same for every image are not drawn.",
-        ),
-        _linearity_panel(
-            "Ext5E",
-            "DeePSim",
-            "The same for DeePSim codes, and for their projections on the 512 axes along which "
-            "images change most and least.",
-        ),
-    ),
-)
 
 if __name__ == "__main__":
     sys.exit(main(FIGURE))

@@ -31,7 +31,7 @@ SCRIPTS = ("Figure2", "Figure3", "Figure4", "Figure5", "Figure6", "FigureExt4", 
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MadeFigure:
     """One line of the summary."""
 
     script: FigureScript
@@ -91,7 +91,7 @@ def _run(given: argparse.Namespace) -> int:
     return min((code for code in codes if code), default=0)
 
 
-def _make(name: str, job: PrintJob, simulate_missing: bool) -> Outcome:
+def _make(name: str, job: PrintJob, simulate_missing: bool) -> MadeFigure:
     """Make one figure; what stops it becomes part of the outcome."""
     start = time.monotonic()
     script = figure_script(name)
@@ -106,7 +106,7 @@ def _make(name: str, job: PrintJob, simulate_missing: bool) -> Outcome:
         logging.getLogger(__name__).exception("%s failed", script.name)
         told = UserError(f"{type(error).__name__}: {error}; the log above has the details.")
         printed = Printed(problems={script.name: told})
-    return Outcome(script, origin, printed, time.monotonic() - start)
+    return MadeFigure(script, origin, printed, time.monotonic() - start)
 
 
 def _with_data(job: PrintJob, script: FigureScript, simulate_missing: bool) -> PrintJob:
@@ -138,7 +138,7 @@ def _verify(output: Path) -> int:
     return 1 if found.discrepancies else 0
 
 
-def _print_summary(outcomes: Iterable[Outcome], output: Path) -> None:
+def _print_summary(outcomes: Iterable[MadeFigure], output: Path) -> None:
     out = sys.stdout
     out.write(f"\n{'figure':12} {'data':12} {'files':>5} {'seconds':>8}  problems\n")
     for outcome in outcomes:

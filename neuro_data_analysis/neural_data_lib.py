@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from core.errors import MalformedDataError, MissingDataError, UserError
 from core.reading.safe_pickle import load_pickle
+from core.spaces import Space
 from neuro_data_analysis.matlab import v73 as matlab_v73
 from neuro_data_analysis.matlab.values import (
     N_THREADS,
@@ -172,6 +173,10 @@ class Experiment:
     def n_blocks(self) -> int:
         """Number of recorded blocks, before any is dropped."""
         return len(self.threads[0].blocks)
+
+    def thread(self, space: Space) -> Thread:
+        """Return the thread that searches a space."""
+        return self.threads[space.thread]
 
 
 class Recordings(Mapping[int, Experiment]):

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from core.errors import MalformedDataError, UsageError, choose_from
 from core.progress import progress
+from core.source_tables.peaks import COMMON_END, peak_bin
 from neuro_data_analysis.evolution.stats import BASELINE_MS, EVOKED_MS
 from neuro_data_analysis.tuning.fits import GaussianFit, LineFit, fit_gaussian, fit_line
 from neuro_data_analysis.tuning.process import ProcessFit, fit_process
@@ -31,18 +32,12 @@ from neuro_data_analysis.tuning.sessions import (
     parse_stimulus_names,
     read_session,
 )
-from neuro_data_analysis.tuning.statistics import (
-    COMMON_END,
-    Anova,
-    Levels,
-    one_way_anova,
-    peak_bin,
-)
+from neuro_data_analysis.tuning.statistics import Anova, Levels, one_way_anova
 
 logger = logging.getLogger(__name__)
 
 #: The two halves of BigGAN's latent space, in the order of every table.
-SPACES = ("class", "noise")
+SUBSPACES = ("class", "noise")
 
 Fill = Literal["both spaces", "same space", "none"]
 
@@ -241,7 +236,7 @@ def axes_of(trials: pd.DataFrame, fill: Fill = "both spaces") -> Iterator[Tuning
     shown = trials[trials["space_name"].notna() & trials["lin_dist"].notna()]
     shown = shown.assign(eig_id=shown["eig_id"].astype(float).astype(int))
     origin = shown[shown["lin_dist"] == 0]
-    for space in SPACES:
+    for space in SUBSPACES:
         of_space = origin if fill == "both spaces" else origin[origin["space_name"] == space]
         in_space = shown[shown["space_name"] == space]
         for eig_id in np.unique(in_space["eig_id"]):

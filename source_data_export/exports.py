@@ -24,9 +24,9 @@ from core.insilico.extended_figure5_tables import (
     extended_figure5_provenance,
 )
 from core.progress import progress
+from core.published import EXAMPLE_EXPI
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import Table, write_tables
-from core.source_tables.registry import EXAMPLE_EXPI
 from core.versions import PROJECT, software_versions
 from neuro_data_analysis.evolution.population import Population, collect
 from neuro_data_analysis.evolution.tables import (

@@ -11,6 +11,7 @@ from scipy import stats
 
 from core.errors import MalformedDataError, UsageError
 from core.source_tables.registry import EXTENDED_4C_WINDOWS
+from core.spaces import Space
 from neuro_data_analysis.evolution.population import (
     Population,
     collect,
@@ -19,6 +20,7 @@ from neuro_data_analysis.evolution.population import (
     success_rates,
 )
 from neuro_data_analysis.evolution.stats import (
+    Trajectory,
     Trials,
     attributed_fractions,
     block_activations,
@@ -27,6 +29,7 @@ from neuro_data_analysis.evolution.stats import (
     block_trajectory,
     block_windows,
     count_kept_blocks,
+    kept_trials,
     pad_blocks,
     summarize,
     time_constants,
@@ -40,42 +43,50 @@ def _rates(block, window):
     return np.array([trial[slice(*window)].mean() for trial in block.psth.T])
 
 
-def _trials(experiment, n_blocks=None):
-    return [Trials.of(thread.blocks[:n_blocks]) for thread in experiment.threads]
-
-
 def test_trajectory_is_mean_and_sem_of_trial_means(rng):
     """Every column against a loop over blocks with scipy's standard error."""
     experiment = make_experiment(rng, [[30, 28, 12], [25, 31, 15]])
-    trajectory = block_trajectory(_trials(experiment))
-    for thread in (0, 1):
+    trajectory = block_trajectory(kept_trials(experiment))
+    for thread, space in enumerate(("DeePSim", "BigGAN")):
         for number, block in enumerate(experiment.threads[thread].blocks):
             evoked, baseline = _rates(block, (50, 200)), _rates(block, (0, 45))
-            assert trajectory[number, thread] == pytest.approx(evoked.mean())
-            assert trajectory[number, 2 + thread] == pytest.approx(stats.sem(evoked))
-            assert trajectory[number, 4 + thread] == pytest.approx(baseline.mean())
+            assert trajectory.mean[space][number] == pytest.approx(evoked.mean())
+            assert trajectory.sem[space][number] == pytest.approx(stats.sem(evoked))
+            assert trajectory.baseline[space][number] == pytest.approx(baseline.mean())
 
 
 def test_all_windows_from_one_pass_equal_one_extraction_each(rng):
     """The product with window weights is the mean of the slice, for each of the 42 windows."""
     experiment = make_experiment(rng, [[10, 12], [11, 14]])
-    windows = block_windows(_trials(experiment))
-    assert windows.shape == (42, 2, 4)
-    for position, window in enumerate(EXTENDED_4C_WINDOWS):
-        for thread in (0, 1):
+    windows = block_windows(kept_trials(experiment))
+    for thread, space in enumerate(("DeePSim", "BigGAN")):
+        assert windows.mean[space].shape == windows.sem[space].shape == (42, 2)
+        for position, window in enumerate(EXTENDED_4C_WINDOWS):
             for number, block in enumerate(experiment.threads[thread].blocks):
                 rates = _rates(block, window)
-                assert windows[position, number, thread] == pytest.approx(rates.mean())
-                assert windows[position, number, 2 + thread] == pytest.approx(stats.sem(rates))
+                found = windows.at(position)
+                assert found.mean[space][number] == pytest.approx(rates.mean())
+                assert found.sem[space][number] == pytest.approx(stats.sem(rates))
 
 
 def test_psth_means_give_back_the_trajectory(rng):
     """The 50-200 ms mean of a mean PSTH is the mean of the trials' means (spec: to 1e-13)."""
     experiment = make_experiment(rng, [[10, 12, 11]] * 2)
-    psth = block_psths(experiment)
-    assert psth.shape == (3, 4, 200)
-    trajectory = block_trajectory(_trials(experiment))
-    np.testing.assert_allclose(psth[:, :2, 50:].mean(axis=2), trajectory[:, :2], rtol=1e-12)
+    trials = kept_trials(experiment)
+    trajectory = block_trajectory(trials)
+    for space, psths in block_psths(trials).mean.items():
+        assert psths.shape == (200, 3)
+        np.testing.assert_allclose(psths[50:].mean(axis=0), trajectory.mean[space], rtol=1e-12)
+
+
+def test_the_best_psth_is_that_of_the_block_of_largest_response(rng):
+    """Block 2 of DeePSim, block 3 of BigGAN; the first of equal ones."""
+    gains = [[1, 3, 2], [1, 2, 4]]
+    experiment = make_experiment(rng, [[12, 11, 13], [10, 12, 14]], gains)
+    summary = summarize(experiment)
+    for space, thread, best in (("DeePSim", 0, 1), ("BigGAN", 1, 2)):
+        expected = experiment.threads[thread].blocks[best].psth.mean(axis=1)
+        np.testing.assert_allclose(summary.best_psth(Space(space)), expected)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +114,7 @@ def test_tests_pool_two_blocks_and_clamp_the_best(rng):
     """Degrees of freedom and values of every comparison against scipy on hand-picked blocks."""
     gains = [[1, 1.1, 1.6, 1.2, 1.3], [1, 1, 1, 1.1, 1.9]]
     experiment = make_experiment(rng, [[20, 21, 22, 23, 24], [15, 16, 17, 18, 19]], gains)
-    tests = block_tests(_trials(experiment))
+    tests = block_tests(kept_trials(experiment))
     responses = [[_rates(b, (50, 200)) for b in t.blocks] for t in experiment.threads]
     pool = [lambda i, j, r=r: np.concatenate([r[i], r[j]]) for r in responses]
     fc_max, bg_max = pool[0](2, 3), pool[1](2, 3)  # BG peaks in the last block: m becomes n - 3
@@ -124,7 +135,7 @@ def test_tests_pool_two_blocks_and_clamp_the_best(rng):
 def test_best_block_at_the_start_is_no_rise(rng):
     """With the best block first, the first two blocks meet themselves: t = 0, p = 1."""
     experiment = make_experiment(rng, [[20] * 5] * 2, [[2, 1, 1, 1, 1]] * 2)
-    tests = block_tests(_trials(experiment))
+    tests = block_tests(kept_trials(experiment))
     assert tests["t_maxinit_0"] == 0
     assert tests["p_maxinit_0"] == 1
 
@@ -141,11 +152,12 @@ def test_activation_moments_use_both_degrees_of_freedom(rng):
 
 def test_time_constants_count_blocks_above_and_below_the_threshold():
     """A staircase whose answers can be read off, for each baseline."""
-    trajectory = np.zeros((6, 6))
-    trajectory[:, 0] = [10, 20, 60, 100, 110, 105]
-    trajectory[:, 1] = [50, 50, 50, 50, 50, 50]
-    trajectory[:, 4], trajectory[:, 5] = 10, 50
-    found = time_constants(trajectory)
+    means = {
+        Space.DEEPSIM: np.array([10.0, 20, 60, 100, 110, 105]),
+        Space.BIGGAN: np.full(6, 50.0),
+    }
+    baselines = {Space.DEEPSIM: np.full(6, 10.0), Space.BIGGAN: np.full(6, 50.0)}
+    found = time_constants(Trajectory(means, means, baselines))
     assert found["FC_tc0"] == 3  # first above 10 + 0.8 * 100 = 90
     assert found["FC_tc_cnt"] == 3
     assert found["FC_tc0_bsl0"] == 3  # above 88
@@ -184,12 +196,13 @@ def test_impossible_windows_are_refused(rng, window):
 def test_an_empty_block_inside_a_session_is_named(rng):
     experiment = make_experiment(rng, [[12, 0, 12], [12, 12, 12]])
     with pytest.raises(MalformedDataError, match=r"no image was shown in block \[2\]"):
-        summarize(experiment, late_block=55)
+        summarize(experiment)
 
 
 def test_credible_intervals_are_those_of_the_paper():
     """Counts of Figure 4A give the published bands (published_values.csv)."""
-    table = success_rate_table([10, 37, 67], [0, 20, 65], [10, 38, 106])
+    counts = {Space.DEEPSIM: [10, 37, 67], Space.BIGGAN: [0, 20, 65]}
+    table = success_rate_table(counts, [10, 38, 106])
     np.testing.assert_allclose(table["FC_CI_1"], [0.7616, 0.8840, 0.5522], atol=5e-5)
     np.testing.assert_allclose(table["FC_CI_2"], [0.9953, 0.9908, 0.7044], atol=5e-5)
     np.testing.assert_allclose(table["BG_CI_1"], [0.0047, 0.3958, 0.5331], atol=5e-5)
@@ -239,7 +252,7 @@ def test_success_asks_for_p_only_and_a_missing_p_is_no_success():
 def test_success_rates_ask_for_the_sign(rng):
     """A thread that falls significantly counts in the masks but not in Figure 4A."""
     falling = make_experiment(rng, [[30] * 16] * 2, [[3, 3, *[1] * 14], [1, 1, *[2] * 14]])
-    summary = summarize(falling, late_block=55)
+    summary = summarize(falling)
     population = Population((summary,), {})
     rates = success_rates(population).set_index("label")
     assert population.masks["valid"].tolist() == [True]
@@ -270,5 +283,5 @@ def test_optimisers_come_from_a_side_table_where_recordings_do_not_tell(rng):
         experiment.threads,
     )
     table = pd.DataFrame({"optim_names1": ["CMAES"], "optim_names2": ["ZOHA"]}, index=[1])
-    population = Population((summarize(silent, 55),), {}, table)
+    population = Population((summarize(silent),), {}, table)
     assert population.meta.loc[1, "optim_names2"] == "ZOHA"

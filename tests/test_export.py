@@ -11,12 +11,14 @@ import pytest
 from nbclient import NotebookClient
 
 from core.errors import CannotWriteError
-from core.source_tables.reader import SourceData, check_folder, read_example_psth
+from core.source_tables.reader import SourceData, check_folder
 from figure_reproduction.__main__ import figure_script
+from figure_reproduction.Figure4_reproduction import compute_4c
 from figure_reproduction.page.page import PrintJob, print_figure
 from neuro_data_analysis.neural_data_lib import MAT_FILE
 from source_data_export.__main__ import main
 from source_data_export.exports import run
+from tests.panels import drawn, show
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,9 +30,9 @@ def test_the_export_of_simulated_recordings_is_complete_and_says_simulated(small
     assert [s.problem or s.path for s in statuses if s.state != "present"] == []
     source = SourceData(small_source_data)
     assert {source.provenance(figure).kind for figure in EVOLUTION_FIGURES} == {"simulated"}
-    example = read_example_psth(source)
-    assert example.psth.shape == (23, 4, 200)
-    assert example.title.startswith("Exp 155 Alfa-25112020-003 Pref chan12 U1\n")
+    psths, meta = source.gather("Fig2", ("example_psth", "example_psth_meta")).tables
+    assert {psth.shape for psth in psths.values()} == {(23, 200)}
+    assert meta["expstr"].startswith("Exp 155 Alfa-25112020-003 Pref chan12 U1\n")
 
 
 @pytest.mark.parametrize("name", ["Figure2", "Figure4", "Figure5", "FigureExt4"])
@@ -49,21 +51,20 @@ def test_every_panel_is_drawn_from_the_export(small_source_data, tmp_path, name)
 
 def test_figure_4b_draws_the_numbers_of_its_table(small_source_data):
     """Dots, pair lines and tests of the first block against the table itself."""
-    script = figure_script("Figure4")
-    panel = next(panel for panel in script.panels if panel.name == "4B")
-    data = panel.load(SourceData(small_source_data))
-    axes = panel.draw(data, panel.compute(data))["4B_initial"].axes[0]
-    chosen = data.masks["valid"] & data.masks["anysucc005"]
-    drawn = np.concatenate([c.lines[0].get_ydata() for c in axes.containers[::2]])
-    ordered = [data.mean["DeePSim"][chosen & data.masks[f"{a}msk"], 0] for a in ("V1", "V4", "IT")]
-    np.testing.assert_allclose(drawn, np.concatenate(ordered))
+    source = SourceData(small_source_data)
+    axes = drawn(show(figure_script("Figure4"), "4B", source).drawings["4B_initial"].draw).axes[0]
+    masks, mean = source.read("Fig4/masks"), source.read("Fig4/response_mean", space="DeePSim")
+    chosen = masks["valid"] & masks["anysucc005"]
+    heights = np.concatenate([c.lines[0].get_ydata() for c in axes.containers[::2]])
+    ordered = [mean[chosen & masks[f"{area}msk"], 0] for area in ("V1", "V4", "IT")]
+    np.testing.assert_allclose(heights, np.concatenate(ordered))
 
 
 def test_padded_and_recorded_parts_of_4c_join(small_source_data):
     """Each experiment's dotted padding begins where its solid line ends."""
-    panel = next(panel for panel in figure_script("Figure4").panels if panel.name == "4C")
-    data = panel.load(SourceData(small_source_data))
-    for found in panel.compute(data).values():
+    names = ("response_mean", "recorded_blocks", "masks")
+    mean, recorded, masks = SourceData(small_source_data).gather("Fig4", names).tables
+    for found in compute_4c(mean, recorded == 1, masks).values():
         for space in found.curves:
             padded = np.isfinite(found.padded[space])
             both = np.isfinite(found.recorded[space]) & padded

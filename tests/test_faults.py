@@ -23,6 +23,7 @@ from core.source_tables import osf
 from core.source_tables.placement import FoundFile, choose_files, files_of, place
 from core.source_tables.provenance import Provenance, read_provenance
 from core.source_tables.reader import SourceData, write_table, write_tables
+from core.spaces import Space
 from figure_reproduction.Figure4_reproduction import FIGURE
 from figure_reproduction.page.page import PrintJob, print_figure
 from figure_reproduction.page.report import write_report
@@ -41,7 +42,7 @@ def tables_of(seed):
     """Return the tables of Figure 4 of two experiments."""
     rng = np.random.default_rng(seed)
     experiments = [make_experiment(rng, [[12] * n] * 2, expi=e) for e, n in ((3, 16), (9, 20))]
-    return list(figure4_tables(Population(tuple(summarize(e, 55) for e in experiments), {})))
+    return list(figure4_tables(Population(tuple(summarize(e) for e in experiments), {})))
 
 
 def export(folder, seed=2):
@@ -60,7 +61,8 @@ def recordings(folder, seed=2):
 
 def figure(folder, seed=2):
     counts = [seed, 7, 9]
-    write_table(folder / "counts", "Fig4/success_rate", success_rate_table(counts, counts, [9] * 3))
+    table = success_rate_table(dict.fromkeys(Space, counts), [9] * 3)
+    write_table(folder / "counts", "Fig4/success_rate", table)
     job = PrintJob(folder / "counts", folder / "figures", ("png", "pdf", "svg"), panels=("4A",))
     print_figure(FIGURE, job)
 

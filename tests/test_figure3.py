@@ -20,8 +20,14 @@ from core.source_tables.reader import SourceData, write_table, write_tables
 from core.source_tables.registry import ACTIVATION_COLUMNS, META_COLUMNS, SIMILARITY_COLUMNS
 from core.utils.scoring import perception as feature_networks
 from core.utils.scoring.classifiers import Classifier
-from figure_reproduction.Figure3_reproduction import FIGURE, load_prototypes, missing_columns
-from figure_reproduction.page.page import PrintJob, print_figure
+from figure_reproduction.Figure3_reproduction import (
+    FIGURE,
+    READS,
+    choose_prototypes,
+    correlate,
+    missing_columns,
+)
+from figure_reproduction.page.page import PrintJob, print_figure, printed_alone
 from neuro_data_analysis.evolution.population import Population
 from neuro_data_analysis.evolution.stats import summarize
 from neuro_data_analysis.neural_data_utils import AREAS
@@ -49,6 +55,7 @@ from neuro_data_analysis.simulation.prototypes import (
 )
 from source_data_export import exports
 from tests.evolutions import make_experiment
+from tests.panels import show
 
 #: (number, recording) of some evolutions; all recorded from channel 12.
 EXPERIMENTS = (
@@ -57,6 +64,11 @@ EXPERIMENTS = (
     (7, "Alfa-26112020-003"),
     (155, "Beto-28072020-002"),
 )
+
+
+def read_prototypes(folder):
+    """Read the tables of a folder and choose the prototypes that are drawn."""
+    return choose_prototypes(*SourceData(folder).gather("Fig3", READS).tables)
 
 
 class TinyResNet(nn.Module):
@@ -99,7 +111,7 @@ def population():
         make_experiment(rng, [[12] * 16] * 2, gains=gains, expi=expi, ephys_name=name)
         for expi, name in EXPERIMENTS
     ]
-    return Population(tuple(summarize(experiment, 55) for experiment in experiments), {})
+    return Population(tuple(summarize(experiment) for experiment in experiments), {})
 
 
 @pytest.fixture(scope="module")
@@ -377,7 +389,7 @@ def test_the_figure_states_every_published_number(tmp_path, drawn):
     told = [
         (panel.name, statistic)
         for panel in FIGURE.panels
-        for statistic in panel.tell(panel.compute(panel.load(SourceData(tmp_path))))
+        for statistic in show(FIGURE, panel.name, SourceData(tmp_path)).statistics
     ]
     assert list(not_computed(panels, told)) == []
 
@@ -385,16 +397,15 @@ def test_the_figure_states_every_published_number(tmp_path, drawn):
 def test_the_picture_shows_the_selected_rows_and_says_what_they_are(tmp_path, drawn):
     table, meta = drawn
     table.loc[0, "psth_MAE"] = np.nan  # the first IT experiment has no PSTH
-    panel = FIGURE.panels[0]
-    data = panel.load(SourceData(_write(tmp_path, table, meta)))
-    (figure,) = panel.draw(data, panel.compute(data)).values()
+    shown = show(FIGURE, "3G_avgpool_psth", SourceData(_write(tmp_path, table, meta)))
+    figure = printed_alone(shown.drawings["3G_avgpool_psth"])
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         "V1 (N=13)", "V4 (N=13)", "IT (N=13)",
     ]  # fmt: skip
     of_v4 = table[:40].query("visual_area == 'V4'")
-    shown = np.asarray(axes.collections[1].get_offsets())
-    np.testing.assert_allclose(shown, of_v4[["cosine_reevol_resnet_avgpool", "psth_MAE"]])
+    points = np.asarray(axes.collections[1].get_offsets())
+    np.testing.assert_allclose(points, of_v4[["cosine_reevol_resnet_avgpool", "psth_MAE"]])
     assert "Cosine similarity of robust-ResNet50 features" in axes.get_xlabel()
     assert "Mean absolute PSTH difference" in axes.get_ylabel()
     assert "N=39" in figure.get_suptitle()
@@ -404,18 +415,20 @@ def test_untrained_features_are_called_so_on_the_axis(tmp_path, drawn):
     folder = _write(tmp_path, *drawn)
     details = {"networks": DEMONSTRATION_FEATURES.origin}
     write_provenance(folder / "Fig3", Provenance("simulated", details))
-    assert load_prototypes(SourceData(folder)).network == "UNTRAINED-ResNet50"
+    assert read_prototypes(folder).network == "UNTRAINED-ResNet50"
 
 
 def test_rows_are_matched_by_experiment_not_by_place(tmp_path, drawn):
     """A table of fewer rows, in another order, draws the same points."""
     table, meta = drawn
     shuffled = table[:50].sample(frac=1, random_state=0)
-    whole = load_prototypes(SourceData(_write(tmp_path / "a", table, meta)))
-    part = load_prototypes(SourceData(_write(tmp_path / "b", shuffled, meta)))
-    compute = FIGURE.panels[0].compute
-    assert compute(part).r == pytest.approx(compute(whole).r)
-    assert compute(part).n == compute(whole).n == 40
+    whole = read_prototypes(_write(tmp_path / "a", table, meta))
+    part = read_prototypes(_write(tmp_path / "b", shuffled, meta))
+    found, expected = (
+        correlate(data, "cosine_reevol_resnet_avgpool", "psth_MAE") for data in (part, whole)
+    )
+    assert found.r == pytest.approx(expected.r)
+    assert found.n == expected.n == 40
 
 
 @pytest.mark.parametrize("with_expi", [True, False])
@@ -440,14 +453,14 @@ def test_the_selection_is_also_found_in_the_table_itself(tmp_path, drawn):
     meta = meta.assign(ephysFN="Alfa-25112020-003", space1="fc6", space2="BigGAN_class")
     meta.loc[0, "blockN"] = 14  # too short to count
     joined = table.join(meta[[*META_COLUMNS]].drop(columns="visual_area"))
-    data = load_prototypes(SourceData(_write(tmp_path, joined)))
+    data = read_prototypes(_write(tmp_path, joined))
     assert data.selected.tolist() == [False, *[True] * 39, *[False] * 20]
     assert missing_columns(joined).startswith("13 of 14 columns of cosines of whole maps; 19 of 19")
 
 
 def test_areas_may_come_from_either_table(tmp_path, drawn):
     table, meta = drawn
-    data = load_prototypes(SourceData(_write(tmp_path, table.drop(columns="visual_area"), meta)))
+    data = read_prototypes(_write(tmp_path, table.drop(columns="visual_area"), meta))
     assert data.table["visual_area"].tolist() == table["visual_area"].tolist()
 
 
@@ -469,15 +482,14 @@ def test_tables_that_cannot_be_drawn_say_why(tmp_path, drawn, change, problem):
     if meta is not None:
         write_table(tmp_path, "Fig3/meta", meta)
     with pytest.raises(MalformedDataError, match=problem):
-        load_prototypes(SourceData(tmp_path))
+        read_prototypes(tmp_path)
 
 
 def test_too_few_points_have_no_correlation(tmp_path, drawn):
     table, meta = drawn
     meta = meta.assign(valid=[True, True, *[False] * 58])
-    panel = FIGURE.panels[0]
-    data = panel.load(SourceData(_write(tmp_path, table, meta)))
-    found = panel.compute(data)
-    assert found.n == 2
-    assert np.isnan([found.r, found.p]).all()
-    assert list(panel.draw(data, found)) == ["3G_avgpool_psth"]
+    shown = show(FIGURE, "3G_avgpool_psth", SourceData(_write(tmp_path, table, meta)))
+    r, p, n = (statistic.value for statistic in shown.statistics)
+    assert n == 2
+    assert np.isnan([r, p]).all()
+    printed_alone(shown.drawings["3G_avgpool_psth"])

@@ -21,14 +21,9 @@ from figure_reproduction.Figure6_reproduction import (
     compute_peaks,
     compute_shapes,
     draw_6c,
-    draw_6d_failed,
-    draw_6d_success,
+    draw_6d,
     draw_peaks,
     draw_shapes,
-    load_6d_failed,
-    load_6d_success,
-    load_peaks,
-    load_shapes,
     tell_6c,
     tell_6d,
     tell_peaks,
@@ -38,14 +33,11 @@ from figure_reproduction.page.page import main
 from neuro_data_analysis.neural_tuning_analysis_lib import SHAPE_COLUMNS, SYNOPSIS_COLUMNS
 from neuro_data_analysis.simulation.tuning import simulate_tuning_sessions
 from neuro_data_analysis.tuning.tables import collect_sites, figure6_tables
+from tests.panels import drawn, told
 
 DATA = Path(__file__).parent / "data"
 
 EXAMPLES = {"successful": "tuning_responses_caos.csv", "failed": "tuning_responses_alfa.csv"}
-
-
-def told(statistics):
-    return {statistic.quantity: statistic.value for statistic in statistics}
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +65,7 @@ def drawn_map(figure, space):
 def test_6d_success_draws_the_annotated_responses(published, form):
     """Every one of the 171 published annotations is on its cell, and the colour is of its value."""
     source = SourceData(published, form=form)
-    data = load_6d_success(source)
-    computed = compute_6d(data)
-    figure = draw_6d_success(data, computed)["6D_success"]
+    figure = drawn(draw_6d, compute_6d(source.read("Fig6/responses_successful")), True)
     annotated = pd.read_csv(DATA / EXAMPLES["successful"])
     for space, rows in (("class", 10), ("noise", 9)):
         expected = annotated[annotated["space_name"] == space].pivot_table(
@@ -105,9 +95,9 @@ def test_colours_of_6d_end_where_the_published_ones_do(published, evolution, low
 
 def test_6d_failed_draws_ten_class_axes_without_numbers(published):
     """The colours still end at the quantiles of all 25 axes of both spaces."""
-    data = load_6d_failed(SourceData(published))
+    data = SourceData(published).read("Fig6/responses_failed")
     computed = compute_6d_failed(data)
-    figure = draw_6d_failed(data, computed)["6D_failed_class"]
+    figure = drawn(draw_6d, computed, False)
     axes, values, texts = drawn_map(figure, "class")
     annotated = pd.read_csv(DATA / EXAMPLES["failed"])
     shown = annotated[
@@ -166,7 +156,7 @@ def test_bars_of_shapes_are_annotated_from_their_counts():
     """Each bar is as high as its proportion and carries its own numbers."""
     counts = pd.read_csv(DATA / "tuning_shape_counts.csv")
     table = shape_table(counts[counts["subset"] == "anova_p<0.01 & common axis"])
-    axes = draw_shapes(table, compute_shapes(table))["6E_shapes"].axes[0]
+    axes = drawn(draw_shapes, compute_shapes(table)).axes[0]
     bars = {bar.get_x() + bar.get_width() / 2: bar.get_height() for bar in axes.patches}
     texts = {t.get_position()[0]: t.get_text() for t in axes.texts}
     for x, text in texts.items():
@@ -203,7 +193,7 @@ def test_peaks_give_the_published_counts_and_wilson_intervals(tmp_path):
     """Written and read through the registry, the 1096 axes give 18 counts and intervals."""
     counts = pd.read_csv(DATA / "tuning_peak_counts.csv")
     write_table(tmp_path, "Fig6/peaks", peak_rows(counts))
-    table = load_peaks(SourceData(tmp_path))
+    table = SourceData(tmp_path).read("Fig6/peaks")
     assert len(table) == 1096
     computed = compute_peaks(table)
     assert computed.totals == {"successful": 342, "non_successful": 103}
@@ -217,7 +207,7 @@ def test_peaks_give_the_published_counts_and_wilson_intervals(tmp_path):
     verdicts = [compare("6E_peaks", s).verdict for s in tell_peaks(computed)]
     assert verdicts.count("equal") == 18
     assert "differs" not in verdicts
-    figure = draw_peaks(table, computed)["6E_peaks"]
+    figure = drawn(draw_peaks, computed)
     successful = figure.axes[0]
     assert [int(t.get_text()) for t in successful.texts] == [9, 17, 40, 53, 86, 53, 41, 25, 18]
     heights = [bar.get_height() for bar in successful.patches]
@@ -232,11 +222,11 @@ def test_a_group_without_tuned_axes_is_empty_not_a_crash():
     computed = compute_shapes(table)
     assert np.isnan(computed.proportions["successful", "bellshaped"].ratio)
     assert np.isnan(computed.tests["bellshaped"].z)
-    draw_shapes(table, computed)
+    drawn(draw_shapes, computed)
     peaks = peak_rows(pd.read_csv(DATA / "tuning_peak_counts.csv"))
     peaks = peaks[~peaks["is_BigGAN_evol_success"]]
     assert compute_peaks(peaks).totals["successful"] == 0
-    draw_peaks(peaks, compute_peaks(peaks))
+    drawn(draw_peaks, compute_peaks(peaks))
 
 
 @pytest.fixture(scope="module")
@@ -297,19 +287,19 @@ def test_the_tuning_that_was_simulated_is_found(exported):
     assert statistics["anova_p"] < 1e-4
     assert curve.title.splitlines()[0] == "Beto-07092020-003, site 5B, class axis 0"
     assert len(curve.title.splitlines()) == 5
-    figure = draw_6c(pd.DataFrame(), curve)["6C"]
+    figure = drawn(draw_6c, curve)
     points = figure.axes[0].lines[0]
     np.testing.assert_array_equal(points.get_xdata(), curve.axis.distance)
     np.testing.assert_array_equal(points.get_ydata(), curve.axis.response)
 
 
 @pytest.mark.parametrize(
-    ("load", "compute", "tell"),
-    [(load_shapes, compute_shapes, tell_shapes), (load_peaks, compute_peaks, tell_peaks)],
+    ("name", "compute", "tell"),
+    [("shapes", compute_shapes, tell_shapes), ("peaks", compute_peaks, tell_peaks)],
 )
-def test_pickled_twins_tell_the_same(exported, load, compute, tell):
+def test_pickled_twins_tell_the_same(exported, name, compute, tell):
     """The pickled shapes also hold what the peak table says."""
-    tables = [load(SourceData(exported[1], form=form)) for form in ("csv", "pkl")]
+    tables = [SourceData(exported[1], form).read(f"Fig6/{name}") for form in ("csv", "pkl")]
     csv, pkl = (json.dumps(told(tell(compute(table))), default=float) for table in tables)
     assert csv == pkl
 
@@ -387,7 +377,7 @@ def test_a_pickle_that_is_no_table_is_refused(tmp_path):
     path = tmp_path / "Fig6" / "Figure6D_src_prefchan_avgresp_df.pkl"
     pd.to_pickle({"not": "a table"}, path)
     with pytest.raises(MalformedDataError, match="a dict; expected a table"):
-        load_6d_success(SourceData(tmp_path, form="pkl"))
+        SourceData(tmp_path, form="pkl").read("Fig6/responses_successful")
 
 
 def test_missing_examples_leave_the_rest_of_the_export(exported, tmp_path, caplog):

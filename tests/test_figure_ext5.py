@@ -30,6 +30,7 @@ from core.insilico.latent_linearity.caffenet_layers import LAYER_INDEX, LAYERS, 
 from core.published import published_values
 from core.source_tables.provenance import Provenance, read_provenance, write_provenance
 from core.source_tables.reader import SourceData, Table, write_tables
+from core.spaces import Space
 from figure_reproduction.FigureExt5_reproduction import (
     FIGURE,
     METRICS,
@@ -44,6 +45,7 @@ from figure_reproduction.FigureExt5_reproduction import (
     tell_linearity,
 )
 from figure_reproduction.page.page import PrintJob, print_figure
+from tests.panels import drawn
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -189,7 +191,7 @@ def test_curves_are_means_over_seeds_with_bootstrap_intervals(rng):
 
 def test_panel_c_draws_one_curve_per_dimension():
     data = {"CMAES": alignment(0.3), "Adam": alignment(0.6)}
-    figure = draw_5c(data, compute_5c(data))["Ext5C"]
+    figure = drawn(draw_5c, compute_5c(data))
     for axes, score in zip(figure.axes, (0.3, 0.6), strict=True):
         assert [line.get_label() for line in axes.lines] == ["2", "4"]
         for line in axes.lines:
@@ -206,7 +208,7 @@ def test_rank_correlations_are_spearmans(rng):
     assert np.isnan(rank_correlations(rows[:0], ["a"])).all()
 
 
-@pytest.mark.parametrize("space", ["BigGAN", "DeePSim"])
+@pytest.mark.parametrize("space", Space)
 def test_draws_take_the_same_number_of_units_of_each_layer(rng, space):
     """Linearity that follows depth alone gives r = 1 in every draw; noise gives about 0."""
     computed = compute_linearity(space, linearity(space, rng, units=150))
@@ -226,7 +228,7 @@ def test_dead_units_are_counted_in_r_and_left_out_of_boxes(rng):
     table = linearity("BigGAN", rng)
     metrics = list(METRICS["BigGAN"])
     table.loc[table["Layer"].eq("relu2") & table["Target"].eq("(0,)"), metrics] = 1.0
-    told = {s.quantity: s.value for s in tell_linearity(compute_linearity("BigGAN", table))}
+    told = {s.quantity: s.value for s in tell_linearity(compute_linearity(Space.BIGGAN, table))}
     assert told["n_dead_units relu2"] == 1
     assert told["n_dead_units relu3"] == 0
     assert told["spearman_r_live_units Test_R2 ReLU"] == pytest.approx(1)
@@ -234,9 +236,9 @@ def test_dead_units_are_counted_in_r_and_left_out_of_boxes(rng):
     assert told["median_by_layer Test_R2 ReLU"][1] == pytest.approx(0.02 * LAYER_INDEX["relu2"])
     marked = table.assign(dead=table["Layer"] == "conv1")
     assert dead_units(marked, metrics).sum() == 12
-    computed = compute_linearity("BigGAN", marked)
+    computed = compute_linearity(Space.BIGGAN, marked)
     assert np.isnan(computed.groups["non-ReLU", "Test_R2"].boxes[0]["med"])
-    figure = draw_linearity(marked, computed)["Ext5D"]
+    figure = drawn(draw_linearity, computed)
     assert next(t.get_text() for t in figure.axes[1].get_xticklabels()) == "relu1"
 
 
@@ -244,12 +246,12 @@ def test_far_outliers_do_not_squeeze_the_boxes(rng):
     """The shown range follows what lies within -0.3 to 1.05, as published."""
     table = linearity("BigGAN", rng)
     table.loc[0, "Test_R2"] = -250.0
-    low, high = compute_linearity("BigGAN", table).limits
+    low, high = compute_linearity(Space.BIGGAN, table).limits
     assert low == -0.3
     assert 0.4 < high < 0.8
 
 
-@pytest.mark.parametrize(("space", "panel"), [("BigGAN", "Ext5D"), ("DeePSim", "Ext5E")])
+@pytest.mark.parametrize(("space", "panel"), [(Space.BIGGAN, "Ext5D"), (Space.DEEPSIM, "Ext5E")])
 def test_every_published_number_is_answered(rng, space, panel):
     published = {key[1] for key in published_values() if key[0] == panel}
     told = {s.quantity for s in tell_linearity(compute_linearity(space, linearity(space, rng)))}

@@ -94,7 +94,7 @@ def test_the_table_compares_best_blocks_and_drops_a_short_last_one():
         for k, name in enumerate(("fc6", "BigGAN"))
     ]
     experiment = Experiment(make_info(expi=7), (threads[0], threads[1]))
-    table = difference_table(Population((summarize(experiment, 55),), {}))
+    table = difference_table(Population((summarize(experiment),), {}))
     assert table.index.tolist() == [7]
     assert table.columns.tolist() == list(SIMILARITY_COLUMNS["differences of responses"])
     assert table.at[7, "normalizer"] == pytest.approx(40)
@@ -112,7 +112,7 @@ def test_the_table_agrees_with_an_explicit_loop(rng):
         best.append(thread.blocks[int(np.argmax(means))].psth.mean(axis=1))
     normalizer = max(b.psth[50:200].mean() for t in experiment.threads for b in t.blocks)
     difference = (best[0] - best[1])[50:200] / normalizer
-    table = difference_table(Population((summarize(experiment, 55),), {}))
+    table = difference_table(Population((summarize(experiment),), {}))
     expected = pd.Series(
         {
             "psth_MAE": np.abs(difference).mean(),

@@ -12,13 +12,19 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from core.errors import UsageError
+from core.spaces import Space
 from neuro_data_analysis.evolution.codes import (
     merged_codes_file,
     read_latent_codes,
     read_merged_codes,
 )
 from neuro_data_analysis.evolution.population import Population, collect, success_rates
-from neuro_data_analysis.evolution.stats import attributed_fractions, summarize
+from neuro_data_analysis.evolution.stats import (
+    attributed_fractions,
+    pad_blocks,
+    summarize,
+    time_constants,
+)
 from neuro_data_analysis.neural_data_lib import MAT_FILE, Recordings, load_neural_data
 from neuro_data_analysis.neural_data_utils import (
     UNSTABLE_BASELINE,
@@ -76,7 +82,7 @@ def population(plans):
     for plan in plans:
         elements = [{}] * (plan.expi - 1) + [simulate_experiment(plan)]
         experiment = Recordings(elements, Path("memory"))[plan.expi]
-        summaries.append(summarize(experiment, late_block=55))
+        summaries.append(summarize(experiment))
     return Population(tuple(summaries), {})
 
 
@@ -86,13 +92,13 @@ def threads(plans, population):
     rows = truth_table(plans).set_index(["Expi", "thread"])
     rows["valid"] = population.inclusion["valid"].reindex(rows.index, level="Expi")
     for summary in population.summaries:
-        for thread, space in enumerate(("FC", "BG")):
-            here = (summary.info.expi, thread)
-            rows.loc[here, "t"] = summary.tests[f"t_maxinit_{thread}"]
-            rows.loc[here, "p"] = summary.tests[f"p_maxinit_{thread}"]
-            rows.loc[here, "counted"] = summary.time_constants[f"{space}_tc0_bslinit"]
-            late = summary.late_psth[thread]
-            rows.loc[here, "half_rise_ms"] = half_rise_ms(late)
+        constants = time_constants(summary.trajectory)
+        for space in Space:
+            here = (summary.info.expi, space.thread)
+            rows.loc[here, "t"] = summary.tests[f"t_maxinit_{space.thread}"]
+            rows.loc[here, "p"] = summary.tests[f"p_maxinit_{space.thread}"]
+            rows.loc[here, "counted"] = constants[f"{space.prefix}_tc0_bslinit"]
+            rows.loc[here, "half_rise_ms"] = half_rise_ms(pad_blocks(summary.psths[space], 56)[55])
     return rows
 
 
@@ -339,15 +345,16 @@ def test_late_and_early_gains_are_found(threads, population):
     """The two humps fitted to what a thread gained give its true shares, and which is larger."""
     truth, found = [], []
     for plan, summary in zip(plan_population(DEFAULT_SEED), population.summaries, strict=True):
-        for thread in (0, 1):
-            row = threads.loc[(plan.expi, thread)]
+        for space in Space:
+            row = threads.loc[(plan.expi, space.thread)]
             if row["climb"] != "clear" or row["last_rate"] - row["first_rate"] < 40:
                 continue
             humps = np.stack(
                 [hump.at(np.arange(200)) for hump in (plan.area.early, plan.area.late)]
             )
             scale = humps[:, 50:].mean(axis=1)
-            early, late = np.linalg.lstsq(humps.T, summary.psth_rise[thread], rcond=None)[0] * scale
+            rise = summary.best_psth(space) - summary.psths[space][0]
+            early, late = np.linalg.lstsq(humps.T, rise, rcond=None)[0] * scale
             truth.append(row["late_gain"] / (row["late_gain"] + row["early_gain"]))
             found.append(late / (early + late))
     truth, found = np.array(truth), np.array(found)
@@ -355,6 +362,14 @@ def test_late_and_early_gains_are_found(threads, population):
     assert stats.pearsonr(truth, found).statistic > 0.75
     told = abs(truth - 0.5) > 0.15
     assert (((found > 0.5) == (truth > 0.5))[told]).mean() > 0.95
+
+
+def normalised_curves(population):
+    """Return trajectories over their largest value, (2 spaces, n_experiments, n_blocks)."""
+    means = [
+        population.padded(s.trajectory.mean[space] for s in population.summaries) for space in Space
+    ]
+    return np.stack(means) / population.normalizer[:, None]
 
 
 def test_success_counts_come_near_the_published_ones(population):
@@ -370,22 +385,22 @@ def test_success_counts_come_near_the_published_ones(population):
 
 def test_normalised_curves_stay_within_a_tenth_of_figure_4c(population):
     """Group means of experiments in which both threads climb."""
-    curves = population.padded(lambda s: s.trajectory) / population.normalizer[:, None, None]
+    curves = normalised_curves(population)
     masks = population.masks
     for area, published in PUBLISHED_4C.items():
         chosen = masks["valid"] & masks["bothsucc005"] & masks[f"{area}msk"]
-        means = curves[chosen.to_numpy()][:, SHOWN_BLOCKS, :2].mean(axis=0)
-        np.testing.assert_allclose(means.T, published, atol=0.1, err_msg=area)
+        means = curves[:, chosen.to_numpy()][:, :, SHOWN_BLOCKS].mean(axis=1)
+        np.testing.assert_allclose(means, published, atol=0.1, err_msg=area)
 
 
 def test_initial_and_last_differences_are_those_of_figure_4b(population):
     """BigGAN starts higher everywhere; DeePSim ends higher in V1 and V4, and not in IT."""
-    curves = population.padded(lambda s: s.trajectory) / population.normalizer[:, None, None]
+    curves = normalised_curves(population)
     masks = population.masks
     for area in ("V1", "V4", "IT"):
         chosen = (masks["valid"] & masks["anysucc005"] & masks[f"{area}msk"]).to_numpy()
         first, last = (
-            stats.ttest_rel(curves[chosen, block, 0], curves[chosen, block, 1]) for block in (0, -1)
+            stats.ttest_rel(*curves[:, chosen, block]) for block in (0, -1)
         )
         assert first.statistic < 0
         assert first.pvalue < 0.01
@@ -408,9 +423,9 @@ def test_responses_unfold_as_in_figure_5a(population):
     masks = population.masks
     for (block, area, thread), published in PUBLISHED_5A.items():
         chosen = (masks["valid"] & masks["anysucc005"] & masks[f"{area}msk"]).to_numpy()
-        psths = np.stack([s.first_psth if block == 0 else s.late_psth
-                          for s in population.summaries])  # fmt: skip
-        mean = (psths[:, thread] / population.normalizer[:, None])[chosen].mean(axis=0)
+        space = tuple(Space)[thread]
+        psths = np.stack([pad_blocks(s.psths[space], 56)[block] for s in population.summaries])
+        mean = (psths / population.normalizer[:, None])[chosen].mean(axis=0)
         found = mean[list(published)]
         np.testing.assert_allclose(
             found, list(published.values()), atol=0.2, err_msg=f"{block} {area} {thread}"
@@ -420,12 +435,17 @@ def test_responses_unfold_as_in_figure_5a(population):
 def test_gains_unfold_as_in_extended_figure_4b(population):
     """Shares of three 50-ms bins within 0.1; texture gains early in V4 and IT, objects late."""
     masks = population.masks
-    fractions = attributed_fractions(np.stack([s.psth_rise for s in population.summaries]), 50)
+    fractions = {
+        space: attributed_fractions(
+            np.stack([s.best_psth(space) - s.psths[space][0] for s in population.summaries]), 50
+        )
+        for space in Space
+    }
     means = {}
     for (area, thread), published in PUBLISHED_EXT4B.items():
-        space = ("FC", "BG")[thread]
-        chosen = masks["valid"] & masks[f"{space}succ001"] & masks[f"{area}msk"]
-        means[area, thread] = fractions[chosen.to_numpy(), thread].mean(axis=0)
+        space = tuple(Space)[thread]
+        chosen = masks["valid"] & masks[f"{space.prefix}succ001"] & masks[f"{area}msk"]
+        means[area, thread] = fractions[space][chosen.to_numpy()].mean(axis=0)
         np.testing.assert_allclose(means[area, thread][1:], published, atol=0.1)
     for area in ("V4", "IT"):
         difference = means[area, 0] - means[area, 1]
@@ -435,10 +455,11 @@ def test_gains_unfold_as_in_extended_figure_4b(population):
 
 def test_the_example_is_that_of_figure_2b(recordings):
     """Expi 155: DeePSim 134 → 269, BigGAN 202 → 257, baseline 50-84, natural images 145-187."""
-    summary = summarize(recordings[155], late_block=55)
-    np.testing.assert_allclose(summary.trajectory[0, :2], [134, 202], atol=20)
-    np.testing.assert_allclose(summary.trajectory[-1, :2], [269, 257], atol=20)
-    baseline = summary.trajectory[:, 4:]
+    summary = summarize(recordings[155])
+    deepsim, biggan = (summary.trajectory.mean[space] for space in Space)
+    np.testing.assert_allclose([deepsim[0], biggan[0]], [134, 202], atol=20)
+    np.testing.assert_allclose([deepsim[-1], biggan[-1]], [269, 257], atol=20)
+    baseline = np.stack(list(summary.trajectory.baseline.values()))
     assert baseline.min() > 40
     assert baseline.max() < 95
     for thread in recordings[155].threads:

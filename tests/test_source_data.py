@@ -16,14 +16,15 @@ from core.reading.safe_pickle import load_pickle
 from core.source_tables.command import main
 from core.source_tables.provenance import Provenance, read_provenance
 from core.source_tables.reader import (
+    ExamplePsth,
     SourceData,
     Table,
     check_folder,
-    read_example_psth,
     write_table,
     write_tables,
 )
 from core.source_tables.registry import META_COLUMNS, TABLES
+from core.spaces import Space
 from neuro_data_analysis.evolution.population import Population, success_rate_table
 from neuro_data_analysis.evolution.stats import summarize
 from neuro_data_analysis.evolution.tables import (
@@ -42,7 +43,7 @@ REAL = Provenance("recordings")
 def population():
     rng = np.random.default_rng(7)
     experiments = [make_experiment(rng, [[12] * n] * 2, expi=e) for e, n in ((3, 16), (9, 20))]
-    return Population(tuple(summarize(e, 55) for e in experiments), {})
+    return Population(tuple(summarize(e) for e in experiments), {})
 
 
 @pytest.fixture(scope="module")
@@ -96,20 +97,40 @@ def test_files_have_the_published_names_headers_and_shapes(exported):
 
 def test_example_psth_survives_csv_pickle_and_the_swapped_labels(exported, tmp_path):
     """Truthful CSVs, the pickle and the published (swapped) CSVs give the same array."""
-    truthful = read_example_psth(SourceData(exported))
-    pickled = read_example_psth(SourceData(exported, form="pkl"))
-    assert truthful.labels == "truthful"
-    np.testing.assert_array_equal(pickled.psth, truthful.psth)
+    truthful = _example(SourceData(exported))
+    pickled = _example(SourceData(exported, form="pkl"))
+    assert (truthful.labels, pickled.labels) == ("truthful", "truthful")
+    _assert_same_psths(pickled, truthful)
     assert pickled.offset == truthful.offset
 
-    published = {"DeePSim_mean": 0, "DeePSim_sem": 1, "BigGAN_mean": 2, "BigGAN_sem": 3}
+    published = {
+        "DeePSim_mean": truthful.mean["DeePSim"],
+        "DeePSim_sem": truthful.mean["BigGAN"],
+        "BigGAN_mean": truthful.sem["DeePSim"],
+        "BigGAN_sem": truthful.sem["BigGAN"],
+    }
     for name, content in published.items():
-        write_table(tmp_path, "Fig2/example_psth", truthful.psth[:, content], slice=name)
+        write_table(tmp_path, "Fig2/example_psth", content, slice=name)
     meta = SourceData(exported).read("Fig2/example_psth_meta")
     write_table(tmp_path, "Fig2/example_psth_meta", meta)
-    read = read_example_psth(SourceData(tmp_path))
+    read = _example(SourceData(tmp_path))
     assert read.labels == "legacy"
-    np.testing.assert_array_equal(read.psth, truthful.psth)
+    _assert_same_psths(read, truthful)
+
+
+def _success_rates(n):
+    """Make a table of n successes of 2 in every space and area."""
+    return success_rate_table({space: [n] * 3 for space in Space}, [2] * 3)
+
+
+def _example(source):
+    return ExamplePsth.of(*source.gather("Fig2", ("example_psth", "example_psth_meta")).tables)
+
+
+def _assert_same_psths(found, expected):
+    for space in Space:
+        np.testing.assert_array_equal(found.mean[space], expected.mean[space])
+        np.testing.assert_array_equal(found.sem[space], expected.sem[space])
 
 
 def test_numbers_keep_all_their_digits(tmp_path):
@@ -183,7 +204,7 @@ def test_missing_tables_and_unknown_names_are_told_apart(tmp_path):
 
 
 def test_simulated_tables_never_replace_others_and_force_replaces_only_real_ones(tmp_path):
-    table = Table("Fig4/success_rate", success_rate_table([1, 1, 1], [0, 0, 0], [2, 2, 2]))
+    table = Table("Fig4/success_rate", _success_rates(1))
     write_tables(tmp_path, "Fig4", [table], Provenance("found"))
     with pytest.raises(CannotWriteError, match="another origin"):
         write_tables(tmp_path, "Fig4", [table], REAL)
@@ -194,12 +215,12 @@ def test_simulated_tables_never_replace_others_and_force_replaces_only_real_ones
 
 
 def test_an_export_that_dies_in_the_middle_leaves_the_earlier_tables(tmp_path):
-    table = Table("Fig4/success_rate", success_rate_table([1, 1, 1], [0, 0, 0], [2, 2, 2]))
+    table = Table("Fig4/success_rate", _success_rates(1))
     (path,) = write_tables(tmp_path, "Fig4", [table], REAL)
     earlier = path.read_bytes()
 
     def dying():
-        yield Table("Fig4/success_rate", success_rate_table([2, 2, 2], [1, 1, 1], [2, 2, 2]))
+        yield Table("Fig4/success_rate", _success_rates(2))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

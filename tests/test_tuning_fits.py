@@ -17,6 +17,7 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 from threadpoolctl import threadpool_limits
 
+from core.source_tables.peaks import peak_bin
 from neuro_data_analysis.neural_tuning_analysis_lib import (
     AxisFit,
     TunedSite,
@@ -29,7 +30,7 @@ from neuro_data_analysis.neural_tuning_analysis_lib import (
 from neuro_data_analysis.tuning.fits import fit_gaussian, fit_line
 from neuro_data_analysis.tuning.process import CurveShape, LevelLikelihood, fit_process
 from neuro_data_analysis.tuning.sessions import published_session
-from neuro_data_analysis.tuning.statistics import Levels, one_way_anova, peak_bin
+from neuro_data_analysis.tuning.statistics import Levels, one_way_anova
 
 DATA = Path(__file__).parent / "data"
 STEPS = (-0.4, -0.32, -0.24, -0.16, 0.0, 0.16, 0.24, 0.32, 0.4)

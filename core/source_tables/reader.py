@@ -11,9 +11,9 @@ interchangeable.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +28,8 @@ from core.source_tables.provenance import (
     read_provenance,
     write_provenance,
 )
-from core.source_tables.registry import FIGURES, SLICES, TABLES, TableSpec, spec_of
+from core.source_tables.registry import FIGURES, PSTH_SLICES, TABLES, TableSpec, spec_of
+from core.spaces import BySpace, Space
 
 #: Where a user's source data lie: one folder per figure.
 DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "source_data"
@@ -36,6 +37,8 @@ DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "source_data"
 #: Where the simulated source data are built; never among the user's.
 SIMULATED_FOLDER = DEFAULT_FOLDER / "simulated"
 
+#: Stands for the origin of the tables of a panel among their names.
+ORIGIN = "origin"
 
 #: Lies in a folder while its tables are being replaced.
 HALF_REPLACED_FILE = f".tables{UNFINISHED_SUFFIX}"
@@ -50,18 +53,37 @@ class Table:
     member: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What was read for one panel.
+
+    Attributes
+    ----------
+    tables : tuple
+        One for each name that was asked for, see `SourceData.gather`.
+    inputs : dict of str to str
+        Path of each file below the folder → its SHA-256.
+    provenance : Provenance
+        Origin of those files taken together.
+    """
+
+    tables: tuple[Any, ...]
+    inputs: dict[str, str]
+    provenance: Provenance
+
+
 class SourceData:
-    """A folder of source data, read table by table.
+    """A folder of source data, read table by table, each file once.
 
     Tables that share a length (the experiments of a figure, the blocks of a session) are compared
-    as they are read, and every file read is remembered for the figure's list of inputs.
+    as they are read. What is read is kept and given again: do not change it.
 
     Parameters
     ----------
     folder : path-like
         Holds ``Fig2``, ``Fig4``, ….
     form : {"csv", "pkl"}, default "csv"
-        Which twin to read where the published set has a table in both forms; figures ask.
+        Which twin to read where the published set has a table in both forms.
 
     Raises
     ------
@@ -78,6 +100,8 @@ class SourceData:
                 "(OSF project pre96), or run `make figures` for simulated data."
             )
         self.inputs: dict[Path, str] = {}
+        self._values: dict[Path, Any] = {}
+        self._origins: dict[Path, Provenance] = {}
         self._lengths: dict[tuple[str, str], tuple[int, Path]] = {}
 
     def read(self, key: str, **member: Any) -> Any:
@@ -105,6 +129,84 @@ class SourceData:
         """
         spec = spec_of(key)
         path = spec.find(self.folder, member)
+        if spec.twin is None or self.form == "csv":
+            return self._read_file(spec, path)
+        pickled, (path,) = self.read(spec.twin.key), self._files(key)
+        with self._checking(spec, path) as check:
+            try:
+                value = spec.twin.part(pickled, member)
+            except (LookupError, TypeError, ValueError) as error:
+                raise MalformedDataError(f"it holds no {spec.meaning} ({error})") from error
+            check(value)
+        return value
+
+    def read_all(self, key: str) -> Any:
+        """Read a table, or all members of a family of tables.
+
+        Returns
+        -------
+        object
+            As `read`; of a family a dictionary, from what tells the members apart (a space, a
+            tuple of window and space) to the member.
+        """
+        members = spec_of(key).members
+        if members == ({},):
+            return self.read(key)
+        return {_name_of(member): self.read(key, **member) for member in members}
+
+    def gather(self, figure: str, names: Iterable[str]) -> Reading:
+        """Read what a panel draws.
+
+        Parameters
+        ----------
+        figure : str
+            Folder of the tables, ``"Fig4"``.
+        names : iterable of str
+            Names of tables in that folder, each as `read_all` gives it; None for a missing one that
+            every figure can be drawn without. `ORIGIN` stands for the origin of the others.
+
+        Raises
+        ------
+        MissingDataError, MalformedDataError
+            As `read`.
+        """
+        keys = [f"{figure}/{name}" for name in names if name != ORIGIN]
+        values = {key: self._read_if_needed(key) for key in keys}
+        read = {path for key in keys for path in self._files(key)} & self.inputs.keys()
+        inputs = {p.relative_to(self.folder).as_posix(): self.inputs[p] for p in sorted(read)}
+        origin = self._origin(self.folder / figure).of([path.name for path in sorted(read)])
+        given = [origin if name == ORIGIN else values[f"{figure}/{name}"] for name in names]
+        return Reading(tuple(given), inputs, origin)
+
+    def provenance(self, figure: str) -> Provenance:
+        """Return where the tables of a figure that were read come from; all, if none was read."""
+        folder = self.folder / figure
+        read = [path.name for path in self.inputs if path.parent == folder]
+        return self._origin(folder).of(read)
+
+    def _origin(self, folder: Path) -> Provenance:
+        if folder not in self._origins:
+            self._origins[folder] = read_provenance(folder)
+        return self._origins[folder]
+
+    def _files(self, key: str) -> list[Path]:
+        """List the files that a table, or a family of tables, is read from."""
+        spec = spec_of(key)
+        if spec.twin is not None and self.form == "pkl":
+            spec = spec_of(spec.twin.key)
+        return [spec.find(self.folder, member) for member in spec.members]
+
+    def _read_if_needed(self, key: str) -> Any:
+        try:
+            return self.read_all(key)
+        except MissingDataError:
+            if spec_of(key).optional:
+                return None
+            raise
+
+    def _read_file(self, spec: TableSpec, path: Path) -> Any:
+        if path in self._values:
+            return self._values[path]
         if not path.is_file():
             raise MissingDataError(
                 f"{path} is missing ({spec.meaning}). Put the source data of {spec.figure} there, "
@@ -115,24 +217,27 @@ class SourceData:
                 f"{path.parent} holds tables of two exports: one was interrupted while it replaced "
                 "the other. Export again, or remove the folder."
             )
-        try:
+        with self._checking(spec, path) as check:
             value = spec.layout.read(path)
-            spec.layout.check(value, partial(self._bind, spec.figure, path))
+            check(value)
+        self.inputs[path], self._values[path] = sha256_of(path), value
+        return value
+
+    @contextmanager
+    def _checking(self, spec: TableSpec, path: Path) -> Iterator[Callable[[Any], None]]:
+        """Give what holds a value to its spec and to the lengths known; name the file in errors."""
+        lengths: dict[str, int] = {}
+
+        def check(value: Any) -> None:
+            spec.layout.check(value, lengths.__setitem__)
+            for name, length in lengths.items():
+                self._bind(spec.figure, path, name, length)
+
+        try:
+            yield check
         except MalformedDataError as error:
             told = str(error)
             raise MalformedDataError(told if str(path) in told else f"{path}: {told}.") from error
-        self.inputs[path] = sha256_of(path)
-        return value
-
-    def read_slices(self, key: str, **member: Any) -> NDArray[np.float64]:
-        """Read the four slices of a response or PSTH, stacked along a last axis (`SLICES`)."""
-        return np.stack([self.read(key, slice=name, **member) for name in SLICES], axis=-1)
-
-    def provenance(self, figure: str) -> Provenance:
-        """Return where the tables of a figure that were read come from; all, if none was read."""
-        folder = self.folder / figure
-        read = [path.name for path in self.inputs if path.parent == folder]
-        return read_provenance(folder).of(read)
 
     def _bind(self, figure: str, path: Path, name: str, length: int) -> None:
         known, where = self._lengths.setdefault((figure, name), (length, path))
@@ -141,6 +246,12 @@ class SourceData:
                 f"it has {length} {name}, but {where.name} has {known}; both must come from one "
                 "export"
             )
+
+
+def _name_of(member: Mapping[str, Any]) -> Any:
+    """Return what tells a member of a family apart: its only value, or the tuple of its values."""
+    values = tuple(member.values())
+    return values[0] if len(values) == 1 else values
 
 
 def write_table(folder: str | Path, key: str, value: Any, **member: Any) -> Path:
@@ -256,8 +367,8 @@ class ExamplePsth:
 
     Attributes
     ----------
-    psth : numpy.ndarray
-        (n_blocks, 4 slices, 200 ms) events/s, slices as in `SLICES`.
+    mean, sem : dict of Space to numpy.ndarray
+        (n_blocks, 200 ms) events/s; the standard error is over presentations.
     offset : float
         Distance between blocks in the figure, events/s.
     title : str
@@ -266,34 +377,33 @@ class ExamplePsth:
         Whether the files held what their names say, or had two labels swapped.
     """
 
-    psth: NDArray[np.float64]
+    mean: BySpace[NDArray[np.float64]]
+    sem: BySpace[NDArray[np.float64]]
     offset: float
     title: str
     labels: Literal["truthful", "legacy"]
 
+    @classmethod
+    def of(
+        cls, slices: Mapping[str, NDArray[np.float64]], meta: Mapping[str, Any]
+    ) -> ExamplePsth:
+        """Sort out the four PSTH tables, whichever of two layouts their labels have.
 
-def read_example_psth(source: SourceData) -> ExamplePsth:
-    """Read Figure 2D from its pickle, or from its four CSVs in either of two label layouts.
-
-    In the published files ``DeePSim_sem`` holds the BigGAN mean and ``BigGAN_mean`` the DeePSim
-    SEM. A standard error is far smaller than a mean, which tells the layouts apart.
-    """
-    if source.form == "pkl":
-        pickled = source.read("Fig2/example_psth_pickle")
-        psth, offset = np.asarray(pickled["psth_arr"]), float(pickled["offset"])
-        return ExamplePsth(psth, offset, pickled["expstr"], "truthful")
-    meta = source.read("Fig2/example_psth_meta")
-    stored = source.read_slices("Fig2/example_psth")  # (blocks, ms, files in the order of SLICES)
-    biggan_mean, deepsim_sem = stored[..., 1], stored[..., 2]
-    legacy = deepsim_sem.mean() > biggan_mean.mean()
-    if legacy:
-        stored = stored[..., [0, 2, 1, 3]]
-    return ExamplePsth(
-        psth=stored.transpose(0, 2, 1),
-        offset=float(meta["offset"]),
-        title=meta["expstr"],
-        labels="legacy" if legacy else "truthful",
-    )
+        In the published files ``DeePSim_sem`` holds the BigGAN mean and ``BigGAN_mean`` the DeePSim
+        SEM. A standard error is far smaller than a mean, which tells the layouts apart.
+        """
+        psths = {PSTH_SLICES[name]: psth for name, psth in slices.items()}
+        swapped = (Space.DEEPSIM, "sem"), (Space.BIGGAN, "mean")
+        legacy = bool(psths[swapped[0]].mean() > psths[swapped[1]].mean())
+        if legacy:
+            psths |= {swapped[0]: psths[swapped[1]], swapped[1]: psths[swapped[0]]}
+        return cls(
+            mean={space: psths[space, "mean"] for space in Space},
+            sem={space: psths[space, "sem"] for space in Space},
+            offset=float(meta["offset"]),
+            title=meta["expstr"],
+            labels="legacy" if legacy else "truthful",
+        )
 
 
 @dataclass(frozen=True)

@@ -6,25 +6,30 @@ File names, columns and index conventions are those of the authors' published fi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from core.errors import UsageError, choose_from
+from core.published import EXAMPLE_EXPI
 from core.source_tables.layouts import Columns, Grid, JsonObject, Layout, PickledDict, PickledTable
+from core.source_tables.peaks import peaks_of_shapes
+from core.spaces import Space
 
-#: Order of the four slices of a response or PSTH, in file names and in arrays.
-SLICES = ("DeePSim_mean", "BigGAN_mean", "DeePSim_sem", "BigGAN_sem")
+#: The four PSTHs of the example, in the order of the pickled array: name → what it is.
+PSTH_SLICES = {
+    f"{space}_{statistic}": (space, statistic) for statistic in ("mean", "sem") for space in Space
+}
 
-#: The two generative spaces as file names call them.
-SPACES = ("DeePSim", "BigGAN")
-
-#: Example experiment of Figure 2.
-EXAMPLE_EXPI = 155
-
-#: Blocks whose PSTH Figure 5A shows: the first, and the last of 56 (padded) blocks.
-SHOWN_BLOCKS = (0, 55)
+#: Tables of the pickled trials of the example: space and kind of trials → name.
+PICKLED_TRIALS = {
+    (space, kind): f"thread{space.thread}{infix}_resp_df"
+    for kind, infix in (("evol", ""), ("natref", "_natref"))
+    for space in Space
+}
 
 #: Widths of the time bins of Extended Figure 4B, ms.
 ATTRIBUTION_BINS_MS = (5, 10, 20, 25, 50)
@@ -95,15 +100,16 @@ SIMILARITY_COLUMNS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-#: What Figure 3 draws: similarities of prototypes, and differences of responses.
-DRAWN_SIMILARITIES = ("cosine_reevol_resnet_avgpool", "reevol_pix_RNrobust_L4focus")
-DRAWN_DIFFERENCES = ("psth_MAE", "act_MAE")
+#: Columns of it without which it is of no use.
+_NEEDED_SIMILARITIES = frozenset(
+    {"cosine_reevol_resnet_avgpool", "reevol_pix_RNrobust_L4focus", "psth_MAE", "act_MAE"}
+)
 
 #: Time constants of the optimisation trajectory.
 TIME_CONSTANT_COLUMNS = tuple(
     f"{space}_{count}{baseline}"
     for baseline in ("", "_bsl0", "_bslinit")
-    for space in ("FC", "BG")
+    for space in (space.prefix for space in Space)
     for count in ("tc0", "tc_cnt")
 )
 
@@ -113,6 +119,26 @@ _META_TEXT = frozenset(
 )  # fmt: skip
 _TESTS = frozenset(name for name in META_COLUMNS if name.startswith(("t_", "p_")))
 _META_MISSING = _TESTS | {"optim_names1", "optim_names2"}
+
+
+@dataclass(frozen=True)
+class Twin:
+    """The pickled form of a table, another table of the registry.
+
+    Attributes
+    ----------
+    key : str
+        Key of the pickled table.
+    part : callable
+        (What the pickle holds, member of the family) → the table, as its own file would give it.
+    """
+
+    key: str
+    part: Callable[[Any, Mapping[str, Any]], Any]
+
+
+def _whole(pickled: Any, member: Mapping[str, Any]) -> Any:
+    return pickled
 
 
 @dataclass(frozen=True)
@@ -137,6 +163,8 @@ class TableSpec:
         Whether every figure can be drawn without it.
     also : str
         Pattern of other names that the published file may have; empty where its name is known.
+    twin : Twin or None
+        Its pickled form, where the published set has it in both.
     """
 
     figure: str
@@ -148,6 +176,7 @@ class TableSpec:
     members: tuple[Mapping[str, Any], ...] = field(default=({},))
     optional: bool = False
     also: str = ""
+    twin: Twin | None = None
 
     @property
     def key(self) -> str:
@@ -214,7 +243,7 @@ _FIG3 = (
         "cosines; differences over the largest response of both threads",
         Columns(_SIMILARITIES, text=_META_TEXT, index="row",
                 may_be_missing=frozenset(_SIMILARITIES) - {"Expi", "visual_area"},
-                optional=frozenset(_SIMILARITIES) - {*DRAWN_SIMILARITIES, *DRAWN_DIFFERENCES}),
+                optional=frozenset(_SIMILARITIES) - _NEEDED_SIMILARITIES),
     ),
     TableSpec(
         "Fig3", "meta", "Fig3_meta_df.csv",
@@ -255,6 +284,7 @@ _FIG6 = (
     TableSpec(
         "Fig6", "trials", "Figure6C_src_B07092020_sgtr_resp_df.csv",
         "response to every image of the example session, trial by trial", "events/s", _FIG6_TRIALS,
+        twin=Twin("Fig6/trials_pickle", _whole),
     ),
     TableSpec(
         "Fig6", "trials_pickle", "Figure6C_src_B07092020_sgtr_resp_df.pkl",
@@ -268,6 +298,7 @@ _FIG6 = (
             + (", pickled" if twin else ""),
             "events/s", PickledTable(_FIG6_RESPONSES) if twin else _FIG6_RESPONSES,
             optional=bool(twin),
+            twin=None if twin else Twin(f"Fig6/responses_{evolution}_pickle", _whole),
         )
         for evolution, suffix in (("successful", ""), ("failed", "_failevol"))
         for twin in ("", "_pickle")
@@ -275,6 +306,7 @@ _FIG6 = (
     TableSpec(
         "Fig6", "shapes", "Figure6E_src_tuning_shape_fitting_stats_synopsis_selcolumn.csv",
         "fits and shape of the tuning along every axis of all sessions", "events/s", _FIG6_SHAPES,
+        twin=Twin("Fig6/shapes_pickle", _whole),
     ),
     TableSpec(
         "Fig6", "shapes_pickle", "Figure6E_src_tuning_shape_fitting_stats_synopsis_sel.pkl",
@@ -293,6 +325,7 @@ _FIG6 = (
                 optional=frozenset({"Animal", "Exp_id", "ephysFN", "space_name", "eig_id",
                                     "F_value", "max_resp_lin_dist", "max_resp_val"}),
                 index="row"),
+        twin=Twin("Fig6/shapes_pickle", peaks_of_shapes),
     ),
     TableSpec(
         "Fig6", "synopsis", "ABCD_tuning_stats_synopsis_fill_missing.csv",
@@ -360,6 +393,7 @@ _EXT5 = (
             "1; exp(-|f(x) - 1|²/2)",
             PickledTable(_ALIGNMENT, arrays=_ALIGNMENT_POINTS) if twin else _ALIGNMENT,
             optional=bool(twin),
+            twin=None if twin else Twin(f"ExtendedFig5/alignment_{optimizer}_pickle", _whole),
         )
         for optimizer, file in (
             ("CMAES", "realnvp_layer_dim_cmaes_optim_result"),
@@ -385,12 +419,19 @@ TABLES: dict[str, TableSpec] = {
         TableSpec(
             "Fig2", "example_psth", f"Figure2D_src_psth_Exp{EXAMPLE_EXPI}_{{slice}}.csv",
             "PSTH of each block of the example evolution", "events/s, blocks × ms",
-            Grid("blocks of the example", 200), _members(slice=SLICES),
+            Grid("blocks of the example", 200), _members(slice=PSTH_SLICES),
+            twin=Twin(
+                "Fig2/example_psth_pickle",
+                lambda pickled, member: np.asarray(pickled["psth_arr"])[
+                    :, list(PSTH_SLICES).index(member["slice"])
+                ],
+            ),
         ),
         TableSpec(
             "Fig2", "example_psth_meta", f"Figure2D_src_psth_Exp{EXAMPLE_EXPI}_meta.txt",
             "number, title and distance between blocks of the example", "events/s",
             JsonObject({"Expi": int, "offset": (int, float), "expstr": str}),
+            twin=Twin("Fig2/example_psth_pickle", _whole),
         ),
         TableSpec(
             "Fig2", "example_psth_pickle", f"Figure2D_src_psth_Exp{EXAMPLE_EXPI}.pkl",
@@ -399,17 +440,20 @@ TABLES: dict[str, TableSpec] = {
             optional=True,
         ),
         TableSpec(
-            "Fig2", "example_trials", f"Figure2B_src_resp_Exp{EXAMPLE_EXPI}_{{trials}}.csv",
+            "Fig2", "example_trials",
+            f"Figure2B_src_resp_Exp{EXAMPLE_EXPI}_{{space}}_thread_{{kind}}.csv",
             "evoked and baseline response of every presentation", "events/s; generation from 1",
             _TRIALS,
-            _members(trials=("DeePSim_thread_evol", "BigGAN_thread_evol",
-                             "DeePSim_thread_natref", "BigGAN_thread_natref")),
+            tuple({"space": space, "kind": kind} for space, kind in PICKLED_TRIALS),
+            twin=Twin(
+                "Fig2/example_trials_pickle",
+                lambda pickled, member: pickled[PICKLED_TRIALS[member["space"], member["kind"]]],
+            ),
         ),
         TableSpec(
             "Fig2", "example_trials_pickle", f"Figure2B_src_resp_Exp{EXAMPLE_EXPI}.pkl",
             "the same as one pickled dictionary", "events/s; generation from 1",
-            PickledDict({"thread0_resp_df": _TRIALS, "thread1_resp_df": _TRIALS,
-                         "thread0_natref_resp_df": _TRIALS, "thread1_natref_resp_df": _TRIALS}),
+            PickledDict(dict.fromkeys(PICKLED_TRIALS.values(), _TRIALS)),
             optional=True,
         ),
         *_FIG3,
@@ -427,7 +471,7 @@ TABLES: dict[str, TableSpec] = {
             "Fig4", "response",
             "Figure4_src_maxnorm_resp_stats_all_exps_{space}_{statistic}_data.csv",
             "response of each block over the largest of both threads",
-            _members(space=SPACES), sem_is_drawn=True,
+            _members(space=Space), sem_is_drawn=True,
         ),
         TableSpec(
             "Fig4", "masks", "Figure4_src_exp_masks_and_succ_labels.csv",
@@ -450,7 +494,8 @@ TABLES: dict[str, TableSpec] = {
             "Figure5A_src_all_exps_maxnorm_mean_psth_per_block{block:02d}_{space}_mean.csv",
             "mean PSTH of one block over the largest response of both threads",
             "1, experiments × ms",
-            Grid("experiments", 200), _members(block=SHOWN_BLOCKS, space=SPACES),
+            Grid("experiments", 200),
+            _members(block=(0, 55), space=Space),  # the first, and the last of 56 (padded) blocks
         ),
         TableSpec(
             "Fig5", "masks", "Figure5_src_exp_masks_and_succ_labels.csv",
@@ -461,7 +506,7 @@ TABLES: dict[str, TableSpec] = {
             "Fig5", "window_response",
             "Figure5C_src_normresp_wdw_{window[0]}-{window[1]}_{space}_{statistic}.csv",
             "response in a time window over the largest 50–200 ms response of both threads",
-            _members(window=FIGURE_5C_WINDOWS, space=SPACES),
+            _members(window=FIGURE_5C_WINDOWS, space=Space),
         ),
         *_FIG6,
         TableSpec(
@@ -478,7 +523,7 @@ TABLES: dict[str, TableSpec] = {
                 "share of the rise in rate, best minus first block, in each time bin",
                 "1, experiments × bins",
                 Grid("experiments", 200 // bin_ms, row_numbers=True, may_be_missing=True),
-                _members(space=SPACES),
+                _members(space=Space),
             )
             for bin_ms in ATTRIBUTION_BINS_MS
         ),
@@ -486,7 +531,7 @@ TABLES: dict[str, TableSpec] = {
             "ExtendedFig4", "window_response",
             "FigureExtended4C_src_normresp_wdw_{window[0]}-{window[1]}_{space}_{statistic}.csv",
             "response in a time window over the largest 50–200 ms response of both threads",
-            _members(window=EXTENDED_4C_WINDOWS, space=SPACES),
+            _members(window=EXTENDED_4C_WINDOWS, space=Space),
         ),
         *_EXT5,
         TableSpec(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from core.spaces import BySpace, Space
+from core.utils.statistics.t_tests import StudentTest, student
 from neuro_data_analysis.neural_data_utils import AREAS
 
 #: False-discovery rate of every corrected comparison (Benjamini-Hochberg).
@@ -43,59 +44,18 @@ class Curve:
         return cls(values.mean(axis=0), values.std(axis=0) / np.sqrt(len(values)), len(values))
 
 
-@dataclass(frozen=True)
-class StudentTest:
-    """A Student test of DeePSim against BigGAN; t > 0 where DeePSim is larger.
-
-    Attributes
-    ----------
-    t, p : float
-        NaN where the test is not defined (fewer than two values, or no spread).
-    n : int
-        Pairs, or values in both groups together.
-    """
-
-    t: float
-    p: float
-    n: int
-
-    def __str__(self) -> str:
-        """As the figures print it: three decimals, two significant digits."""
-        return f"t={self.t:.3f}, P={self.p:.1e}\nN={self.n}"
+def compare_spaces(
+    values: Mapping[Space, NDArray[np.float64]], *, paired: bool = False
+) -> StudentTest:
+    """Test DeePSim against BigGAN, point by point; t > 0 where DeePSim is larger, see `student`."""
+    return student(values[Space.DEEPSIM], values[Space.BIGGAN], paired=paired)
 
 
-def paired_test(deepsim: NDArray[np.float64], biggan: NDArray[np.float64]) -> StudentTest:
-    """Two-sided paired Student test."""
-    n = len(deepsim)
-    if n < 2 or np.ptp(deepsim - biggan) == 0:
-        return StudentTest(np.nan, np.nan, n)
-    result = stats.ttest_rel(deepsim, biggan)
-    return StudentTest(float(result.statistic), float(result.pvalue), n)
-
-
-def unpaired_tests(
-    deepsim: NDArray[np.float64], biggan: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Two-sided Student tests with pooled variance, point by point.
-
-    Parameters
-    ----------
-    deepsim, biggan : numpy.ndarray
-        (n_experiments, n_points); the groups may differ in size.
-
-    Returns
-    -------
-    t, p : numpy.ndarray
-        (n_points,); NaN where a group has fewer than two experiments or nothing varies.
-    """
-    return _tests(deepsim, biggan, paired=False)
-
-
-def paired_tests(
-    deepsim: NDArray[np.float64], biggan: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Two-sided paired Student tests, point by point, see `unpaired_tests`."""
-    return _tests(deepsim, biggan, paired=True)
+def larger_by(
+    t: NDArray[np.float64], significant: NDArray[np.bool_]
+) -> BySpace[NDArray[np.bool_]]:
+    """Say at which significant points which space is larger, from `compare_spaces`."""
+    return {Space.DEEPSIM: significant & (t > 0), Space.BIGGAN: significant & (t < 0)}
 
 
 def significant_after_fdr(p: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -126,26 +86,3 @@ def members(masks: pd.DataFrame, success: str) -> Iterator[tuple[str, NDArray[np
     counted = masks["valid"] & masks[success]
     for area in AREAS:
         yield area, (counted & masks[f"{area}msk"]).to_numpy()
-
-
-def _tests(
-    deepsim: NDArray[np.float64], biggan: NDArray[np.float64], paired: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    t, p = np.full((2, deepsim.shape[1]), np.nan)
-    if min(len(deepsim), len(biggan)) < 2:
-        return t, p
-    if paired:
-        varies = np.ptp(deepsim - biggan, axis=0) > 0
-        paired_result = stats.ttest_rel(deepsim[:, varies], biggan[:, varies])
-        t[varies], p[varies] = paired_result.statistic, paired_result.pvalue
-    else:
-        varies = (np.ptp(deepsim, axis=0) > 0) | (np.ptp(biggan, axis=0) > 0)
-        samples = *_samples(deepsim[:, varies]), *_samples(biggan[:, varies])
-        t[varies], p[varies] = stats.ttest_ind_from_stats(*samples)
-    return t, p
-
-
-def _samples(
-    values: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    return values.mean(axis=0), values.std(axis=0, ddof=1), len(values)

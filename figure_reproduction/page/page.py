@@ -1,30 +1,31 @@
 """The page that every figure is printed on: its panels, command line, marks and files.
 
-A figure script states its panels; each is ``load`` (tables → data), ``compute`` (data → all numbers
-drawn), ``tell`` (those numbers as records) and ``draw`` (pictures, no arithmetic).
+A figure script makes one `FigureScript` and hangs its panels on it: functions that take the tables
+they declare, and give all numbers drawn together with drawings that do no arithmetic.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import inspect
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Literal, TypeAlias
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from core.errors import MalformedDataError, MissingDataError, UserError, exit_code_of
 from core.files import atomic_write, read_json
 from core.published import Statistic, compare
 from core.source_tables.provenance import Provenance
-from core.source_tables.reader import DEFAULT_FOLDER, SourceData
+from core.source_tables.reader import DEFAULT_FOLDER, Reading, SourceData
 from core.versions import software_versions
 
 #: Where pictures and numbers go by default.
@@ -41,39 +42,74 @@ _METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": None},
 }
 
-Data = TypeVar("Data")
-Computed = TypeVar("Computed")
+_MM_PER_INCH = 25.4
 
 
 @dataclass(frozen=True)
-class Panel(Generic[Data, Computed]):
+class Drawing:
+    """One picture of a panel, before it has a page.
+
+    Attributes
+    ----------
+    draw : callable
+        Draws on a figure or on a part of one; knows all it draws, and neither makes nor sizes a
+        figure.
+    size_mm : (float, float)
+        Width and height.
+    layout : {"constrained", "compressed"}
+        How matplotlib arranges its parts.
+    """
+
+    draw: Callable[[FigureBase], None]
+    size_mm: tuple[float, float]
+    layout: Literal["constrained", "compressed"] = "constrained"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a panel shows.
+
+    Attributes
+    ----------
+    statistics : iterable of Statistic
+        Its numbers, for the JSON file and for comparison with the paper.
+    drawings : mapping of str to Drawing
+        Its pictures, by the names of their files; none for a panel of numbers only.
+    """
+
+    statistics: Iterable[Statistic]
+    drawings: Mapping[str, Drawing] = field(default_factory=dict)
+
+
+#: Takes the tables that a panel reads, one argument for each.
+Show: TypeAlias = Callable[..., Shown]
+
+
+@dataclass(frozen=True)
+class Panel:
     """One panel of a figure.
 
     Attributes
     ----------
     name : str
         As the paper calls it, such as ``"4A"``.
-    caption : str
-        What it shows, in our words; also the alternative text of its pictures.
-    load : callable
-        Source data → data; the only place where tables are read.
-    compute : callable
-        Data → everything that is drawn.
-    tell : callable
-        The same as records, for the JSON file and for comparison with the paper.
-    draw : callable
-        (data, computed) → name of picture → figure.
+    reads : tuple of str
+        Its tables, by their names within the figure, see `SourceData.gather`.
+    show : callable
+        The tables in that order → what is shown. Its docstring is the caption.
     """
 
     name: str
-    caption: str
-    load: Callable[[SourceData], Data]
-    compute: Callable[[Data], Computed]
-    tell: Callable[[Computed], Iterable[Statistic]]
-    draw: Callable[[Data, Computed], Mapping[str, Figure]]
+    reads: tuple[str, ...]
+    show: Show
+
+    @property
+    def caption(self) -> str:
+        """What it shows, in our words; also the alternative text of its pictures."""
+        return " ".join((inspect.getdoc(self.show) or "").split())
 
 
-@dataclass(frozen=True)
+@dataclass
 class FigureScript:
     """One figure of the paper.
 
@@ -85,14 +121,39 @@ class FigureScript:
         Folder of its tables below the source data, ``"Fig4"``.
     title : str
         What the figure is about.
-    panels : tuple of Panel
+    panels : list of Panel
         In the order of the paper.
     """
 
     name: str
     folder: str
     title: str
-    panels: tuple[Panel[Any, Any], ...]
+    panels: list[Panel] = field(default_factory=list)
+
+    def panel(self, name: str, reads: Sequence[str]) -> Callable[[Show], Show]:
+        """Make a function the next panel of the figure.
+
+        Parameters
+        ----------
+        name, reads
+            See `Panel`.
+
+        Examples
+        --------
+        >>> figure = FigureScript("Figure4", "Fig4", "success and speed of evolutions")
+        >>> @figure.panel("4A", reads=("success_rate",))
+        ... def success(success_rate):
+        ...     '''Fraction of evolutions that climbed.'''
+        ...     return Shown([Statistic("n", len(success_rate))])
+        >>> figure.panels[0].caption
+        'Fraction of evolutions that climbed.'
+        """
+
+        def hang(show: Show) -> Show:
+            self.panels.append(Panel(name, tuple(reads), show))
+            return show
+
+        return hang
 
     @property
     def command(self) -> str:
@@ -170,16 +231,20 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
     CannotWriteError
         If the output cannot be written.
     """
-    SourceData(job.source_data)  # complain of a missing folder once, not once a panel
+    source = SourceData(job.source_data, job.form)
     wanted = [panel for panel in script.panels if not job.panels or panel.name in job.panels]
     printed, entries = Printed(), {}
     with plt.style.context(["default", STYLE_SHEET]):
         for panel in wanted:
-            source = SourceData(job.source_data, form=job.form)
             try:
-                entries[panel.name] = _print_panel(script, panel, source, job, printed, show)
+                reading = source.gather(script.folder, panel.reads)
+                shown = panel.show(*reading.tables)
+                pictures = _print_pictures(shown.drawings, reading.provenance, job, show)
+                entries[panel.name] = _entry(panel, reading, shown.statistics, pictures)
             except (MissingDataError, MalformedDataError) as problem:
                 printed.problems[panel.name] = problem
+            else:
+                printed.pictures += [path for paths in pictures.values() for path in paths]
         _write_json(script, entries, job)
         if show:
             plt.show()
@@ -254,42 +319,45 @@ def _run(script: FigureScript, given: argparse.Namespace) -> int:
     return printed.exit_code
 
 
-def _print_panel(
-    script: FigureScript,
-    panel: Panel[Any, Any],
-    source: SourceData,
-    job: PrintJob,
-    printed: Printed,
-    show: bool,
-) -> dict[str, Any]:
-    """Make one panel and return its entry in the JSON file."""
-    data = panel.load(source)
-    provenance = source.provenance(script.folder)
-    computed = panel.compute(data)
-    pictures = panel.draw(data, computed)
-    names = {}
-    for name, figure in pictures.items():
+def _print_pictures(
+    drawings: Mapping[str, Drawing], provenance: Provenance, job: PrintJob, keep_open: bool
+) -> dict[str, list[Path]]:
+    """Print the pictures of a panel; return the files of each."""
+    files = {}
+    for name, drawing in drawings.items():
+        figure = printed_alone(drawing)
         mark(figure, provenance)
         fix_layout(figure)
-        paths = [job.output / f"{name}.{kind}" for kind in job.formats]
-        for path in paths:
+        files[name] = [job.output / f"{name}.{kind}" for kind in job.formats]
+        for path in files[name]:
             save_picture(figure, path)
-        if not show:
+        if not keep_open:
             plt.close(figure)
-        printed.pictures += paths
-        names[name] = [path.name for path in paths]
+    return files
+
+
+def printed_alone(drawing: Drawing) -> Figure:
+    """Draw a picture on a figure of its own."""
+    width, height = (round(length / _MM_PER_INCH, 6) for length in drawing.size_mm)
+    figure = plt.figure(figsize=(width, height), layout=drawing.layout)
+    drawing.draw(figure)
+    return figure
+
+
+def _entry(
+    panel: Panel,
+    reading: Reading,
+    statistics: Iterable[Statistic],
+    pictures: Mapping[str, Iterable[Path]],
+) -> dict[str, Any]:
+    """Return what the JSON file says of a panel."""
+    origin = reading.provenance
     return {
         "caption": panel.caption,
-        "pictures": names,
-        "provenance": asdict(provenance) | {"explanation": provenance.explanation},
-        "inputs": {
-            path.relative_to(source.folder).as_posix(): digest
-            for path, digest in sorted(source.inputs.items())
-        },
-        "statistics": [
-            _statistic_entry(panel.name, statistic, provenance.is_real)
-            for statistic in panel.tell(computed)
-        ],
+        "pictures": {name: [path.name for path in paths] for name, paths in pictures.items()},
+        "provenance": asdict(origin) | {"explanation": origin.explanation},
+        "inputs": reading.inputs,
+        "statistics": [_statistic_entry(panel.name, s, origin.is_real) for s in statistics],
     }
 
 

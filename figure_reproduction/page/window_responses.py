@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
 from numpy.typing import NDArray
 
 from core.published import Statistic
-from core.source_tables.reader import SourceData
-from core.source_tables.registry import SPACES
-from figure_reproduction.page.drawing import SPACE_COLOURS, draw_curve, draw_dots
-from figure_reproduction.page.groups import FDR, Curve, members, paired_tests, significant_after_fdr
+from core.spaces import BySpace, Space
+from figure_reproduction.page.drawing import draw_curve, draw_dots
+from figure_reproduction.page.groups import (
+    FDR,
+    Curve,
+    compare_spaces,
+    larger_by,
+    members,
+    significant_after_fdr,
+)
+from figure_reproduction.page.page import Drawing
 
 Window = tuple[int, int]
 
@@ -28,16 +37,13 @@ LAST_SHOWN_BLOCK = 45
 #: Where the dots of significance lie, and the top of the axis.
 DOT_HEIGHT, TOP = 1.35, 1.5
 
+#: What the title of the whole adds to the height, mm.
+TITLE_MM = 12.7
 
-@dataclass(frozen=True)
-class WindowResponses:
-    """Mean responses, (n_experiments, n_blocks), by window and space; and which experiments count.
 
-    All windows are divided by one number per experiment: its largest 50-200 ms response.
-    """
-
-    mean: dict[tuple[Window, str], NDArray[np.float64]]
-    masks: pd.DataFrame
+#: Mean responses, (n_experiments, n_blocks), by window and space, as `SourceData.read_all` reads
+#: them. All windows are divided by one number per experiment: its largest 50-200 ms response.
+WindowResponses: TypeAlias = Mapping[tuple[Window, Space], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -46,84 +52,72 @@ class WindowComparison:
 
     Attributes
     ----------
-    curves : dict of str to Curve
-        By space.
-    deepsim_larger, biggan_larger : numpy.ndarray of bool
+    curves : dict of Space to Curve
+        Group means.
+    larger : dict of Space to numpy.ndarray of bool
         (n_blocks,) significant after correction over the blocks, by the sign of t.
     """
 
-    curves: dict[str, Curve]
-    deepsim_larger: NDArray[np.bool_]
-    biggan_larger: NDArray[np.bool_]
+    curves: BySpace[Curve]
+    larger: BySpace[NDArray[np.bool_]]
 
-
-def load_windows(
-    source: SourceData, key: str, windows: Sequence[Window], masks: pd.DataFrame
-) -> WindowResponses:
-    """Read the mean responses of some windows.
-
-    Parameters
-    ----------
-    source : SourceData
-        Where from.
-    key : str
-        Key of the family of tables, such as ``"Fig5/window_response_mean"``.
-    windows : sequence of (start, stop)
-        In ms.
-    masks : pandas.DataFrame
-        Mask table: ``valid``, success and areas, in the order of the experiments.
-    """
-    means = {
-        (window, space): source.read(key, window=window, space=space)
-        for window in windows
-        for space in SPACES
-    }
-    return WindowResponses(means, masks)
+    @property
+    def n(self) -> int:
+        """Number of experiments."""
+        return self.curves[Space.DEEPSIM].n
 
 
 def compare_windows(
-    data: WindowResponses, success: str
+    responses: WindowResponses, masks: pd.DataFrame, success: str
 ) -> dict[tuple[str, Window], WindowComparison]:
     """Compare the spaces in every window, among experiments with a given success.
+
+    Parameters
+    ----------
+    responses : mapping
+        By window and space.
+    masks : pandas.DataFrame
+        Mask table: ``valid``, success and areas, in the order of the experiments.
+    success : str
+        Its column of success.
 
     Returns
     -------
     dict
         By area and window, areas outermost.
     """
-    windows = dict.fromkeys(window for window, _ in data.mean)
+    windows = dict.fromkeys(window for window, _ in responses)
     return {
-        (area, window): _compared(*(data.mean[window, space][chosen] for space in SPACES))
-        for area, chosen in members(data.masks, success)
+        (area, window): _compared({space: responses[window, space][chosen] for space in Space})
+        for area, chosen in members(masks, success)
         if area in SHOWN_AREAS
         for window in windows
     }
 
 
 def tell_windows(
-    comparisons: Mapping[tuple[str, Window], WindowComparison], n_name: str = "n"
+    comparisons: Mapping[tuple[str, Window], WindowComparison],
 ) -> Iterator[Statistic]:
     """List group sizes, significant blocks and mean curves."""
     told = set()
     for (area, (start, stop)), found in comparisons.items():
         if area not in told:
-            yield Statistic(n_name, found.curves["DeePSim"].n, area=area)
+            yield Statistic("n", found.n, area=area)
             told.add(area)
         name = f"{start}-{stop} ms"
-        for space, blocks in zip(SPACES, (found.deepsim_larger, found.biggan_larger), strict=True):
-            significant = np.flatnonzero(blocks).tolist()
+        for space, curve in found.curves.items():
+            significant = np.flatnonzero(found.larger[space]).tolist()
             yield Statistic(f"blocks where larger, {name}", significant, area=area, space=space)
-            curve = found.curves[space]
             yield Statistic(f"mean_by_block, {name}", curve.mean, area=area, space=space)
 
 
-def draw_windows(
+def windows_drawing(
     comparisons: Mapping[tuple[str, Window], WindowComparison],
     windows: Sequence[Window],
     title: str,
-    panel_size: tuple[float, float],
-) -> Figure:
-    """Draw one row per area and one column per window.
+    plot_mm: tuple[float, float],
+) -> Drawing:
+    """Return a picture with one row per area and one column per window.
 
     Parameters
     ----------
@@ -133,42 +127,51 @@ def draw_windows(
         The columns, ms.
     title : str
         Title of the whole.
-    panel_size : (float, float)
-        Width and height of one small plot, inches.
+    plot_mm : (float, float)
+        Width and height of one small plot.
     """
-    width, height = panel_size
-    figure, rows = plt.subplots(
-        len(SHOWN_AREAS), len(windows), sharex=True, sharey=True, squeeze=False,
-        figsize=(width * len(windows), height * len(SHOWN_AREAS) + 0.5),
-    )  # fmt: skip
+    width, height = plot_mm[0] * len(windows), plot_mm[1] * len(SHOWN_AREAS) + TITLE_MM
+    draw = partial(_draw_windows, comparisons, windows, title, min(16, 1.1 * width / 25.4))
+    return Drawing(draw, (width, height))
+
+
+def _draw_windows(
+    comparisons: Mapping[tuple[str, Window], WindowComparison],
+    windows: Sequence[Window],
+    title: str,
+    title_size: float,
+    canvas: FigureBase,
+) -> None:
+    rows = canvas.subplots(
+        len(SHOWN_AREAS), len(windows), sharex=True, sharey=True, squeeze=False
+    )
     for area, row in zip(SHOWN_AREAS, rows, strict=True):
         for window, axes in zip(windows, row, strict=True):
-            found = comparisons[area, window]
-            blocks = np.arange(len(found.deepsim_larger))
-            for space in SPACES:
-                draw_curve(axes, blocks, found.curves[space], space, linewidth=3)
-            shown = blocks <= LAST_SHOWN_BLOCK
-            draw_dots(
-                axes, blocks, found.deepsim_larger & shown, found.biggan_larger & shown, DOT_HEIGHT
-            )
+            _draw_window(axes, comparisons[area, window])
             axes.set_title(f"{window[0]}–{window[1]} ms")
-        n = comparisons[area, windows[0]].curves["DeePSim"].n
+        n = comparisons[area, windows[0]].n
         row[0].set_ylabel(f"Normalised response\n{area} (N={n})")
     rows[0, 0].set(xlim=(-0.5, LAST_SHOWN_BLOCK + 0.5), ylim=(0, TOP))
-    figure.supxlabel("Block", fontsize="medium")
-    figure.suptitle(title, fontsize=min(16, 1.1 * figure.get_figwidth()))
-    for space, colour in SPACE_COLOURS.items():
-        rows[0, 0].plot([], [], color=colour, linewidth=3, label=space)
+    canvas.supxlabel("Block", fontsize="medium")
+    canvas.suptitle(title, fontsize=title_size)
+    for space in Space:
+        rows[0, 0].plot([], [], color=space.colour, linewidth=3, label=space)
     rows[0, 0].plot([], [], "ko", markersize=2.5, label=f"FDR p<{FDR}")
     rows[0, 0].legend(loc="upper right", fontsize="small", bbox_to_anchor=(1, 0.9))
-    return figure
 
 
-def _compared(deepsim: NDArray[np.float64], biggan: NDArray[np.float64]) -> WindowComparison:
-    t, p = paired_tests(deepsim, biggan)
-    significant = significant_after_fdr(p)
+def _draw_window(axes: Axes, found: WindowComparison) -> None:
+    blocks = np.arange(len(found.larger[Space.DEEPSIM]))
+    for space, curve in found.curves.items():
+        draw_curve(axes, blocks, curve, space, linewidth=3)
+    shown = blocks <= LAST_SHOWN_BLOCK
+    larger = {space: marked & shown for space, marked in found.larger.items()}
+    draw_dots(axes, blocks, larger, DOT_HEIGHT)
+
+
+def _compared(responses: BySpace[NDArray[np.float64]]) -> WindowComparison:
+    test = compare_spaces(responses, paired=True)
     return WindowComparison(
-        curves=dict(zip(SPACES, (Curve.of(deepsim), Curve.of(biggan)), strict=True)),
-        deepsim_larger=significant & (t > 0),
-        biggan_larger=significant & (t < 0),
+        curves={space: Curve.of(values) for space, values in responses.items()},
+        larger=larger_by(test.t, significant_after_fdr(test.p)),
     )

@@ -12,8 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from core.errors import MalformedDataError, MissingDataError
-from core.source_tables.registry import META_COLUMNS, SHOWN_BLOCKS
-from neuro_data_analysis.evolution.stats import EvolutionSummary, pad_blocks, summarize
+from core.source_tables.registry import META_COLUMNS
+from core.spaces import Space
+from neuro_data_analysis.evolution.stats import (
+    EvolutionSummary,
+    pad_blocks,
+    summarize,
+    time_constants,
+)
 from neuro_data_analysis.neural_data_lib import Recordings
 from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks, success_masks
 
@@ -92,13 +98,11 @@ class Population:
     @property
     def time_constants(self) -> pd.DataFrame:
         """Time constants by Expi, see `evolution_stats.time_constants`."""
-        return self._by_expi(lambda summary: summary.time_constants)
+        return self._by_expi(lambda summary: time_constants(summary.trajectory))
 
-    def padded(
-        self, take: Callable[[EvolutionSummary], NDArray[np.float64]]
-    ) -> NDArray[np.float64]:
-        """Stack a block-by-block array of all experiments, padded: (n_experiments, n_blocks, …)."""
-        return np.stack([pad_blocks(take(summary), self.n_blocks) for summary in self.summaries])
+    def padded(self, values: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Stack one array over blocks per experiment, padded: (n_experiments, n_blocks, …)."""
+        return np.stack([pad_blocks(of_one, self.n_blocks) for of_one in values])
 
     def recorded(self) -> NDArray[np.bool_]:
         """Tell recorded blocks (True) from padding: (n_experiments, n_blocks)."""
@@ -139,7 +143,7 @@ def collect(
     summaries, left_out = [], {}
     for expi in progress(recordings):
         try:
-            summaries.append(summarize(recordings[expi], late_block=SHOWN_BLOCKS[-1]))
+            summaries.append(summarize(recordings[expi]))
         except MalformedDataError as error:
             left_out[expi] = str(error)
     if not summaries:
@@ -168,42 +172,46 @@ def success_rates(population: Population, criterion: str = "maxinit") -> pd.Data
     test, sign = SUCCESS_CRITERIA[criterion]
     meta = population.meta[population.inclusion["valid"]]
     successes = {
-        space: (meta[f"p_{test}_{thread}"] < P_LEVELS["001"])
-        & (sign * meta[f"t_{test}_{thread}"] > 0)
-        for thread, space in enumerate(("FC", "BG"))
+        space: (meta[f"p_{test}_{space.thread}"] < P_LEVELS["001"])
+        & (sign * meta[f"t_{test}_{space.thread}"] > 0)
+        for space in Space
     }
     areas = meta["visual_area"]
     counts = {
-        space: np.array([int((success & (areas == area)).sum()) for area in AREAS])
+        space: [int((success & (areas == area)).sum()) for area in AREAS]
         for space, success in successes.items()
     }
-    return success_rate_table(counts["FC"], counts["BG"], [int((areas == a).sum()) for a in AREAS])
+    return success_rate_table(counts, [int((areas == area).sum()) for area in AREAS])
 
 
 def success_rate_table(
-    fc_counts: ArrayLike, bg_counts: ArrayLike, totals: ArrayLike
+    successes: Mapping[Space, ArrayLike], totals: ArrayLike
 ) -> pd.DataFrame:
     """Lay out counts of success in V1, V4 and IT with their rates and intervals.
 
     Parameters
     ----------
-    fc_counts, bg_counts, totals : array_like of int
-        (3,) successes in DeePSim and BigGAN, and experiments, in V1, V4, IT.
+    successes : mapping of Space to array_like of int
+        (3,) threads that climbed in V1, V4, IT.
+    totals : array_like of int
+        (3,) experiments in V1, V4, IT.
 
     Returns
     -------
     pandas.DataFrame
         As `success_rates`; rates are NaN in an area without experiments.
     """
-    fc, bg, total = (np.asarray(counts) for counts in (fc_counts, bg_counts, totals))
+    total = np.asarray(totals)
+    counts = {space.prefix: np.asarray(successes[space]) for space in Space}
     with np.errstate(invalid="ignore"):
-        rates = {"FC_rate": fc / total, "BG_rate": bg / total}
+        rates = {f"{prefix}_rate": count / total for prefix, count in counts.items()}
     intervals = {
-        f"{space}_CI_{bound + 1}": credible_interval(counts, total)[bound]
-        for space, counts in (("FC", fc), ("BG", bg))
+        f"{prefix}_CI_{bound + 1}": credible_interval(count, total)[bound]
+        for prefix, count in counts.items()
         for bound in (0, 1)
     }
-    table = {"label": list(AREAS), "FC_suc": fc, "BG_suc": bg, "total": total}
+    count_columns = {f"{prefix}_suc": count for prefix, count in counts.items()}
+    table = {"label": list(AREAS), **count_columns, "total": total}
     return pd.DataFrame(table | rates | intervals)
 
 

@@ -1,8 +1,4 @@
-"""Statistics of one paired evolution: trajectories, PSTHs, tests, time constants, attribution.
-
-Throughout, thread 0 (FC) evolves in DeePSim and thread 1 (BG) in BigGAN. Arrays over the four
-slices keep the order of the published files: FC mean, BG mean, FC SEM, BG SEM.
-"""
+"""Statistics of one paired evolution: trajectories, PSTHs, tests, time constants, attribution."""
 
 from __future__ import annotations
 
@@ -10,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from numpy.typing import NDArray
 
 from core.errors import MalformedDataError, UsageError
 from core.source_tables.registry import EXTENDED_4C_WINDOWS
+from core.spaces import BySpace, Space
+from core.utils.statistics.t_tests import student
 from neuro_data_analysis.matlab.values import PSTH_MS
 from neuro_data_analysis.neural_data_lib import Block, Experiment, ExperimentInfo
 
@@ -35,16 +32,14 @@ RISE_FRACTION = 0.8
 #: Baselines of the time constants: suffix of the column → what is subtracted.
 TIME_CONSTANT_BASELINES = ("", "_bsl0", "_bslinit")
 
-#: Comparisons of Student tests: name → (thread, blocks) against (thread, blocks).
+#: Comparisons of Student tests: name → (space, blocks) against (space, blocks).
 _COMPARISONS = {
-    "endinit_0": ((0, "end"), (0, "init")),
-    "endinit_1": ((1, "end"), (1, "init")),
-    "maxinit_0": ((0, "max"), (0, "init")),
-    "maxinit_1": ((1, "max"), (1, "init")),
-    "maxend_0": ((0, "max"), (0, "end")),
-    "maxend_1": ((1, "max"), (1, "end")),
-    "FCBG_end_01": ((0, "end"), (1, "end")),
-    "FCBG_max_01": ((0, "max"), (1, "max")),
+    f"{first}{second}_{space.thread}": ((space, first), (space, second))
+    for first, second in (("end", "init"), ("max", "init"), ("max", "end"))
+    for space in Space
+} | {
+    f"FCBG_{blocks}_01": ((Space.DEEPSIM, blocks), (Space.BIGGAN, blocks))
+    for blocks in ("end", "max")
 }
 
 
@@ -123,6 +118,43 @@ class Trials:
 
 
 @dataclass(frozen=True)
+class BlockResponses:
+    """Mean response of the trials of each block, by space.
+
+    Attributes
+    ----------
+    mean, sem : dict of Space to numpy.ndarray
+        (..., n_blocks) events/s. The standard error is over trials (ddof 1), NaN for one trial.
+    """
+
+    mean: BySpace[NDArray[np.float64]]
+    sem: BySpace[NDArray[np.float64]]
+
+    def at(self, position: int) -> BlockResponses:
+        """Return what lies at a position of the first axis, such as one of many windows."""
+        mean = {space: values[position] for space, values in self.mean.items()}
+        return BlockResponses(mean, {space: sem[position] for space, sem in self.sem.items()})
+
+
+@dataclass(frozen=True)
+class Trajectory(BlockResponses):
+    """The evoked response (50–200 ms) block by block, and the rate before it.
+
+    Attributes
+    ----------
+    baseline : dict of Space to numpy.ndarray
+        (n_blocks,) mean rate of the first 45 ms, events/s.
+    """
+
+    baseline: BySpace[NDArray[np.float64]]
+
+    @property
+    def largest(self) -> float:
+        """Largest mean response of a block of either space, events/s."""
+        return float(max(mean.max() for mean in self.mean.values()))
+
+
+@dataclass(frozen=True)
 class EvolutionSummary:
     """What the tables keep of one experiment, of its blocks after the last-block rule.
 
@@ -130,50 +162,47 @@ class EvolutionSummary:
     ----------
     info : ExperimentInfo
         What the experiment was.
-    n_blocks : int
-        Blocks kept ("blockN").
-    trajectory : numpy.ndarray
-        (n_blocks, 6) events/s: FC mean, BG mean, FC SEM, BG SEM, FC baseline, BG baseline.
-    windows : numpy.ndarray
-        (42 windows of Extended Figure 4C, n_blocks, 4 slices) events/s.
-    first_psth, late_psth : numpy.ndarray
-        (2 threads, 200 ms) mean PSTH of the first and of the late shown block (index 55, padded).
-    psth_rise : numpy.ndarray
-        (2 threads, 200 ms) mean PSTH of the best block minus that of the first block, events/s.
+    trajectory : Trajectory
+        Evoked responses and baselines, (n_blocks,).
+    windows : BlockResponses
+        (42 windows of Extended Figure 4C, n_blocks).
+    psths : dict of Space to numpy.ndarray
+        (n_blocks, 200 ms) mean PSTH of each block, events/s.
     tests : dict
         ``t_…`` and ``p_…`` of `block_tests`.
     activations : dict
         ``maxrsp_0_mean`` … of `block_activations`.
-    time_constants : dict
-        ``FC_tc0`` … of `time_constants`.
     """
 
     info: ExperimentInfo
-    n_blocks: int
-    trajectory: NDArray[np.float64]
-    windows: NDArray[np.float64]
-    first_psth: NDArray[np.float64]
-    late_psth: NDArray[np.float64]
-    psth_rise: NDArray[np.float64]
+    trajectory: Trajectory
+    windows: BlockResponses
+    psths: BySpace[NDArray[np.float64]]
     tests: dict[str, float]
     activations: dict[str, float]
-    time_constants: dict[str, int]
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks kept ("blockN")."""
+        return len(self.psths[Space.DEEPSIM])
 
     @property
     def normalizer(self) -> float:
         """Largest block-mean response of both threads, events/s; the padding never exceeds it."""
-        return float(self.trajectory[:, :2].max())
+        return self.trajectory.largest
+
+    def best_psth(self, space: Space) -> NDArray[np.float64]:
+        """Mean PSTH of the block of largest evoked response, (200 ms,) events/s."""
+        return self.psths[space][self.trajectory.mean[space].argmax()]
 
 
-def summarize(experiment: Experiment, late_block: int) -> EvolutionSummary:
-    """Reduce an experiment to what the tables of Figures 4, 5 and Extended 4 need.
+def summarize(experiment: Experiment) -> EvolutionSummary:
+    """Reduce an experiment to what the tables of Figures 3, 4, 5 and Extended 4 need.
 
     Parameters
     ----------
     experiment : Experiment
         One paired evolution.
-    late_block : int
-        0-based block whose PSTH Figure 5A shows; beyond the last block, the padding.
 
     Returns
     -------
@@ -184,27 +213,26 @@ def summarize(experiment: Experiment, late_block: int) -> EvolutionSummary:
     MalformedDataError
         If it has no blocks, no spikes, or a block other than the last one without images.
     """
-    n_blocks = count_kept_blocks(experiment)
-    if n_blocks == 0:
+    trials = kept_trials(experiment)
+    if len(trials[Space.DEEPSIM].block_sizes) == 0:
         raise MalformedDataError(f"experiment {experiment.info.expi} holds no block")
-    trials = [Trials.of(thread.blocks[:n_blocks]) for thread in experiment.threads]
     trajectory = block_trajectory(trials)
-    if trajectory[:, :2].max() == 0:
+    if trajectory.largest == 0:
         raise MalformedDataError("no spike was recorded after any image")
-    psths = np.stack([t.block_means(t.psth).T for t in trials])  # (thread, block, ms)
-    best = psths[:, :, slice(*EVOKED_MS)].mean(axis=2).argmax(axis=1)
     return EvolutionSummary(
         info=experiment.info,
-        n_blocks=n_blocks,
         trajectory=trajectory,
         windows=block_windows(trials),
-        first_psth=psths[:, 0],
-        late_psth=np.stack([pad_blocks(psth, late_block + 1)[late_block] for psth in psths]),
-        psth_rise=psths[[0, 1], best] - psths[:, 0],
+        psths={space: t.block_means(t.psth).T for space, t in trials.items()},
         tests=block_tests(trials),
         activations=block_activations(experiment),
-        time_constants=time_constants(trajectory),
     )
+
+
+def kept_trials(experiment: Experiment) -> BySpace[Trials]:
+    """Return the trials of both spaces in the blocks that the last-block rule keeps."""
+    n_blocks = count_kept_blocks(experiment)
+    return {space: Trials.of(experiment.thread(space).blocks[:n_blocks]) for space in Space}
 
 
 def count_kept_blocks(experiment: Experiment) -> int:
@@ -213,54 +241,37 @@ def count_kept_blocks(experiment: Experiment) -> int:
     return experiment.n_blocks - (bool(last) and min(last) < MIN_IMAGES_LAST_BLOCK)
 
 
-def block_trajectory(trials: Sequence[Trials]) -> NDArray[np.float64]:
-    """Evoked response and baseline of both threads, block by block.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n_blocks, 6) events/s: FC mean, BG mean, FC SEM, BG SEM, FC baseline, BG baseline.
-    """
-    evoked = [t.responses() for t in trials]
-    baseline = [t.responses(BASELINE_MS) for t in trials]
-    columns = [t.block_means(r) for t, r in zip(trials, evoked, strict=True)]
-    columns += [t.block_sems(r) for t, r in zip(trials, evoked, strict=True)]
-    columns += [t.block_means(r) for t, r in zip(trials, baseline, strict=True)]
-    return np.stack(columns, axis=1)
+def block_trajectory(trials: BySpace[Trials]) -> Trajectory:
+    """Evoked response and baseline of both spaces, block by block."""
+    evoked = {space: t.responses() for space, t in trials.items()}
+    return Trajectory(
+        mean={space: t.block_means(evoked[space]) for space, t in trials.items()},
+        sem={space: t.block_sems(evoked[space]) for space, t in trials.items()},
+        baseline={space: t.block_means(t.responses(BASELINE_MS)) for space, t in trials.items()},
+    )
 
 
 def block_windows(
-    trials: Sequence[Trials], windows: Sequence[Window] = EXTENDED_4C_WINDOWS
-) -> NDArray[np.float64]:
-    """Response of both threads in many windows from one pass over the trials.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n_windows, n_blocks, 4 slices) events/s; the SEM is that of the window means of the trials.
-    """
-    responses = [t.window_means(windows) for t in trials]
-    slices = [t.block_means(r) for t, r in zip(trials, responses, strict=True)]
-    slices += [t.block_sems(r) for t, r in zip(trials, responses, strict=True)]
-    return np.stack(slices, axis=-1)
+    trials: BySpace[Trials], windows: Sequence[Window] = EXTENDED_4C_WINDOWS
+) -> BlockResponses:
+    """Response of both spaces in many windows, (n_windows, n_blocks), from one pass over trials."""
+    rates = {space: t.window_means(windows) for space, t in trials.items()}
+    return BlockResponses(
+        mean={space: t.block_means(rates[space]) for space, t in trials.items()},
+        sem={space: t.block_sems(rates[space]) for space, t in trials.items()},
+    )
 
 
-def block_psths(experiment: Experiment) -> NDArray[np.float64]:
-    """Mean and SEM over the trials of each kept block, per ms (Figure 2D).
-
-    Returns
-    -------
-    numpy.ndarray
-        (n_blocks, 4 slices, 200 ms) events/s.
-    """
-    n_blocks = count_kept_blocks(experiment)
-    trials = [Trials.of(thread.blocks[:n_blocks]) for thread in experiment.threads]
-    slices = [t.block_means(t.psth) for t in trials] + [t.block_sems(t.psth) for t in trials]
-    return np.stack(slices).transpose(2, 0, 1)
+def block_psths(trials: BySpace[Trials]) -> BlockResponses:
+    """Mean and standard error over the trials of each block, (200 ms, n_blocks) (Figure 2D)."""
+    return BlockResponses(
+        mean={space: t.block_means(t.psth) for space, t in trials.items()},
+        sem={space: t.block_sems(t.psth) for space, t in trials.items()},
+    )
 
 
-def block_tests(trials: Sequence[Trials]) -> dict[str, float]:
-    """Student tests between the first, best and last two blocks of both threads.
+def block_tests(trials: BySpace[Trials]) -> dict[str, float]:
+    """Student tests between the first, best and last two blocks of both spaces.
 
     All are two-sided with pooled variance, on the responses of single images. The best two blocks
     begin at the block m of largest mean; m is moved to n − 3 when it is one of the last two, as in
@@ -271,26 +282,17 @@ def block_tests(trials: Sequence[Trials]) -> dict[str, float]:
     dict
         ``t_endinit_0``, ``p_endinit_0``, … in the order of the published table; NaN below 3 blocks.
     """
-    responses = [t.per_block(t.responses()) for t in trials]
+    responses = {space: t.per_block(t.responses()) for space, t in trials.items()}
     groups = {
-        (thread, name): np.concatenate([blocks[i] for i in chosen])
-        for thread, blocks in enumerate(responses)
+        (space, name): np.concatenate([blocks[i] for i in chosen])
+        for space, blocks in responses.items()
         for name, chosen in _compared_blocks(blocks).items()
     }
     results: dict[str, float] = {}
     for name, (first, second) in _COMPARISONS.items():
-        t, p = pooled_t_test(groups.get(first, ()), groups.get(second, ()))
-        results |= {f"t_{name}": t, f"p_{name}": p}
+        test = student(groups.get(first, ()), groups.get(second, ()))
+        results |= {f"t_{name}": float(test.t), f"p_{name}": float(test.p)}
     return results
-
-
-def pooled_t_test(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
-    """Two-sided Student test with pooled variance; NaN where it is not defined."""
-    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    if min(a.size, b.size) < 1 or a.size + b.size < 3 or max(np.ptp(a), np.ptp(b)) == 0:
-        return np.nan, np.nan
-    t, p = stats.ttest_ind_from_stats(*_sample(a), *_sample(b))
-    return float(t), float(p)
 
 
 def block_activations(experiment: Experiment) -> dict[str, float]:
@@ -305,23 +307,23 @@ def block_activations(experiment: Experiment) -> dict[str, float]:
         ``maxrsp_0_mean``, ``maxrsp_0_std`` (ddof 0), ``maxrsp_0_sem`` (ddof 1), and so on.
     """
     chosen = {}
-    for thread, evolution in enumerate(experiment.threads):
-        trials = Trials.of(evolution.blocks)
+    for space in Space:
+        trials = Trials.of(experiment.thread(space).blocks)
         blocks = trials.per_block(trials.responses())
         if len(blocks[-1]) < MIN_IMAGES_LAST_BLOCK:
             blocks = blocks[:-1]
         best = int(np.argmax([block.mean() for block in blocks]))
         for name, block in (("maxrsp", best), ("endrsp", -1), ("initrsp", 0)):
-            chosen[f"{name}_{thread}"] = blocks[block]
+            chosen[name, space] = blocks[block]
     return {
-        f"{name}_{thread}_{statistic}": value
+        f"{name}_{space.thread}_{statistic}": value
         for name in ("maxrsp", "endrsp", "initrsp")
-        for thread in (0, 1)
-        for statistic, value in _moments(chosen[f"{name}_{thread}"]).items()
+        for space in Space
+        for statistic, value in _moments(chosen[name, space]).items()
     }
 
 
-def time_constants(trajectory: NDArray[np.float64]) -> dict[str, int]:
+def time_constants(trajectory: Trajectory) -> dict[str, int]:
     """Blocks that each thread takes to climb, by counting (Figure 4D; no curve is fitted).
 
     With r the block means and b the baseline, y = r − b and θ = 0.8 max(y): ``tc0`` is the 0-based
@@ -331,8 +333,8 @@ def time_constants(trajectory: NDArray[np.float64]) -> dict[str, int]:
 
     Parameters
     ----------
-    trajectory : numpy.ndarray
-        (n_blocks, 6), see `block_trajectory`; neither padded nor smoothed.
+    trajectory : Trajectory
+        Neither padded nor smoothed.
 
     Returns
     -------
@@ -341,13 +343,13 @@ def time_constants(trajectory: NDArray[np.float64]) -> dict[str, int]:
     """
     counts = {}
     for suffix in TIME_CONSTANT_BASELINES:
-        for thread, space in enumerate(("FC", "BG")):
-            rate, spontaneous = trajectory[:, thread], trajectory[:, 4 + thread].mean()
+        for space in Space:
+            rate, spontaneous = trajectory.mean[space], trajectory.baseline[space].mean()
             baseline = {"": spontaneous, "_bsl0": 0.0, "_bslinit": rate[0]}[suffix]
             rise = rate - baseline
             threshold = RISE_FRACTION * rise.max()
-            counts[f"{space}_tc0{suffix}"] = int(np.argmax(rise > threshold))
-            counts[f"{space}_tc_cnt{suffix}"] = int(np.sum(rise < threshold))
+            counts[f"{space.prefix}_tc0{suffix}"] = int(np.argmax(rise > threshold))
+            counts[f"{space.prefix}_tc_cnt{suffix}"] = int(np.sum(rise < threshold))
     return counts
 
 
@@ -399,11 +401,6 @@ def _compared_blocks(blocks: Sequence[NDArray[np.float64]]) -> dict[str, tuple[i
     best = int(np.argmax([block.mean() for block in blocks]))
     best = n - 3 if best >= n - 2 else best
     return {"init": (0, 1), "max": (best, best + 1), "end": (n - 2, n - 1)}
-
-
-def _sample(values: NDArray[np.float64]) -> tuple[float, float, int]:
-    """Mean, standard deviation (ddof 1; one value has no spread of its own) and size."""
-    return values.mean(), values.std(ddof=1) if values.size > 1 else 0.0, values.size
 
 
 def _moments(values: NDArray[np.float64]) -> dict[str, float]:

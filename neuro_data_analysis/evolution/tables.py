@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,21 +13,22 @@ from core.source_tables.reader import Table
 from core.source_tables.registry import (
     ATTRIBUTION_BINS_MS,
     EXTENDED_4C_WINDOWS,
-    FIGURE_5C_WINDOWS,
-    SHOWN_BLOCKS,
-    SLICES,
-    SPACES,
+    PICKLED_TRIALS,
+    PSTH_SLICES,
+    TABLES,
 )
+from core.spaces import BySpace, Space
+from core.utils.statistics.t_tests import StudentTest, student
 from neuro_data_analysis.evolution.population import P_LEVELS, Population, success_rates
 from neuro_data_analysis.evolution.stats import (
     BASELINE_MS,
     TIME_CONSTANT_BASELINES,
-    EvolutionSummary,
+    BlockResponses,
     Trials,
-    Window,
     attributed_fractions,
     block_psths,
-    pooled_t_test,
+    kept_trials,
+    pad_blocks,
 )
 from neuro_data_analysis.neural_data_lib import Block, Experiment
 from neuro_data_analysis.neural_data_utils import AREAS
@@ -42,32 +42,30 @@ def figure2_tables(experiment: Experiment) -> Iterator[Table]:
 
     The four PSTH files hold what their names say; the published ones have two labels swapped.
     """
-    psth = block_psths(experiment)
+    psths = block_psths(kept_trials(experiment))
+    slices = {name: getattr(psths, kind)[space] for name, (space, kind) in PSTH_SLICES.items()}
     meta = {
         "Expi": experiment.info.expi,
-        "offset": psth_offset(psth),
+        "offset": psth_offset(psths.mean),
         "expstr": experiment.info.title,
     }
     note = {"labels": "each file holds what its name says"}
-    for position, name in enumerate(SLICES):
-        yield Table("Fig2/example_psth", psth[:, position], {"slice": name})
+    for name, psth in slices.items():
+        yield Table("Fig2/example_psth", psth.T, {"slice": name})
     yield Table("Fig2/example_psth_meta", meta | note)
-    yield Table("Fig2/example_psth_pickle", meta | {"psth_arr": psth})
+    together = np.stack(list(slices.values())).transpose(2, 0, 1)
+    yield Table("Fig2/example_psth_pickle", meta | {"psth_arr": together})
 
+    kinds = {"evol": "blocks", "natref": "references"}
     trials = {
-        f"{space}_thread_{kind}": trial_table(getattr(thread, blocks))
-        for kind, blocks in (("evol", "blocks"), ("natref", "references"))
-        for space, thread in zip(SPACES, experiment.threads, strict=True)
+        (space, kind): trial_table(getattr(experiment.thread(space), blocks))
+        for kind, blocks in kinds.items()
+        for space in Space
     }
-    for name, table in trials.items():
-        yield Table("Fig2/example_trials", table, {"trials": name})
-    pickled = (
-        "thread0_resp_df",
-        "thread1_resp_df",
-        "thread0_natref_resp_df",
-        "thread1_natref_resp_df",
-    )
-    yield Table("Fig2/example_trials_pickle", dict(zip(pickled, trials.values(), strict=True)))
+    for (space, kind), table in trials.items():
+        yield Table("Fig2/example_trials", table, {"space": space, "kind": kind})
+    pickled = {PICKLED_TRIALS[which]: table for which, table in trials.items()}
+    yield Table("Fig2/example_trials_pickle", pickled)
 
 
 def figure4_tables(population: Population) -> Iterator[Table]:
@@ -77,11 +75,8 @@ def figure4_tables(population: Population) -> Iterator[Table]:
         "Fig4/success_labels",
         {"sucs_criterion_label": f"max > init, P<{P_LEVELS['001']}", "sucs_label": "maxinit"},
     )
-    normalizer = population.normalizer[:, np.newaxis, np.newaxis]
-    trajectory = population.padded(lambda summary: summary.trajectory) / normalizer
-    for thread, space in enumerate(SPACES):
-        yield Table("Fig4/response_mean", trajectory[..., thread], {"space": space})
-        yield Table("Fig4/response_sem", trajectory[..., 2 + thread], {"space": space})
+    trajectories = [summary.trajectory for summary in population.summaries]
+    yield from _response_tables("Fig4/response", population, trajectories, {})
     yield Table("Fig4/masks", population.masks.astype(int))
     yield Table("Fig4/recorded_blocks", population.recorded().astype(int))
     yield Table(
@@ -92,28 +87,27 @@ def figure4_tables(population: Population) -> Iterator[Table]:
 def figure5_tables(population: Population) -> Iterator[Table]:
     """Yield the tables of Figure 5: normalised PSTHs of two blocks, responses in 10-ms windows."""
     normalizer = population.normalizer[:, np.newaxis]
-    for position, block in enumerate(SHOWN_BLOCKS):
-        for thread, space in enumerate(SPACES):
-            psth = np.stack(
-                [(s.first_psth, s.late_psth)[position][thread] for s in population.summaries]
-            )
-            yield Table("Fig5/psth", psth / normalizer, {"block": block, "space": space})
+    for member in TABLES["Fig5/psth"].members:
+        block, space = member["block"], member["space"]
+        psths = [pad_blocks(s.psths[space], block + 1)[block] for s in population.summaries]
+        yield Table("Fig5/psth", np.stack(psths) / normalizer, member)
     yield Table("Fig5/masks", population.masks.astype(int))
-    yield from _window_tables("Fig5", population, FIGURE_5C_WINDOWS)
+    yield from _window_tables("Fig5/window_response", population)
 
 
 def extended_figure4_tables(population: Population) -> Iterator[Table]:
     """Yield the tables of Extended Figure 4: attribution to time bins, responses in all windows."""
     meta = population.meta.join(population.activations)
     yield Table("ExtendedFig4/meta", meta.assign(valid=population.inclusion["valid"]))
-    rises = np.stack([summary.psth_rise for summary in population.summaries])
+    rises = {
+        space: np.stack([s.best_psth(space) - s.psths[space][0] for s in population.summaries])
+        for space in Space
+    }
     for bin_ms in ATTRIBUTION_BINS_MS:
-        fractions = attributed_fractions(rises, bin_ms)
-        for thread, space in enumerate(SPACES):
-            yield Table(
-                f"ExtendedFig4/attribution_{bin_ms}ms", fractions[:, thread], {"space": space}
-            )
-    yield from _window_tables("ExtendedFig4", population, EXTENDED_4C_WINDOWS)
+        for space, rise in rises.items():
+            fractions = attributed_fractions(rise, bin_ms)
+            yield Table(f"ExtendedFig4/attribution_{bin_ms}ms", fractions, {"space": space})
+    yield from _window_tables("ExtendedFig4/window_response", population)
 
 
 def summary_tables(population: Population) -> Iterator[Table]:
@@ -148,15 +142,16 @@ def trial_table(blocks: tuple[Block, ...]) -> pd.DataFrame:
     )
 
 
-def psth_offset(psth: NDArray[np.float64]) -> float:
+def psth_offset(psths: BySpace[NDArray[np.float64]]) -> float:
     """Distance between blocks in Figure 2D, events/s: a round number below half the largest peak.
 
     Parameters
     ----------
-    psth : numpy.ndarray
-        (n_blocks, 4 slices, 200 ms).
+    psths : dict of Space to numpy.ndarray
+        Mean PSTHs of all blocks, events/s.
     """
-    return float(np.ceil(psth[:, :2].max() / _PEAK_IN_OFFSETS / 10) * 10)
+    largest = max(psth.max() for psth in psths.values())
+    return float(np.ceil(largest / _PEAK_IN_OFFSETS / 10) * 10)
 
 
 def time_constant_synopsis(population: Population) -> pd.DataFrame:
@@ -172,45 +167,50 @@ def time_constant_synopsis(population: Population) -> pd.DataFrame:
     constants, masks = population.time_constants, population.masks
     areas = population.meta["visual_area"]
 
-    def values(space: str, suffix: str, area: str, success: str) -> NDArray[np.float64]:
+    def values(space: Space, column: str, area: str, success: str) -> NDArray[np.float64]:
         chosen = masks["valid"] & masks[f"{success}succ001"] & (areas == area)
-        return constants.loc[chosen, f"{space}_{suffix}"].to_numpy(dtype=float)
+        return constants.loc[chosen, f"{space.prefix}_{column}"].to_numpy(dtype=float)
 
+    fc, bg = (space.prefix for space in Space)
     rows: list[dict[str, object]] = []
-    for suffix in (f"{count}{b}" for b in TIME_CONSTANT_BASELINES for count in ("tc0", "tc_cnt")):
-        for space in ("FC", "BG"):
+    for column in (f"{count}{b}" for b in TIME_CONSTANT_BASELINES for count in ("tc0", "tc_cnt")):
+        for space in Space:
             for area in AREAS:
-                found = values(space, suffix, area, success=space)
-                rows.append({"column": suffix, "group": f"{area} {space}", **_mean_sem(found)})
+                found = values(space, column, area, success=space.prefix)
+                group = f"{area} {space.prefix}"
+                rows.append({"column": column, "group": group, **_mean_sem(found)})
         for other in ("V4", "V1"):
-            first, second = (values("FC", suffix, a, success="FC") for a in ("IT", other))
-            t, p = pooled_t_test(first, second)
-            group = f"FC IT - {other}, unpaired"
-            rows.append(
-                {"column": suffix, "group": group, "n": len(first) + len(second), "t": t, "p": p}
-            )
-        first, second = (values(space, suffix, "IT", success="both") for space in ("FC", "BG"))
-        t, p = _paired_t_test(first, second)
-        group = "IT FC - BG, paired"
-        rows.append({"column": suffix, "group": group, "n": len(first), "t": t, "p": p})
+            samples = [values(Space.DEEPSIM, column, a, success=fc) for a in ("IT", other)]
+            group = f"{fc} IT - {other}, unpaired"
+            rows.append({"column": column, "group": group, **_tested(student(*samples))})
+        pairs = [values(space, column, "IT", success="both") for space in Space]
+        group = f"IT {fc} - {bg}, paired"
+        rows.append({"column": column, "group": group, **_tested(student(*pairs, paired=True))})
     return pd.DataFrame(rows)
 
 
-def _window_tables(
-    figure: str, population: Population, windows: tuple[Window, ...]
+def _window_tables(key: str, population: Population) -> Iterator[Table]:
+    """Yield the responses in every window of a family of tables."""
+    for window in dict.fromkeys(member["window"] for member in TABLES[f"{key}_mean"].members):
+        position = EXTENDED_4C_WINDOWS.index(window)
+        responses = [summary.windows.at(position) for summary in population.summaries]
+        yield from _response_tables(key, population, responses, {"window": window})
+
+
+def _response_tables(
+    key: str,
+    population: Population,
+    responses: Sequence[BlockResponses],
+    member: Mapping[str, object],
 ) -> Iterator[Table]:
-    normalizer = population.normalizer[:, np.newaxis, np.newaxis]
-    for window in windows:
-        take = partial(_window_of, window=window)
-        slices = population.padded(take) / normalizer
-        for thread, space in enumerate(SPACES):
-            member = {"window": window, "space": space}
-            yield Table(f"{figure}/window_response_mean", slices[..., thread], member)
-            yield Table(f"{figure}/window_response_sem", slices[..., 2 + thread], member)
-
-
-def _window_of(summary: EvolutionSummary, window: Window) -> NDArray[np.float64]:
-    return summary.windows[EXTENDED_4C_WINDOWS.index(window)]
+    """Yield mean and SEM of each experiment's responses, padded, over its normaliser."""
+    normalizer = population.normalizer[:, np.newaxis]
+    for space in Space:
+        which = {**member, "space": space}
+        mean = population.padded(found.mean[space] for found in responses)
+        yield Table(f"{key}_mean", mean / normalizer, which)
+        sem = population.padded(found.sem[space] for found in responses)
+        yield Table(f"{key}_sem", sem / normalizer, which)
 
 
 def _mean_sem(values: NDArray[np.float64]) -> dict[str, float]:
@@ -220,8 +220,5 @@ def _mean_sem(values: NDArray[np.float64]) -> dict[str, float]:
     return {"mean": float(values.mean()), "sem": sem, "n": len(values)}
 
 
-def _paired_t_test(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
-    if len(first) < 2 or np.ptp(first - second) == 0:
-        return np.nan, np.nan
-    result = stats.ttest_rel(first, second)
-    return float(result.statistic), float(result.pvalue)
+def _tested(test: StudentTest) -> dict[str, float]:
+    return {"n": test.n, "t": float(test.t), "p": float(test.p)}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from core.errors import UsageError
 from core.source_tables.registry import SIMILARITY_COLUMNS
+from core.spaces import Space
 from neuro_data_analysis.evolution.population import Population
 from neuro_data_analysis.evolution.stats import EVOKED_MS
 
@@ -72,8 +73,7 @@ def difference_table(population: Population) -> pd.DataFrame:
     """
     rows = {
         summary.info.expi: response_differences(
-            summary.first_psth + summary.psth_rise,  # PSTH of the best block
-            summary.normalizer,
+            np.stack([summary.best_psth(space) for space in Space]), summary.normalizer
         )
         for summary in population.summaries
     }

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from core.published import EXAMPLE_EXPI
 from neuro_data_analysis.neural_data_utils import SHORT_BLOCKS
 
-#: Experiment of Figure 2, and the one that is made as long as the longest published session.
-EXAMPLE_EXPI = 155
+#: The experiment that is made as long as the longest published session.
 LONGEST_EXPI = 120
 
 #: Number of blocks where it is printed or follows from printed counts, and of the two V1 sessions
@@ -128,7 +128,7 @@ AREA_MODELS = {
 }
 
 
-class Outcome(NamedTuple):
+class PlannedSuccess(NamedTuple):
     """How far the two threads of an experiment climb: ``"clear"``, ``"weak"`` or ``"none"``."""
 
     deepsim: str
@@ -138,42 +138,42 @@ class Outcome(NamedTuple):
 #: How many valid experiments of each area end how. The sums are the published counts of success:
 #: clear = p < 0.01 (10/37/67 in DeePSim, 0/20/65 in BigGAN), weak = 0.01 ≤ p < 0.05.
 OUTCOMES = {
-    "V1": {Outcome("clear", "none"): 8, Outcome("clear", "weak"): 2},
+    "V1": {PlannedSuccess("clear", "none"): 8, PlannedSuccess("clear", "weak"): 2},
     "V4": {
-        Outcome("clear", "clear"): 20,
-        Outcome("clear", "weak"): 4,
-        Outcome("clear", "none"): 13,
-        Outcome("none", "none"): 1,
+        PlannedSuccess("clear", "clear"): 20,
+        PlannedSuccess("clear", "weak"): 4,
+        PlannedSuccess("clear", "none"): 13,
+        PlannedSuccess("none", "none"): 1,
     },
     "IT": {
-        Outcome("clear", "clear"): 52,
-        Outcome("clear", "weak"): 2,
-        Outcome("weak", "clear"): 7,
-        Outcome("clear", "none"): 13,
-        Outcome("weak", "none"): 4,
-        Outcome("none", "clear"): 6,
-        Outcome("none", "weak"): 2,
-        Outcome("none", "none"): 20,
+        PlannedSuccess("clear", "clear"): 52,
+        PlannedSuccess("clear", "weak"): 2,
+        PlannedSuccess("weak", "clear"): 7,
+        PlannedSuccess("clear", "none"): 13,
+        PlannedSuccess("weak", "none"): 4,
+        PlannedSuccess("none", "clear"): 6,
+        PlannedSuccess("none", "weak"): 2,
+        PlannedSuccess("none", "none"): 20,
     },
 }
 
 #: Outcomes that are printed for single experiments.
 KNOWN_OUTCOMES = {
-    3: Outcome("clear", "clear"),
-    5: Outcome("clear", "clear"),
-    6: Outcome("clear", "clear"),
-    7: Outcome("clear", "weak"),
-    149: Outcome("clear", "none"),
-    EXAMPLE_EXPI: Outcome("clear", "clear"),
-    186: Outcome("clear", "clear"),
-    187: Outcome("clear", "none"),
-    188: Outcome("clear", "weak"),
-    189: Outcome("clear", "none"),
-    190: Outcome("clear", "weak"),
+    3: PlannedSuccess("clear", "clear"),
+    5: PlannedSuccess("clear", "clear"),
+    6: PlannedSuccess("clear", "clear"),
+    7: PlannedSuccess("clear", "weak"),
+    149: PlannedSuccess("clear", "none"),
+    EXAMPLE_EXPI: PlannedSuccess("clear", "clear"),
+    186: PlannedSuccess("clear", "clear"),
+    187: PlannedSuccess("clear", "none"),
+    188: PlannedSuccess("clear", "weak"),
+    189: PlannedSuccess("clear", "none"),
+    190: PlannedSuccess("clear", "weak"),
 }
 
 
-class Levels(NamedTuple):
+class StartLevels(NamedTuple):
     """Responses of one kind of experiment.
 
     ``start`` is the mean first response of each thread (DeePSim, BigGAN) as a share of the site's
@@ -190,19 +190,19 @@ class Levels(NamedTuple):
 #: Area → which threads climb (DeePSim, BigGAN) → levels, tuned to Figures 4B and 4C.
 LEVELS = {
     "V1": {
-        (True, False): Levels((0.58, 0.74), 0.3, 0.20),
-        (True, True): Levels((0.73, 0.83), 0.3, 0.10, concentration=60.0),
+        (True, False): StartLevels((0.58, 0.74), 0.3, 0.20),
+        (True, True): StartLevels((0.73, 0.83), 0.3, 0.10, concentration=60.0),
     },
     "V4": {
-        (True, True): Levels((0.56, 0.65), 0.22, 0.22),
-        (True, False): Levels((0.54, 0.64), 0.3, 0.20),
-        (False, False): Levels((0.9, 0.9), 0.0, 0.0),
+        (True, True): StartLevels((0.56, 0.65), 0.22, 0.22),
+        (True, False): StartLevels((0.54, 0.64), 0.3, 0.20),
+        (False, False): StartLevels((0.9, 0.9), 0.0, 0.0),
     },
     "IT": {
-        (True, True): Levels((0.54, 0.63), 0.10, 0.46),
-        (True, False): Levels((0.61, 0.72), -0.08, 0.25),
-        (False, True): Levels((0.50, 0.66), -0.3, 0.25),
-        (False, False): Levels((0.85, 0.90), 0.0, 0.0),
+        (True, True): StartLevels((0.54, 0.63), 0.10, 0.46),
+        (True, False): StartLevels((0.61, 0.72), -0.08, 0.25),
+        (False, True): StartLevels((0.50, 0.66), -0.3, 0.25),
+        (False, False): StartLevels((0.85, 0.90), 0.0, 0.0),
     },
 }
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from core.errors import CannotWriteError, UsageError, UserError
 from core.files import atomic_write
+from core.published import EXAMPLE_EXPI
 from neuro_data_analysis.matlab.v73_writer import write_v73
 from neuro_data_analysis.matlab.values import N_THREADS
 from neuro_data_analysis.neural_data_lib import (
@@ -26,11 +27,7 @@ from neuro_data_analysis.neural_data_lib import (
     VARIABLE,
     load_neural_data,
 )
-from neuro_data_analysis.simulation.assumptions import (
-    EXAMPLE_EXPI,
-    LONGEST_EXPI,
-    SHORT_AND_WRONG_SPACE,
-)
+from neuro_data_analysis.simulation.assumptions import LONGEST_EXPI, SHORT_AND_WRONG_SPACE
 from neuro_data_analysis.simulation.experiment import (
     FIELDS,
     optimizer_names,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr
 from scipy.stats import beta
 
+from core.published import EXAMPLE_EXPI
 from neuro_data_analysis.evolution.stats import EVOKED_MS, MIN_IMAGES_LAST_BLOCK, RISE_FRACTION
 from neuro_data_analysis.matlab.values import PSTH_MS
 from neuro_data_analysis.neural_data_utils import SHORT_BLOCKS
@@ -30,7 +31,6 @@ from neuro_data_analysis.simulation.assumptions import (
     CLIMB_LOG_SD,
     DELAY_SD_MS,
     EXAMPLE_CLIMB_BLOCKS,
-    EXAMPLE_EXPI,
     EXAMPLE_RATES,
     EXAMPLE_SPONTANEOUS_RATE,
     IMAGE_CV,
@@ -55,8 +55,8 @@ from neuro_data_analysis.simulation.assumptions import (
     UNFINISHED_LAST_BLOCK_CHANCE,
     WEAK_T,
     AreaModel,
-    Levels,
-    Outcome,
+    PlannedSuccess,
+    StartLevels,
 )
 
 
@@ -216,11 +216,11 @@ def _draw_session_lengths(listed: pd.DataFrame, rng: np.random.Generator) -> dic
 
 def _draw_outcomes(
     listed: pd.DataFrame, counted: Mapping[int, int], rng: np.random.Generator
-) -> dict[int, Outcome]:
+) -> dict[int, PlannedSuccess]:
     """Deal the outcomes of each area to its valid experiments, and draw those of the others."""
     is_long = np.array([counted[expi] > SHORT_BLOCKS for expi in listed.index])
     valid = is_long & (listed["bsl_unstable"] == 0) & (listed["fc6_BigGAN_pair"] == 1)
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, PlannedSuccess] = {}
     for area, how_many in OUTCOMES.items():
         in_area = listed.index[listed["visual_area"] == area]
         known = {expi: KNOWN_OUTCOMES[expi] for expi in in_area if expi in KNOWN_OUTCOMES}
@@ -236,7 +236,7 @@ def _draw_outcomes(
 
 
 def _plan_experiment(
-    expi: int, listed: dict[Any, Any], n_counted: int, outcome: Outcome, seed: int
+    expi: int, listed: dict[Any, Any], n_counted: int, outcome: PlannedSuccess, seed: int
 ) -> ExperimentPlan:
     rng = np.random.default_rng([seed, expi])
     area = AREA_MODELS[listed["visual_area"]]
@@ -280,7 +280,7 @@ def _draw_block_sizes(expi: int, n_counted: int, rng: np.random.Generator) -> ND
 
 def _draw_threads(
     area_name: str,
-    outcome: Outcome,
+    outcome: PlannedSuccess,
     sizes: NDArray[np.intp],
     n_counted: int,
     rng: np.random.Generator,
@@ -307,7 +307,7 @@ def _draw_threads(
     return plans[0], plans[1]
 
 
-def _draw_start_shares(levels: Levels, rng: np.random.Generator) -> NDArray[np.float64]:
+def _draw_start_shares(levels: StartLevels, rng: np.random.Generator) -> NDArray[np.float64]:
     """Draw first responses as shares of the best: beta laws joined by a Gaussian copula."""
     common, own = rng.standard_normal(), rng.standard_normal(2)
     z = np.sqrt(START_CORRELATION) * common + np.sqrt(1 - START_CORRELATION) * own

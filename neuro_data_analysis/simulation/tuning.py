@@ -26,7 +26,7 @@ from core.errors import UsageError
 from core.files import atomic_write
 from neuro_data_analysis.evolution.stats import EVOKED_MS
 from neuro_data_analysis.matlab.values import PSTH_MS
-from neuro_data_analysis.neural_tuning_analysis_lib import SPACES
+from neuro_data_analysis.neural_tuning_analysis_lib import SUBSPACES
 from neuro_data_analysis.tuning.sessions import (
     SESSION_LIST_FILE,
     SIMULATED_MARKER,
@@ -117,7 +117,7 @@ class AxisSet:
         """Yield space, eigenvector and positions of every axis."""
         broken = _broken_off_steps() if self.broken_off else iter(())
         last = self.noise_ids[len(self.noise_ids) - self.only_origin :]
-        for space, ids in zip(SPACES, (self.class_ids, self.noise_ids), strict=True):
+        for space, ids in zip(SUBSPACES, (self.class_ids, self.noise_ids), strict=True):
             for eig_id in ids:
                 steps = self.steps if self._shows_origin(space, eig_id) else _without(self.steps)
                 if space == "noise" and eig_id in last:

@@ -8,14 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-#: Peaks this close to the origin, in perceptual distance, count as at the origin.
-ORIGIN_BIN = 0.08
-
 #: Criterion of a tuned axis in Figure 6E.
 TUNED_P_BELOW = 0.01
-
-#: Ends of the axes that all recent sessions share, in perceptual distance from the origin.
-COMMON_END = 0.4
 
 
 @dataclass(frozen=True)
@@ -135,12 +129,6 @@ def explained_variance(response: NDArray[np.float64], residual: NDArray[np.float
     """1 − var(residual)/var(response); NaN where the responses do not vary."""
     variance = response.var()
     return float(1 - residual.var() / variance) if variance > 0 else np.nan
-
-
-def peak_bin(distance: ArrayLike) -> NDArray[np.float64]:
-    """Put peaks within `ORIGIN_BIN` of the origin at the origin, leaving others where they are."""
-    x = np.asarray(distance, dtype=float)
-    return np.where(np.abs(x) <= ORIGIN_BIN, 0.0, x)
 
 
 def _why_no_f(n_levels: int, df_within: int, within: float) -> str:

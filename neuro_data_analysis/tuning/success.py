@@ -19,12 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.errors import MalformedDataError, MissingDataError
-from neuro_data_analysis.evolution.stats import (
-    EVOKED_MS,
-    MIN_IMAGES_LAST_BLOCK,
-    Trials,
-    pooled_t_test,
-)
+from core.utils.statistics.t_tests import student
+from neuro_data_analysis.evolution.stats import EVOKED_MS, MIN_IMAGES_LAST_BLOCK, Trials
 from neuro_data_analysis.neural_data_lib import load_neural_data
 from neuro_data_analysis.tuning.sessions import SessionRecord, read_session
 
@@ -99,7 +95,8 @@ def compare_ends(threads: Sequence[Sequence[NDArray[np.float64]]]) -> EvolutionT
     if len(blocks) < 2 * BLOCKS_COMPARED:
         return EvolutionTest(np.nan, np.nan)
     first, last = blocks[:BLOCKS_COMPARED], blocks[-BLOCKS_COMPARED:]
-    return EvolutionTest(*pooled_t_test(np.concatenate(last), np.concatenate(first)))
+    test = student(np.concatenate(last), np.concatenate(first))
+    return EvolutionTest(float(test.t), float(test.p))
 
 
 def _collected_tests(

@@ -13,6 +13,7 @@ import pandas as pd
 
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from
 from core.progress import progress
+from core.source_tables.peaks import COMMON_END
 from core.source_tables.reader import Table
 from neuro_data_analysis.neural_tuning_analysis_lib import (
     MISSING_COLUMNS,
@@ -24,7 +25,6 @@ from neuro_data_analysis.neural_tuning_analysis_lib import (
     tuning_synopsis,
 )
 from neuro_data_analysis.tuning.sessions import read_session_list
-from neuro_data_analysis.tuning.statistics import COMMON_END
 from neuro_data_analysis.tuning.success import with_computed_success
 
 logger = logging.getLogger(__name__)

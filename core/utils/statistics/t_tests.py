@@ -1,13 +1,15 @@
-"""Student's t tests, worded for a paper.
+"""Student's t tests: `student` for the analyses of the paper, the others worded for a text.
 
-Spreads are sample standard deviations (ddof 1). NaN is omitted, from a paired test in pairs, and
-n and the degrees of freedom are those of what was counted.
+`student` takes whole samples and is NaN where it is not defined. The worded tests omit NaN, from a
+paired test in pairs, refuse samples that are too small, and tell n and the degrees of freedom of
+what was counted. Spreads are sample standard deviations (ddof 1).
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +26,54 @@ Printed = tuple[float, float, str] | tuple[float, float, float, str]
 Sample = NDArray[np.float64]
 
 _NAN_POLICIES = ("omit", "propagate", "raise")
+
+
+@dataclass(frozen=True)
+class StudentTest:
+    """Student tests of one or many pairs of samples; t > 0 where the first is larger.
+
+    Attributes
+    ----------
+    t, p : numpy.ndarray
+        Of the shape of the points tested (0-dimensional for one pair); p is two-sided. NaN where
+        the test is not defined.
+    n : int
+        Pairs, or values in both samples together.
+    df : int
+        Degrees of freedom.
+    """
+
+    t: NDArray[np.float64]
+    p: NDArray[np.float64]
+    n: int
+    df: int
+
+
+def student(first: ArrayLike, second: ArrayLike, *, paired: bool = False) -> StudentTest:
+    """Two-sided Student test, with pooled variance or of the differences of pairs, point by point.
+
+    Parameters
+    ----------
+    first, second : array_like
+        (n, ...) values, one test for each point of the axes after the first. Unpaired samples may
+        differ in size.
+    paired : bool, default False
+        Whether value i of one sample belongs to value i of the other.
+
+    Returns
+    -------
+    StudentTest
+        NaN where a sample has fewer than two values or a NaN, or where nothing varies: neither
+        sample, or not the differences of the pairs.
+    """
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    n, df = (len(a), len(a) - 1) if paired else (len(a) + len(b), len(a) + len(b) - 2)
+    t, p = np.full(a.shape[1:], np.nan), np.full(a.shape[1:], np.nan)
+    varies = _varies([a - b] if paired else [a, b]) if min(len(a), len(b)) > 1 else np.array(False)
+    if varies.any():
+        test = _t_of_differences if paired else _t_of_pooled_variance
+        t[varies], p[varies] = test(*(x[:, varies] if x.ndim > 1 else x for x in (a, b)))
+    return StudentTest(t, p, n, df)
 
 
 def ttest_rel_df(df: pd.DataFrame, msk: Mask, c1: str, c2: str) -> Any:
@@ -216,6 +266,22 @@ def latexify_tststs(text: str) -> str:
     ):
         text = re.sub(pattern, replacement, text)
     return text.replace("10^{+", "10^{")
+
+
+def _varies(samples: list[Sample]) -> NDArray[np.bool_]:
+    """Tell at which points any of some samples holds different values."""
+    return np.any([np.ptp(sample, axis=0) > 0 for sample in samples], axis=0)
+
+
+def _t_of_differences(first: Sample, second: Sample) -> tuple[Sample, Sample]:
+    result = stats.ttest_rel(first, second)
+    return np.asarray(result.statistic), np.asarray(result.pvalue)
+
+
+def _t_of_pooled_variance(first: Sample, second: Sample) -> tuple[Sample, Sample]:
+    moments = [(x.mean(axis=0), x.std(axis=0, ddof=1), len(x)) for x in (first, second)]
+    t, p = stats.ttest_ind_from_stats(*moments[0], *moments[1])
+    return np.asarray(t), np.asarray(p)
 
 
 def _sample(given: ArrayLike) -> Sample:
