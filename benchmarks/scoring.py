@@ -27,7 +27,7 @@ from torch.nn import functional
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.layers.names import find_layer
 from core.utils.scoring.classifiers import load_classifier
-from core.utils.scoring.image_tensors import IMAGENET_MEAN, IMAGENET_SD
+from core.utils.scoring.network_input import IMAGENET_MEAN, IMAGENET_SD
 
 #: Side of the network's input in the paper, and of the generators' images, pixels.
 INPUT_SIDE, IMAGE_SIDE = 227, 256

@@ -20,7 +20,7 @@ from core.utils import (
 from core.utils.batching import DoesNotFitError
 from core.utils.layers.record import record
 from core.utils.scoring.classifiers import load_classifier
-from core.utils.scoring.image_tensors import IMAGENET_MEAN, IMAGENET_SD
+from core.utils.scoring.network_input import IMAGENET_MEAN, IMAGENET_SD
 from core.utils.scoring.readable_layers import readable_layers
 
 SIDE = 12
@@ -116,7 +116,7 @@ def test_alexnet_and_vgg16_units_are_read_before_their_rectifiers():
             if isinstance(layer, nn.Conv2d)
         ]
         scorer.set_recording(convolutions)
-        _, recorded = scorer.score_tsr(images)
+        _, recorded = scorer.respond(images)
         maps, expected = seen(images, side), {}
         with torch.no_grad():
             for number, layer in enumerate(network.features):
@@ -146,7 +146,7 @@ def test_the_pass_ends_at_the_deepest_layer_that_is_read(images):
     )
     assert ran == ["layer1", "layer2.1"]
     scorer.set_recording(".layer1.0.ReLUrelu")  # runs three times; the last counts
-    _, recorded = scorer.score_tsr(images)
+    _, recorded = scorer.respond(images)
     np.testing.assert_allclose(
         recorded[".layer1.0.ReLUrelu"], whole["layer1.0.relu"].numpy(), rtol=1e-4, atol=1e-5
     )
@@ -165,7 +165,9 @@ def test_gradients_are_those_of_the_direct_path(scorer, net, images):
         torch.testing.assert_close(gradient, expected)
     assert scorer.score(images, with_grad=True).requires_grad
     assert not scorer.score_tsr(images, as_tensor=True).requires_grad
-    assert not any(weight.requires_grad for weight in net.parameters())
+    scorer.score(images, with_grad=True).sum().backward()
+    assert all(weight.grad is None for weight in net.parameters())
+    assert all(weight.requires_grad for weight in net.parameters())
 
 
 def test_units_as_one_many_and_masks(scorer, net, images):
@@ -209,19 +211,20 @@ def test_recordings_come_with_the_scores(scorer, net, images):
     mask = np.zeros((4, 10, 10), bool)
     mask[:, 5, 5] = True
     scorer.set_recording(["fc", ".ReLUrelu"])
-    scores, recorded = scorer.score_tsr(images, B=4)
+    scores, recorded = scorer.respond(images, B=4)
     assert scores.shape == (6, 0)
     scorer.select_unit(("net", "conv", 1, 2, 3))
     scorer.set_popul_recording("conv", mask)
     scorer.set_unit("other", "fc", 2)
-    scores, recorded = scorer.score(list(images), B=4)
+    scores, recorded = scorer.respond(list(images), B=4)
     maps = conv_maps(net, images)
     np.testing.assert_allclose(scores, maps[:, 1, 2, 3], atol=1e-6)
     np.testing.assert_allclose(recorded["conv"], maps[:, :, 5, 5], atol=1e-6)
     np.testing.assert_allclose(recorded[".ReLUrelu"], functional.relu(maps), atol=1e-6)
     np.testing.assert_array_equal(recorded["other"], recorded["fc"][:, 2])
     assert set(recorded) == {"conv", ".ReLUrelu", "fc", "other"}
-    scores, recorded = scorer.score_tsr(images, as_tensor=True)
+    np.testing.assert_array_equal(scorer.score(list(images), B=4), scores)
+    scores, recorded = scorer.respond(images, as_tensor=True)
     assert isinstance(scores, torch.Tensor)
     assert isinstance(recorded["fc"], torch.Tensor)
 
@@ -281,8 +284,8 @@ def test_layers_that_do_not_run_or_return_no_tensor_are_said():
     scorer = TorchScorer(Odd(), imgpix=SIDE, device="cpu")
     with pytest.raises(UsageError, match="'never' exists, but does not run"):
         scorer.set_recording(["never"])
-    with pytest.raises(UsageError, match="'rnn' does not return one tensor"):
-        scorer.set_unit("score", "rnn", 0)
+    with pytest.raises(UsageError, match=r"'rnn\[1\]' does not return a tensor"):
+        scorer.set_unit("score", "rnn[1]", 0)
 
 
 def test_no_hook_stays_on_the_network(scorer, net, images):
@@ -342,8 +345,11 @@ def test_batches_are_as_large_as_asked_unless_maps_outgrow_the_cache(
     assert net.batches == [4, 2, 6, 5, 1, 4, 2]
 
 
-def test_the_network_is_frozen_and_its_own_state_is_told(net, scorer):
-    assert not net.training
+def test_a_network_of_ones_own_keeps_its_mode_and_its_weights_may_learn(net, scorer, images):
+    scorer.select_unit(("net", "fc", 1))
+    scorer.score_tsr(images)
+    assert net.training
+    assert all(weight.requires_grad for weight in net.parameters())
     assert (scorer.trained, scorer.name) == (None, "SmallNet")
 
 
@@ -409,7 +415,7 @@ def test_images_of_several_sizes_are_scored_together(scorer, images):
         ([None], r"shape \(\)"),
         (torch.rand(2, 3, 9, 9) > 0, "torch.bool"),
         (np.full((9, 9, 3), "a"), "<U1"),
-        (np.full((9, 9, 3), 200.0), "values up to 200.*white is said to be 1"),
+        (np.full((9, 9, 3), 200.0), "values from 200 to 200.*white is said to be 1"),
     ],
 )
 def test_bad_images_are_said(scorer, bad, message):

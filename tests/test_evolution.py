@@ -537,7 +537,7 @@ def test_killed_runs_resume_to_the_same_bytes(tmp_path, finished):
 def test_a_silent_unit_is_told(tmp_path, caplog):
     """A unit that answers every image alike is named; there was nothing to optimise."""
     networks = tiny_networks()
-    networks.scorer.model.conv2.weight.zero_()
+    networks.scorer.model.conv2.weight.data.zero_()
     evolve_pairs(replace(SMALL, generators=("BigGAN",)), tmp_path, networks=networks)
     assert caplog.text.count("answered every image alike") == 2
 

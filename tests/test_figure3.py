@@ -18,6 +18,7 @@ from core.published import not_computed
 from core.source_tables.provenance import Provenance, write_provenance
 from core.source_tables.reader import SourceData, write_table, write_tables
 from core.source_tables.registry import ACTIVATION_COLUMNS, META_COLUMNS, SIMILARITY_COLUMNS
+from core.utils.scoring import network_input
 from core.utils.scoring import perception as feature_networks
 from core.utils.scoring.classifiers import Classifier
 from figure_reproduction.Figure3_reproduction import (
@@ -163,7 +164,7 @@ def test_columns_hold_the_cosines_of_the_cut_prototypes(similarity, prototypes):
 
     def pooled(expi, thread, prototype, inner=False):
         picture = cut_cell(read_montage(prototypes / montage_file(expi)), thread, prototype)
-        normalised = (picture - feature_networks.IMAGENET_MEAN) / feature_networks.IMAGENET_SD
+        normalised = (picture - network_input.IMAGENET_MEAN) / network_input.IMAGENET_SD
         tensor = torch.from_numpy(normalised).float().permute(2, 0, 1)[None]
         features = network.layer4(network.layer3(tensor).relu())[0].numpy()
         return (features[:, 1:6, 1:6] if inner else features).mean((1, 2))

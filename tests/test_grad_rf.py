@@ -130,7 +130,7 @@ def test_images_of_a_generator_are_scaled_and_resized():
     expected[2:7, 3:8] = network[0].weight[1].abs().mean(dim=0).detach()
     np.testing.assert_allclose(gradmap, expected, atol=1e-7)
     values = torch.cat(seen)
-    assert values.shape == (50, 3, 12, 16)
+    assert values[5:].shape == (50, 3, 12, 16)  # after the two passes that find the unit
     assert -1 <= values.min() < -0.8
     assert 0.8 < values.max() <= 1
 

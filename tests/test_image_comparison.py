@@ -10,9 +10,8 @@ from PIL import Image
 from torch import nn
 
 from core.errors import MalformedDataError, MissingDataError, UsageError
+from core.utils.scoring.network_input import IMAGENET_MEAN, IMAGENET_SD
 from core.utils.scoring.perception import (
-    IMAGENET_MEAN,
-    IMAGENET_SD,
     FeatureNetwork,
     layer_features,
 )

@@ -343,7 +343,11 @@ def test_no_exception_handler_inside_a_network_stops_the_early_end(images):
         assert activations.run(images)["conv"].shape == (3, 2, 7, 5)
 
 
-def test_tuples_are_recorded_but_have_no_units():
+def _first(maps):
+    return maps[:, 0]
+
+
+def test_tuples_are_recorded_and_units_are_those_of_the_first_element():
     network = nn.Sequential(nn.LSTM(3, 4))
     steps = torch.rand(5, 2, 3)
     with record(network, ["0"]) as activations:
@@ -351,11 +355,12 @@ def test_tuples_are_recorded_but_have_no_units():
     expected, (expected_hidden, expected_cell) = network(steps)
     torch.testing.assert_close((output, hidden, cell), (expected, expected_hidden, expected_cell))
     assert not cell.requires_grad
-    with (
-        pytest.raises(UsageError, match=r"returns a tuple.*units cannot be picked"),
-        record(network, ["0"], read={"0": lambda maps: maps[:, 0]}),
-    ):
-        network(steps)
+    with record(network, {"first": "0", "whole": "0[0]"}, read={"first": _first}) as activations:
+        found = activations.run(steps)
+    torch.testing.assert_close((found["first"], found["whole"]), (expected[:, 0], expected))
+    for name, message in (("0[1]", "returns a tuple, not a tensor"), ("0[2]", "without element")):
+        with pytest.raises(UsageError, match=message), record(network, [name]) as activations:
+            activations.run(steps)
     assert hooks_of(network) == 0
 
 

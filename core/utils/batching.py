@@ -65,8 +65,10 @@ def over_batches(
     DoesNotFitError
         If a single row does not fit.
     """
-    if batch_size < 1:
-        raise UsageError(f"batch size {batch_size} was asked for; it must be 1 or more.")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise UsageError(
+            f"batch size {batch_size} was asked for; it is a whole number, 1 or more."
+        )
     start = 0
     while True:
         rows = slice(start, min(start + batch_size, count))

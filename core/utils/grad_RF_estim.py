@@ -19,9 +19,12 @@ from torch.nn import functional as F
 from core.errors import UsageError, UserError
 from core.utils.device import resolve_device
 from core.utils.layers.names import evaluation_mode
+from core.utils.layers.probe import ChannelAxis, LayerProbe
 from core.utils.layers.record import record
 from core.utils.pictures.rf_maps import fit_2dgauss, gradmap2RF_square, show_gradmap, twoD_Gaussian
 from core.utils.plot_utils import saveallforms
+from core.utils.published_keywords import published_keywords
+from core.utils.scoring.units import Units, WeightedSum, select
 
 if TYPE_CHECKING:
     from core.utils.GAN_utils import ImageGenerator
@@ -36,8 +39,6 @@ __all__ = [
     "twoD_Gaussian",
 ]
 
-#: A unit of one layer: a channel, or (channel, row, column), any of which may be a slice.
-Unit = int | slice | tuple[int | slice, ...]
 Seed = int | np.random.Generator
 Map = NDArray[np.float64]
 
@@ -47,16 +48,18 @@ SILENT = 1e-8
 _INPUT_SIZE = (3, 227, 227)
 
 
+@published_keywords(target_layer="layer", target_unit="unit")
 def grad_RF_estimate(
     model: nn.Module,
     layer: str,
-    unit: Unit,
-    input_size: tuple[int, int, int] = _INPUT_SIZE,
+    unit: Units,
+    input_size: tuple[int, ...] = _INPUT_SIZE,
     device: str | torch.device | None = None,
     show: bool = False,
     reps: int = 200,
     batch: int = 1,
     rng: Seed = 0,
+    channel_axis: ChannelAxis | None = None,
 ) -> Map:
     """Map the receptive field of a unit with images of uniform noise from -1 to 1.
 
@@ -66,9 +69,10 @@ def grad_RF_estimate(
         The network; it runs in evaluation mode, only as far as the layer, and is left as it was.
     layer : str
         Published or dotted name of a layer.
-    unit : int, slice or tuple of them
-        Index into one output of the layer: ``5``, ``(5, 6, 6)``; with a slice, as in
-        ``(slice(None), 6, 6)``, the response is the mean of several units.
+    unit
+        ``5``, a channel; ``(5, 6, 6)``, a unit of a map; with a slice, as in
+        ``(slice(None), 6, 6)``, the mean of several units; or anything else of the table in
+        `core.utils.scoring.units`, of several units the mean.
     input_size : (channels, height, width), default (3, 227, 227)
     device : str or torch.device, optional
         Where to compute: the network is moved there. By default where it is.
@@ -80,6 +84,8 @@ def grad_RF_estimate(
         Images in a batch. The map does not depend on how images are batched.
     rng : int or numpy.random.Generator, default 0
         Draws the images.
+    channel_axis : int or mapping of str to int, optional
+        Axis of the layer's channels, without that of the images; by default it is found.
 
     Returns
     -------
@@ -95,21 +101,24 @@ def grad_RF_estimate(
         If the unit was silent for every image.
     """
     like = _placed(model, device)
+    response = _response(unit, model, layer, input_size, channel_axis, like)
     images = _noise_images(input_size, reps, batch, rng, like)
-    return _mean_amplitude(model, layer, _mean_of(unit, layer), images, show)
+    return _mean_amplitude(model, layer, response, images, show)
 
 
+@published_keywords(target_layer="layer", target_unit="unit")
 def GAN_grad_RF_estimate(
     G: ImageGenerator,
     model: nn.Module,
     layer: str,
-    unit: Unit,
-    input_size: tuple[int, int, int] = _INPUT_SIZE,
+    unit: Units,
+    input_size: tuple[int, ...] = _INPUT_SIZE,
     device: str | torch.device | None = None,
     show: bool = False,
     reps: int = 200,
     batch: int = 1,
     rng: Seed = 0,
+    channel_axis: ChannelAxis | None = None,
 ) -> Map:
     """Map the receptive field of a unit with images of a generator, scaled to -1 to 1.
 
@@ -132,15 +141,17 @@ def GAN_grad_RF_estimate(
         As `grad_RF_estimate`.
     """
     like = _placed(model, device)
+    response = _response(unit, model, layer, input_size, channel_axis, like)
     images = _generated_images(G, input_size, reps, batch, rng, like)
-    return _mean_amplitude(model, layer, _mean_of(unit, layer), images, show)
+    return _mean_amplitude(model, layer, response, images, show)
 
 
+@published_keywords(target_layer="layer")
 def grad_population_RF_estimate(
     model: nn.Module,
     layer: str,
     weights: Any,
-    input_size: tuple[int, int, int] = _INPUT_SIZE,
+    input_size: tuple[int, ...] = _INPUT_SIZE,
     device: str | torch.device | None = None,
     show: bool = False,
     reps: int = 200,
@@ -148,6 +159,7 @@ def grad_population_RF_estimate(
     label: str = "",
     figdir: str | os.PathLike[str] | None = None,
     rng: Seed = 0,
+    channel_axis: ChannelAxis | None = None,
 ) -> Map:
     """Map the receptive field of a weighted sum of all units of a layer, with images of noise.
 
@@ -175,8 +187,9 @@ def grad_population_RF_estimate(
         If the sum was 0 for every image.
     """
     like = _placed(model, device)
+    response = _response(WeightedSum(weights), model, layer, input_size, channel_axis, like)
     images = _noise_images(input_size, reps, batch, rng, like)
-    gradmap = _mean_amplitude(model, layer, _weighted_sum(weights, layer, like), images, False)
+    gradmap = _mean_amplitude(model, layer, response, images, False)
     if show or figdir is not None:
         figure = show_gradmap(gradmap, label)
         if figdir is not None:
@@ -216,7 +229,7 @@ def _mean_amplitude(
 
 
 def _noise_images(
-    input_size: tuple[int, int, int], reps: int, batch: int, rng: Seed, like: Tensor
+    input_size: tuple[int, ...], reps: int, batch: int, rng: Seed, like: Tensor
 ) -> Iterator[Tensor]:
     """Draw batches of images from U(-1, 1)."""
     source = np.random.default_rng(rng)
@@ -227,7 +240,7 @@ def _noise_images(
 
 def _generated_images(
     G: ImageGenerator,
-    input_size: tuple[int, int, int],
+    input_size: tuple[int, ...],
     reps: int,
     batch: int,
     rng: Seed,
@@ -243,44 +256,22 @@ def _generated_images(
         yield images
 
 
-def _mean_of(unit: Unit, layer: str) -> Callable[[Tensor], Tensor]:
-    """Return what reads the mean response of the units of an index, one number per image."""
-    index = unit if isinstance(unit, tuple) else (unit,)
+def _response(
+    units: Units,
+    model: nn.Module,
+    layer: str,
+    input_size: tuple[int, ...],
+    channel_axis: ChannelAxis | None,
+    like: Tensor,
+) -> Callable[[Tensor], Tensor]:
+    """Return what reads the mean response of units from a layer's output, one an image."""
+    output = LayerProbe(model, input_size, like.device, channel_axis).output(layer)
+    is_channel = isinstance(units, int) and len(output.shape) == 3
+    reader = select((units, ...) if is_channel else units, output).to(like.device)
 
-    def response(output: Tensor) -> Tensor:
-        try:
-            chosen = output[(slice(None), *index)]
-        except IndexError as error:
-            raise _no_such_unit(unit, layer, output) from error
-        if chosen[0].numel() == 0:
-            raise _no_such_unit(unit, layer, output)
-        return chosen.reshape(len(output), -1).mean(dim=1)
-
-    return response
-
-
-def _no_such_unit(unit: Unit, layer: str, output: Tensor) -> UsageError:
-    return UsageError(
-        f"unit {unit!r} was asked for; one output of {layer!r} has shape {tuple(output.shape[1:])}."
-    )
-
-
-def _weighted_sum(weights: Any, layer: str, like: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return what reads the weighted sum of all units, one number per image."""
-    factors = torch.as_tensor(weights).to(like)
-
-    def response(output: Tensor) -> Tensor:
-        shape = output.shape[1:]
-        try:
-            fits = torch.broadcast_shapes(factors.shape, shape) == shape
-        except RuntimeError:
-            fits = False
-        if not fits:
-            raise UsageError(
-                f"weights of shape {tuple(factors.shape)} were given; one output of {layer!r} has "
-                f"shape {tuple(shape)}."
-            )
-        return (output * factors).reshape(len(output), -1).sum(dim=1)
+    def response(raw: Tensor) -> Tensor:
+        found = reader.read(output.images_first(raw))
+        return found.reshape(len(found), -1).mean(dim=1)
 
     return response
 

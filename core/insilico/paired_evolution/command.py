@@ -35,9 +35,6 @@ from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upc
 
 logger = logging.getLogger(__name__)
 
-#: Side of the network's input, pixels.
-INPUT_PIXELS = 227
-
 
 @dataclass(frozen=True)
 class Networks:
@@ -67,7 +64,12 @@ def load_networks(settings: EvolutionSettings, device: str = "auto") -> Networks
         "device": device,
         "seed": settings.seed,
     }
-    scorer = TorchScorer(settings.net, imgpix=INPUT_PIXELS, **options)
+    scorer = TorchScorer(
+        settings.net,
+        imgpix=settings.input_pixels,
+        channel_axis=settings.channel_axis,
+        **options,
+    )
     generators: dict[str, ImageGenerator] = {}
     for name in settings.generators:
         if name == "BigGAN":

@@ -34,22 +34,23 @@ _FIELD, _NUMBER, _FIRST_CODE, _SEARCH, _NOISE = range(5)
 
 def units_of(settings: EvolutionSettings, scorer: TorchScorer) -> Iterator[EvolvedUnit]:
     """Yield one unit per channel: the centre of a map, or the channel itself."""
-    shape = scorer.layer_shape(settings.layer)
-    if len(shape) not in (1, 3):
+    output = scorer.layer(settings.layer)
+    if len(output.shape) not in (1, 3):
         raise UsageError(
-            f"layer {settings.layer!r} has an output of shape {shape}; expected a map (channels, "
-            "rows, columns) or a vector of channels."
+            f"layer {settings.layer!r} has an output of shape {output.shape}, "
+            f"{output.unit_axes}; expected a map (channels, rows, columns) or a vector of "
+            "channels; of tokens, score one by evolve() or Run in Python."
         )
     first, stop = settings.channels
-    if stop > shape[0]:
+    if stop > output.channels:
         raise UsageError(
             f"channels {first} to {stop - 1} were asked for; layer {settings.layer!r} has "
-            f"{shape[0]}, numbered from 0."
+            f"{output.channels}, numbered from 0."
         )
     for channel in range(first, stop):
-        centre = (shape[1] // 2, shape[2] // 2) if len(shape) == 3 else ()
+        _, *place = output.centre(channel)
         yield EvolvedUnit(
-            settings.net, settings.layer, channel, centre, settings.placement != "whole"
+            settings.net, settings.layer, channel, tuple(place), settings.placement != "whole"
         )
 
 
@@ -74,8 +75,9 @@ def receptive_field(
             scorer.model,
             settings.layer,
             unit.index,
-            input_size=(3, scorer.imgpix, scorer.imgpix),
+            input_size=scorer.input.shape,
             reps=FIELD_IMAGES,
+            channel_axis=settings.channel_axis,
             rng=np.random.default_rng(settings.entropy(unit.channel, _FIELD)),
         )
         (left, right), (top, bottom) = gradmap2RF_square(gradients, FIELD_ABSOLUTE, FIELD_RELATIVE)

@@ -23,6 +23,7 @@ from core.utils.CNN_scorers import TorchScorer
 from core.utils.GAN_utils import ImageGenerator
 from core.utils.optimizers.ask_tell import AskTellOptimizer
 from core.utils.scoring.image_canvas import place_on_canvas
+from core.utils.scoring.network_input import Pixels, sides
 
 logger = logging.getLogger(__name__)
 
@@ -41,17 +42,17 @@ class Field:
     ----------
     size, offset : tuple of int
         Rows and columns of the image; row and column of its upper left corner; pixels.
-    canvas : int
-        Side of the grey canvas, pixels.
+    canvas : int or (rows, columns)
+        Side of the grey canvas, or both, pixels.
     """
 
     size: tuple[int, int]
     offset: tuple[int, int]
-    canvas: int
+    canvas: Pixels
 
     def show(self, images: torch.Tensor) -> torch.Tensor:
         """Resize images (n, 3, height, width) to the field and put them on the canvas."""
-        return place_on_canvas(images, self.size, self.offset, (self.canvas, self.canvas))
+        return place_on_canvas(images, self.size, self.offset, sides(self.canvas))
 
 
 @dataclass

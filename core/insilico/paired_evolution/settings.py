@@ -86,6 +86,10 @@ class EvolutionSettings:
         Version of BigGAN.
     seed : int
         Of everything random.
+    input_pixels : int or (rows, columns), optional
+        Size of the network's input; by default that of its configuration, 227 in the paper.
+    channel_axis : int, optional
+        Axis of the layer's channels, without that of the images; by default it is found.
 
     Raises
     ------
@@ -121,6 +125,15 @@ class EvolutionSettings:
     untrained: bool = flag(default=False, help="random weights, marked as such")
     biggan: str = flag(default="biggan-deep-256", metavar="VERSION", help="default: %(default)s")
     seed: int = flag(default=0, type=int)
+    input_pixels: int | tuple[int, int] | None = flag(
+        default=None, type=int, metavar="N", help="side of the input; default: the network's own"
+    )
+    channel_axis: int | None = flag(
+        default=None,
+        type=int,
+        metavar="AXIS",
+        help="axis of the layer's channels, without that of the images; default: it is found",
+    )
 
     def __post_init__(self) -> None:
         first, stop = self.channels
@@ -139,6 +152,9 @@ class EvolutionSettings:
                 f"seed {self.seed} and a population of {self.population} were given; a seed is 0 "
                 "or more, a population 2 or more."
             )
+        pixels = self.input_pixels
+        if pixels is not None and min(pixels if isinstance(pixels, tuple) else (pixels,)) < 1:
+            raise UsageError(f"input of {pixels} pixels was asked for; give 1 or more.")
         _require_known([self.placement], PLACEMENTS, "placement")
         _require_known(self.generators, GENERATORS, "generator")
         known = {label for name in self.generators for label in optimizer_labels(name)}

@@ -48,6 +48,8 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "untrained": (bool,),
     "biggan": (str,),
     "seed": (int,),
+    "input_pixels": (int,),
+    "channel_axis": (int,),
     "hessians": (dict,),
     "networks": (str,),
     "device": (str,),
@@ -56,7 +58,10 @@ _KEYS: dict[str, tuple[type, ...]] = {
 _NEEDED = ("nets", "layers", "channels")
 
 #: Handed on to every experiment as they are.
-_COMMON = ("steps", "repetitions", "population", "untrained", "biggan", "seed")
+_COMMON = (
+    "steps", "repetitions", "population", "untrained", "biggan", "seed", "input_pixels",
+    "channel_axis",
+)  # fmt: skip
 
 #: More cells than this are a mistake in a file.
 MOST_CELLS = 100_000

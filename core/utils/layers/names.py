@@ -1,24 +1,31 @@
 """What a layer is called: the published scheme and plain dotted names, both for every network.
 
 A layer at ``layer2.3.conv1`` is ``.layer2.3.Conv2dconv1`` in the published scheme: the path of its
-parent, then its class and its own name. Containers (Sequential, ModuleList) go by their own name
-alone, and the network itself by its class.
+parent, then its class and its own name. Containers (Sequential, ModuleList and their subclasses) go
+by their own name alone, and the network itself by its class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from core.errors import UsageError, choose_from
+from core.utils.layers.outputs import elements_of
 
 #: Classes that add nothing to a published name.
-_CONTAINERS = frozenset({"Sequential", "ModuleList", "Container"})
+_CONTAINERS = (nn.Sequential, nn.ModuleList)
+
+#: What torch.compile puts before the names of a network.
+_COMPILED = "_orig_mod"
+
+#: What to do about an input that a network does not take.
+REMEDY = "Give the input size that the network takes."
 
 #: Shape of a tensor; ``(None,)`` where a layer takes or returns something else.
 Shape = tuple[int | None, ...]
@@ -38,6 +45,8 @@ class LayerCall:
         Class of the layer.
     input_shape, output_shape : tuple
         With the batch; ``(None,)`` for something that is not one tensor.
+    element_shapes : dict
+        Of the elements of a tuple, list or mapping, by number or name.
     """
 
     path: str
@@ -45,23 +54,42 @@ class LayerCall:
     type_name: str
     input_shape: Shape
     output_shape: Shape
+    element_shapes: dict[str, Shape] = field(default_factory=dict)
 
 
 def published_name(path: str, layer: nn.Module) -> str:
     """Return the published name of the layer at a dotted path."""
+    return _name(path, layer, own_name_alone=isinstance(layer, _CONTAINERS))
+
+
+def _name(path: str, layer: nn.Module, *, own_name_alone: bool) -> str:
     parent, _, own_name = path.rpartition(".")
-    type_name = type(layer).__name__
-    label = own_name if path and type_name in _CONTAINERS else type_name + own_name
+    label = own_name if path and own_name_alone else type(layer).__name__ + own_name
     return f".{parent}.{label}" if parent else f".{label}"
 
 
-def layer_paths(model: nn.Module) -> dict[str, str]:
-    """Map every name that a layer answers to, published or dotted, to its dotted path."""
-    paths: dict[str, str] = {}
-    for path, layer in model.named_modules(remove_duplicate=False):
-        paths.setdefault(published_name(path, layer), path)
-    dotted = {path: path for path, _ in model.named_modules(remove_duplicate=False) if path}
-    return dotted | paths
+def layer_paths(model: nn.Module) -> dict[str, list[str]]:
+    """Map every name that a layer answers to, published or dotted, to its dotted paths.
+
+    A subclass of a container also answers to a name with its class. A name of several paths is
+    ambiguous; a name of one scheme is not looked for in the next.
+    """
+    found: dict[str, list[str]] = {}
+    for scheme in (_dotted_name, published_name, _name_with_class):
+        of_scheme: dict[str, list[str]] = {}
+        for path, layer in model.named_modules(remove_duplicate=False):
+            if name := scheme(path, layer):
+                of_scheme.setdefault(name, []).append(path)
+        found = of_scheme | found
+    return found
+
+
+def _dotted_name(path: str, layer: nn.Module) -> str:
+    return path
+
+
+def _name_with_class(path: str, layer: nn.Module) -> str:
+    return _name(path, layer, own_name_alone=False) if isinstance(layer, _CONTAINERS) else ""
 
 
 def find_layer(model: nn.Module, name: str) -> str:
@@ -79,12 +107,36 @@ def find_layer(model: nn.Module, name: str) -> str:
     UsageError
         If the network has no such layer; the message lists the nearest names.
     """
+    if not isinstance(name, str):
+        raise UsageError(f"layer {name!r} was given; the name of a layer is a text, such as '0'.")
     paths = layer_paths(model)
-    if name in paths:
-        return paths[name]
-    is_published = str(name).startswith(".")
+    found = paths.get(name, [])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(
+            f"layer {name!r} may be {' or '.join(map(repr, found))}; give one of these names."
+        )
+    is_published = name.startswith(".")
     own_scheme_first = sorted(paths, key=lambda known: known.startswith(".") != is_published)
     raise UsageError(choose_from(name, own_scheme_first, f"layer of {type(model).__name__}"))
+
+
+def plain_network(model: nn.Module) -> nn.Module:
+    """Return a network whose layers can be named and hooked: of a compiled one, the original.
+
+    Raises
+    ------
+    UsageError
+        If it was scripted or traced, so that its layers are hidden.
+    """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UsageError(
+            "the layers of a scripted or traced network are hidden; give the module that it was "
+            "made from."
+        )
+    original = getattr(model, _COMPILED, model)
+    return original if isinstance(original, nn.Module) else model
 
 
 def trace_layers(model: nn.Module, *inputs: Tensor) -> list[LayerCall]:
@@ -105,6 +157,7 @@ def trace_layers(model: nn.Module, *inputs: Tensor) -> list[LayerCall]:
     UsageError
         If the network cannot run on inputs of that shape.
     """
+    model = plain_network(model)
     calls: list[LayerCall] = []
     handles = [
         layer.register_forward_hook(_note(calls, path, published_name(path, layer)))
@@ -117,7 +170,7 @@ def trace_layers(model: nn.Module, *inputs: Tensor) -> list[LayerCall]:
         shapes = " and ".join(str(tuple(tensor.shape)) for tensor in inputs)
         raise UsageError(
             f"{type(model).__name__} cannot run on an input of shape {shapes}: {error} "
-            "Give the input size that the network takes."
+            f"{REMEDY}"
         ) from error
     finally:
         for handle in handles:
@@ -129,8 +182,9 @@ def dummy_inputs(
     model: nn.Module,
     input_size: Sequence[int] | Sequence[Sequence[int]],
     device: str | torch.device | None = None,
+    count: int = 2,
 ) -> list[Tensor]:
-    """Return seeded inputs, two of each, of the sizes that a network takes.
+    """Return seeded inputs of the sizes that a network takes, two of each or `count`.
 
     Parameters
     ----------
@@ -145,7 +199,7 @@ def dummy_inputs(
     first = next(model.parameters(), torch.empty(0))
     source = torch.Generator().manual_seed(0)
     return [
-        torch.rand((2, *size), generator=source).to(device or first.device, first.dtype)  # type: ignore[misc]
+        torch.rand((count, *size), generator=source).to(device or first.device, first.dtype)  # type: ignore[misc]
         for size in sizes
     ]
 
@@ -154,7 +208,8 @@ def dummy_inputs(
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Set a network to evaluation mode for the length of a block, layer by layer."""
     trained = [layer for layer in model.modules() if layer.training]
-    model.eval()
+    if trained:
+        model.eval()
     try:
         yield
     finally:
@@ -162,11 +217,30 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             layer.training = True
 
 
+@contextmanager
+def measured(network: nn.Module) -> Iterator[None]:
+    """Hold a network in evaluation mode, its weights out of the graph, for the length of a block.
+
+    Its mode and what it asks of its weights are given back.
+    """
+    learning = [weight for weight in network.parameters() if weight.requires_grad]
+    try:
+        for weight in learning:
+            weight.requires_grad_(False)
+        with evaluation_mode(network):
+            yield
+    finally:
+        for weight in learning:
+            weight.requires_grad_(True)
+
+
 def _note(calls: list[LayerCall], path: str, name: str) -> Any:
     def hook(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         first_input = inputs[0] if inputs else None
         type_name = type(layer).__name__
-        calls.append(LayerCall(path, name, type_name, _shape(first_input), _shape(output)))
+        elements = {key: _shape(value) for key, value in elements_of(output).items()}
+        shapes = _shape(first_input), _shape(output)
+        calls.append(LayerCall(path, name, type_name, *shapes, elements))
 
     return hook
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,7 +24,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from core.errors import UsageError
-from core.utils.layers.names import find_layer
+from core.utils.layers.names import evaluation_mode, find_layer, plain_network
+from core.utils.layers.outputs import element_of, split_element
 
 #: What is kept of a layer's output: a smaller tensor, such as the responses of a few units.
 Read = Callable[[Tensor], Tensor]
@@ -37,6 +39,7 @@ def record(
     keep_graph: bool = False,
     every_call: bool = False,
     calls: Mapping[str, int] | None = None,
+    elements: Mapping[str, str] | None = None,
 ) -> Recorder:
     """Record layers for the length of a ``with`` block.
 
@@ -46,9 +49,12 @@ def record(
         The network.
     layers : iterable of str, or mapping
         Names of layers, published (``".layer2.Bottleneck3"``) or dotted (``"layer2.3"``), which
-        are also the keys of the activations; or a mapping from keys to names or modules.
+        are also the keys of the activations; or a mapping from keys to names or modules. A name
+        may end in an element of what the layer returns, ``"attention[1]"``.
     read : mapping of str to callable, optional
-        By key: what to keep of the output, at once, instead of all of it.
+        By key: what to keep of the output, at once, instead of all of it; of a layer that returns
+        several things, of the first or the one that is named. Of a layer that runs several times,
+        an output that cannot be read matters only if it is the last one.
     keep_graph : bool, default False
         Keep activations in the graph, for gradients. Otherwise they are detached.
     every_call : bool, default False
@@ -57,6 +63,8 @@ def record(
     calls : mapping of str to int, optional
         By key: how often the layer runs in one forward pass. Where it is not given, the first
         `Recorder.run` goes to the end of the network to count.
+    elements : mapping of str to str, optional
+        By key: the element that is meant, where the layer is given as a module.
 
     Returns
     -------
@@ -70,7 +78,13 @@ def record(
         If the network has no such layer.
     """
     return Recorder(
-        model, layers, read=read, keep_graph=keep_graph, every_call=every_call, calls=calls
+        model,
+        layers,
+        read=read,
+        keep_graph=keep_graph,
+        every_call=every_call,
+        calls=calls,
+        elements=elements,
     )
 
 
@@ -90,11 +104,13 @@ class Recorder(Mapping[str, Any]):
         keep_graph: bool = False,
         every_call: bool = False,
         calls: Mapping[str, int] | None = None,
+        elements: Mapping[str, str] | None = None,
     ) -> None:
-        self._model = model
+        self._model = plain_network(model)
         named = layers if isinstance(layers, Mapping) else {name: name for name in layers}
-        self._layers = {key: _module(model, layer) for key, layer in named.items()}
+        self._layers = {key: _module(self._model, layer) for key, layer in named.items()}
         self._read = dict(read or {})
+        self._elements = _elements_named(named) | dict(elements or {})
         self._keep_graph = keep_graph
         self._every_call = every_call
         self._calls = Counter(calls) if calls is not None else None
@@ -104,7 +120,10 @@ class Recorder(Mapping[str, Any]):
         self._handles: list[RemovableHandle] = []
 
     def __getitem__(self, key: str) -> Any:
-        return self._activations[key]
+        found = self._activations[key]
+        if isinstance(found, _Unread):
+            raise found.error
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._activations)
@@ -140,7 +159,8 @@ class Recorder(Mapping[str, Any]):
     def run(self, *inputs: Tensor) -> dict[str, Any]:
         """Run the network up to the deepest recorded layer and return the activations by key.
 
-        Without `keep_graph` no graph is built.
+        It runs in evaluation mode, and its mode is given back. Without `keep_graph` no graph is
+        built.
 
         Raises
         ------
@@ -152,7 +172,8 @@ class Recorder(Mapping[str, Any]):
             raise UsageError("this recorder is not attached; call run() inside its with block.")
         self._stopping = self._calls is not None
         try:
-            with torch.set_grad_enabled(self._keep_graph and torch.is_grad_enabled()):
+            graph = self._keep_graph and torch.is_grad_enabled()
+            with evaluation_mode(self._model), torch.set_grad_enabled(graph):
                 self._model(*inputs)
         except _EveryLayerHasRun:
             pass
@@ -166,7 +187,7 @@ class Recorder(Mapping[str, Any]):
             )
         if self._calls is None:
             self._calls = Counter(self._counts)
-        return dict(self._activations)
+        return dict(self)
 
     def _begin_pass(self, model: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._counts.clear()
@@ -177,9 +198,16 @@ class Recorder(Mapping[str, Any]):
             self._counts[key] += 1
             is_last = self._stopping and self._every_layer_has_run()
             changeable = not is_last or _shares_memory(output, inputs)
-            activation = own_tensors(
-                self._reading(key, output), keep_graph=self._keep_graph, copied=changeable
-            )
+            try:
+                activation = own_tensors(
+                    self._reading(key, output),
+                    keep_graph=self._keep_graph,
+                    copied=changeable,
+                )
+            except (IndexError, RuntimeError, UsageError) as error:
+                if self._every_call:
+                    raise
+                activation = _Unread(error)
             if self._every_call:
                 self._activations.setdefault(key, []).append(activation)
             else:
@@ -189,20 +217,16 @@ class Recorder(Mapping[str, Any]):
 
         return hook
 
+    def _reading(self, key: str, output: Any) -> Any:
+        if key not in self._read and key not in self._elements:
+            return output
+        chosen = element_of(output, self._elements.get(key), key)
+        return self._read[key](chosen) if key in self._read else chosen
+
     def _every_layer_has_run(self) -> bool:
         return self._calls is not None and all(
             self._counts[key] >= self._calls[key] for key in self._layers
         )
-
-    def _reading(self, key: str, output: Any) -> Any:
-        if key not in self._read:
-            return output
-        if not isinstance(output, Tensor):
-            raise UsageError(
-                f"layer {key!r} returns a {type(output).__name__}, not a tensor, so that units "
-                "cannot be picked from it; choose a layer inside it."
-            )
-        return self._read[key](output)
 
 
 def own_tensors(
@@ -250,10 +274,23 @@ class _EveryLayerHasRun(BaseException):
     """Leaves a forward pass early; no ``except Exception`` inside a network may stop it."""
 
 
+@dataclass(frozen=True)
+class _Unread:
+    """An output that could not be read; a later call of the layer may replace it."""
+
+    error: Exception
+
+
+def _elements_named(layers: Mapping[str, str | nn.Module]) -> dict[str, str]:
+    split = {key: split_element(name) for key, name in layers.items() if isinstance(name, str)}
+    return {key: element for key, (_, element) in split.items() if element is not None}
+
+
 def _module(model: nn.Module, layer: str | nn.Module) -> nn.Module:
     if isinstance(layer, nn.Module):
         return layer
-    return model.get_submodule(find_layer(model, layer))
+    name = split_element(layer)[0] if isinstance(layer, str) else layer
+    return model.get_submodule(find_layer(model, name))
 
 
 def _shares_memory(output: Any, inputs: tuple[Any, ...]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,11 @@ from torch import Tensor, nn
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from
 from core.files import sha256_of
 from core.reading.download import download
+from core.utils.scoring.network_input import (
+    NetworkInput,
+    input_of_network,
+    input_of_torchvision,
+)
 from core.utils.weights.fetch import require, weights_folder
 from core.utils.weights.give_weights import freeze
 from core.utils.weights.state_dicts import load_strictly, read_state_dict
@@ -41,6 +46,10 @@ _AS_PUBLISHED: dict[str, dict[str, bool]] = {
 }
 
 
+#: Further networks of the published scorer, which sees images 227 pixels square in all of them.
+_PAPER_NETWORKS = ("densenet121", "densenet169", "resnet101")
+
+
 @dataclass(frozen=True)
 class Classifier:
     """A network in evaluation mode, frozen, on the CPU.
@@ -55,12 +64,15 @@ class Classifier:
         False for seeded weights.
     origin : str
         File or publisher of its weights, or ``"untrained, seed …"``.
+    input : NetworkInput
+        What it sees of an image: as in the paper, or as torchvision or timm state it.
     """
 
     name: str
     network: nn.Module
     trained: bool
     origin: str
+    input: NetworkInput = field(default_factory=NetworkInput)
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,7 @@ class _Source:
     registered: str = ""
     fetch: Callable[[], tuple[nn.Module, str]] | None = None
     by_hand: str = ""
+    input: Callable[[nn.Module], NetworkInput] = lambda _: NetworkInput()
 
 
 def load_classifier(
@@ -111,6 +124,13 @@ def load_classifier(
         If the file holds something else, or the weights of another network; the message lists the
         keys.
     """
+    with torch.inference_mode(False):  # else no gradient could ever be taken through it
+        return _loaded(name, pretrained=pretrained, weights=weights, seed=seed)
+
+
+def _loaded(
+    name: str, *, pretrained: bool, weights: str | os.PathLike[str] | None, seed: Seed
+) -> Classifier:
     source = _source(name)
     if weights is None and not pretrained:
         network, origin = _untrained(source.build, seed)
@@ -127,7 +147,8 @@ def load_classifier(
         _load(network, path)
         origin = str(path)
     freeze(network)
-    return Classifier(name, network, trained=pretrained or weights is not None, origin=origin)
+    trained = pretrained or weights is not None
+    return Classifier(name, network, trained, origin, source.input(network))
 
 
 def plain_state(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
@@ -165,10 +186,16 @@ def _source(name: str) -> _Source:
         return special[name]
     torchvision_names = models.list_models(module=models)
     if name in torchvision_names:
-        return _Source(_torchvision(name), fetch=lambda: _published_torchvision(name))
+        return _Source(
+            _torchvision(name),
+            fetch=lambda: _published_torchvision(name),
+            input=lambda _: _input_of_torchvision(name),
+        )
     timm_names = _timm_names()
     if name in timm_names:
-        return _Source(_timm(name), fetch=lambda: _published_timm(name))
+        return _Source(
+            _timm(name), fetch=lambda: _published_timm(name), input=input_of_network
+        )
     known = dict.fromkeys((*special, *torchvision_names, *sorted(timm_names)))
     raise UsageError(choose_from(name, known, "network"))
 
@@ -196,8 +223,17 @@ def _special_sources() -> dict[str, _Source]:
             lambda: _cornet_s(pretrained=False),
             fetch=lambda: (_cornet_s(pretrained=True), "cornet_s of dicarlolab/CORnet"),
         ),
-        dino: _Source(_timm("vit_base_patch16_224", num_classes=0), registered=dino),
+        dino: _Source(
+            _timm("vit_base_patch16_224", num_classes=0),
+            registered=dino,
+            input=lambda _: NetworkInput((224, 224), interpolation="bicubic", source="DINO's"),
+        ),
     }
+
+
+def _input_of_torchvision(name: str) -> NetworkInput:
+    """Return what the weights state; of the networks of the paper, what the paper shows them."""
+    return NetworkInput() if name in _PAPER_NETWORKS else input_of_torchvision(name)
 
 
 def _untrained(build: Callable[[], nn.Module], seed: Seed) -> tuple[nn.Module, str]:

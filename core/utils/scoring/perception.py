@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from core.utils.batching import map_batches
 from core.utils.device import resolve_device
 from core.utils.layers.record import record
 from core.utils.scoring.classifiers import load_classifier
-from core.utils.scoring.image_tensors import IMAGENET_MEAN, IMAGENET_SD
+from core.utils.scoring.network_input import NetworkInput
 from core.utils.weights.fetch import require
 from core.utils.weights.state_dicts import load_strictly, read_state_dict
 
@@ -45,12 +45,15 @@ class FeatureNetwork:
         Where it is.
     origin : str
         File of its weights, or ``"untrained, seed …"``.
+    input : NetworkInput
+        Whose mean and SD normalise the pictures.
     """
 
     name: str
     module: nn.Module
     device: torch.device
     origin: str
+    input: NetworkInput = field(default_factory=NetworkInput)
 
 
 def load_network(
@@ -92,7 +95,7 @@ def load_network(
     loaded = load_classifier(
         name, pretrained=untrained_seed is None, weights=weights, seed=untrained_seed or 0
     )
-    return FeatureNetwork(name, loaded.network.to(place), place, loaded.origin)
+    return FeatureNetwork(name, loaded.network.to(place), place, loaded.origin, loaded.input)
 
 
 def layer_features(
@@ -120,7 +123,7 @@ def layer_features(
         If a layer is unknown, or the pictures are not such as described.
     """
     batch = as_pictures(pictures).to(network.device)
-    mean, sd = (batch.new_tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_SD))
+    mean, sd = (batch.new_tensor(v).view(3, 1, 1) for v in (network.input.mean, network.input.std))
     with record(network.module, layers, calls=dict.fromkeys(layers, 1)) as activations:
         return activations.run((batch - mean) / sd)
 
