@@ -13,13 +13,13 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure
 
 from core.errors import MalformedDataError, MissingDataError, UserError, exit_code_of
 from core.files import atomic_write, read_json
@@ -27,11 +27,18 @@ from core.published import Statistic, compare
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import DEFAULT_FOLDER, Reading, SourceData
 from core.versions import software_versions
+from figure_reproduction.page.sheet import (
+    FONT,
+    Drawing,
+    Place,
+    in_rows,
+    letters_of,
+    print_sheet,
+    style,
+)
 
 #: Where pictures and numbers go by default.
 DEFAULT_OUTPUT = Path(__file__).resolve().parents[2] / "figures"
-
-STYLE_SHEET = Path(__file__).with_name("paper.mplstyle")
 
 FORMATS = ("png", "pdf", "svg")
 
@@ -41,29 +48,6 @@ _METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
     "svg": {"Date": None, "Creator": None},
 }
-
-_MM_PER_INCH = 25.4
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """One picture of a panel, before it has a page.
-
-    Attributes
-    ----------
-    draw : callable
-        Draws on a figure or on a part of one; knows all it draws, and neither makes nor sizes a
-        figure.
-    size_mm : (float, float)
-        Width and height.
-    layout : {"constrained", "compressed"}
-        How matplotlib arranges its parts.
-    """
-
-    draw: Callable[[FigureBase], None]
-    size_mm: tuple[float, float]
-    layout: Literal["constrained", "compressed"] = "constrained"
-
 
 @dataclass(frozen=True)
 class Shown:
@@ -121,6 +105,9 @@ class FigureScript:
         Folder of its tables below the source data, ``"Fig4"``.
     title : str
         What the figure is about.
+    pages : tuple of pages
+        How the pictures are put together for print: each page is a tuple of rows, each row a tuple
+        of names of pictures, as the paper arranges them.
     panels : list of Panel
         In the order of the paper.
     """
@@ -128,6 +115,7 @@ class FigureScript:
     name: str
     folder: str
     title: str
+    pages: tuple[tuple[tuple[str, ...], ...], ...] = ()
     panels: list[Panel] = field(default_factory=list)
 
     def panel(self, name: str, reads: Sequence[str]) -> Callable[[Show], Show]:
@@ -233,19 +221,23 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
     """
     source = SourceData(job.source_data, job.form)
     wanted = [panel for panel in script.panels if not job.panels or panel.name in job.panels]
-    printed, entries = Printed(), {}
-    with plt.style.context(["default", STYLE_SHEET]):
+    printed, entries, places = Printed(), {}, dict[str, Place]()
+    with plt.style.context(style()):
         for panel in wanted:
             try:
                 reading = source.gather(script.folder, panel.reads)
                 shown = panel.show(*reading.tables)
-                pictures = _print_pictures(shown.drawings, reading.provenance, job, show)
+                drawn = _places(shown.drawings, reading.provenance)
+                pictures = _print_pictures(drawn, job, show)
                 entries[panel.name] = _entry(panel, reading, shown.statistics, pictures)
             except (MissingDataError, MalformedDataError) as problem:
                 printed.problems[panel.name] = problem
             else:
+                places |= drawn
                 printed.pictures += [path for paths in pictures.values() for path in paths]
-        _write_json(script, entries, job)
+        composed = {} if job.panels else _print_pages(script, entries, places, job)
+        printed.pictures += [path for paths in composed.values() for path in paths]
+        _write_json(script, entries, composed, job)
         if show:
             plt.show()
     return printed
@@ -319,29 +311,42 @@ def _run(script: FigureScript, given: argparse.Namespace) -> int:
     return printed.exit_code
 
 
+def _places(drawings: Mapping[str, Drawing], origin: Provenance) -> dict[str, Place]:
+    return {name: Place(drawing, mark=origin.mark) for name, drawing in drawings.items()}
+
+
 def _print_pictures(
-    drawings: Mapping[str, Drawing], provenance: Provenance, job: PrintJob, keep_open: bool
+    places: Mapping[str, Place], job: PrintJob, keep_open: bool
 ) -> dict[str, list[Path]]:
     """Print the pictures of a panel; return the files of each."""
+    return {name: _print([place], name, job, keep_open) for name, place in places.items()}
+
+
+def _print_pages(
+    script: FigureScript, entries: Mapping[str, Any], places: Mapping[str, Place], job: PrintJob
+) -> dict[str, list[Path]]:
+    """Print the composed figure, page by page, of the pictures that there are."""
+    letters = letters_of({name: list(entry["pictures"]) for name, entry in entries.items()})
     files = {}
-    for name, drawing in drawings.items():
-        figure = printed_alone(drawing)
-        mark(figure, provenance)
-        fix_layout(figure)
-        files[name] = [job.output / f"{name}.{kind}" for kind in job.formats]
-        for path in files[name]:
-            save_picture(figure, path)
-        if not keep_open:
-            plt.close(figure)
+    for number, page in enumerate(script.pages, start=1):
+        rows = [
+            [replace(places[name], letter=letters.get(name, "")) for name in row if name in places]
+            for row in page
+        ]
+        if any(rows):
+            name = script.name if number == 1 else f"{script.name}_page{number}"
+            files[name] = _print(list(in_rows(rows)), name, job, keep_open=False)
     return files
 
 
-def printed_alone(drawing: Drawing) -> Figure:
-    """Draw a picture on a figure of its own."""
-    width, height = (round(length / _MM_PER_INCH, 6) for length in drawing.size_mm)
-    figure = plt.figure(figsize=(width, height), layout=drawing.layout)
-    drawing.draw(figure)
-    return figure
+def _print(places: Sequence[Place], name: str, job: PrintJob, keep_open: bool) -> list[Path]:
+    figure = print_sheet(places)
+    files = [job.output / f"{name}.{kind}" for kind in job.formats]
+    for path in files:
+        save_picture(figure, path)
+    if not keep_open:
+        plt.close(figure)
+    return files
 
 
 def _entry(
@@ -370,23 +375,6 @@ def _statistic_entry(panel: str, statistic: Statistic, is_real: bool) -> dict[st
     return entry
 
 
-def mark(figure: Figure, provenance: Provenance) -> None:
-    """Print the mark of data that are not the paper's across a figure."""
-    if provenance.mark:
-        width, height = figure.get_size_inches()
-        size = min(72 * width / (0.85 * len(provenance.mark)), 20 * height)
-        figure.text(
-            0.5, 0.5, provenance.mark, fontsize=size, color="0.5", alpha=0.2, rotation=10,
-            ha="center", va="center", zorder=1000, in_layout=False,
-        )  # fmt: skip
-
-
-def fix_layout(figure: Figure) -> None:
-    """Lay a figure out once, not anew for every format: with forty axes that takes seconds."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-
-
 def save_picture(figure: Figure, path: Path) -> None:
     """Write a figure in the format of the path's suffix; same figure, same bytes."""
     kind = path.suffix.removeprefix(".")
@@ -394,7 +382,12 @@ def save_picture(figure: Figure, path: Path) -> None:
         figure.savefig(unfinished, format=kind, metadata=_METADATA[kind])
 
 
-def _write_json(script: FigureScript, entries: dict[str, Any], job: PrintJob) -> None:
+def _write_json(
+    script: FigureScript,
+    entries: dict[str, Any],
+    composed: Mapping[str, Sequence[Path]],
+    job: PrintJob,
+) -> None:
     path = job.output / f"{script.name}.json"
     panels = _earlier_panels(path) if job.panels else {}
     order = [panel.name for panel in script.panels]
@@ -404,6 +397,8 @@ def _write_json(script: FigureScript, entries: dict[str, Any], job: PrintJob) ->
         "title": script.title,
         "command": script.command,
         "software": software_versions(),
+        "font": FONT,
+        "composed": {name: [path.name for path in paths] for name, paths in composed.items()},
         "panels": {name: panels[name] for name in sorted(panels, key=order.index)},
     }
     with atomic_write(path) as unfinished:
