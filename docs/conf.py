@@ -65,7 +65,9 @@ for package in ("core", "neuro_data_analysis", "source_data_export"):
 write_pages(HERE / "reference")
 
 
-def _is_type_alias(app: Any, what: str, name: str, member: object, skip: bool, options: Any) -> bool:
+def _is_type_alias(
+    app: Any, what: str, name: str, member: object, skip: bool, options: Any
+) -> bool:
     """Leave out aliases of types, which autodoc cannot print."""
     return skip or isinstance(member, GenericAlias | UnionType)
 

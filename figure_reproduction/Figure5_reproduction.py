@@ -89,6 +89,7 @@ def tell_5a(computed: GroupPsths) -> Iterator[Statistic]:
 def draw_5a(computed: GroupPsths, block: int, canvas: FigureBase) -> None:
     """Draw single experiments and group means of one block."""
     panels = canvas.subplots(1, len(AREAS), sharex=True, sharey=True)
+    panels[0].set(xlim=(0, 200), ylim=(0, 2))
     for axes, area in zip(panels, AREAS, strict=True):
         for space in Space:
             found = computed[block, area, space]
@@ -96,8 +97,8 @@ def draw_5a(computed: GroupPsths, block: int, canvas: FigureBase) -> None:
             draw_experiments(axes, time_ms, found.experiments, space, alpha=0.15)
             draw_curve(axes, time_ms, found.curve, space)
         axes.set_title(f"{area} ($n$ = {found.curve.n})")
-    panels[0].set(xlim=(0, 200), ylim=(0, 2), ylabel="Rate / maximal response of both threads")
-    canvas.supxlabel("Time from image onset (ms)")
+    panels[0].set_ylabel("Rate / maximal response of both threads")
+    panels[1].set_xlabel("Time from image onset (ms)")
     canvas.suptitle(BLOCK_NAMES[block].capitalize())
     canvas.legend(handles=space_handles(), loc="outside lower center", ncols=2)
 

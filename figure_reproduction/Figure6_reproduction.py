@@ -319,7 +319,7 @@ def draw_6d(computed: HeatMaps, numbers: bool, canvas: FigureBase) -> None:
     canvas.colorbar(
         image, ax=list(panels[0]), label="Response (events/s)", extend=_clipped(computed), pad=0.02
     ).outline.set_linewidth(0.4)
-    canvas.suptitle(computed.session)
+    canvas.suptitle(f"Site {computed.session.rpartition(' ')[2]}")
 
 
 def _clipped(computed: HeatMaps) -> str:
@@ -382,14 +382,15 @@ def draw_shapes(shapes: Shapes, canvas: FigureBase) -> None:
         for position, group in enumerate(GROUPS):
             proportion = shapes.proportions[group, shape]
             x = position + 0.4 * (place - 0.5)
-            _draw_bar(axes, x, proportion, 0.38, colour, "0.2")
+            _draw_bar(axes, x, proportion, 0.38, colour, "0.2", hatch=place * "///")
             if proportion.total:
                 axes.text(
                     x, proportion.ratio / 2,
                     f"{proportion.ratio:.2f}\n{proportion.count}/{proportion.total}",
                     ha="center", va="center", color="w",
+                    bbox={"boxstyle": "round,pad=0.15", "fc": colour, "ec": "none"},
                 )  # fmt: skip
-        axes.bar(0, 0, color=colour, label=label)
+        axes.bar(0, 0, color=colour, edgecolor="w", hatch=place * "///", label=label)
     axes.set_xticks(range(len(GROUPS)), labels=[GROUP_LABELS[group] for group in GROUPS])
     axes.set(xlabel="Evolution in BigGAN", ylabel="Fraction of tuned axes")
     axes.set_title(
@@ -498,9 +499,10 @@ def _draw_bar(
     colour: str,
     bar_colour: str,
     capsize: float = 0,
+    hatch: str = "",
 ) -> None:
     if proportion.total:
-        axes.bar(x, proportion.ratio, width, color=colour)
+        axes.bar(x, proportion.ratio, width, color=colour, edgecolor="w", hatch=hatch)
         below, above = proportion.ratio - proportion.low, proportion.high - proportion.ratio
         axes.errorbar(
             x, proportion.ratio, [[below], [above]], color=bar_colour, capsize=capsize,

@@ -187,7 +187,7 @@ def draw_4b(computed: Attributions, bin_ms: int, canvas: FigureBase) -> None:
         axes.set(xlim=(0, 200))
     panels[0].margins(y=0.15)
     panels[0].set_ylabel("Fraction of the rise in rate")
-    canvas.supxlabel("Time from image onset (ms)")
+    panels[1].set_xlabel("Time from image onset (ms)")
     canvas.suptitle(f"{bin_ms}-ms bins; dots: $P$ < 0.05, upper row after FDR")
     canvas.legend(handles=space_handles(), loc="outside lower center", ncols=2)
 

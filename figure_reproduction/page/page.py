@@ -21,6 +21,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from core.command_line import a_path, command_parser, require_writable, some_of
 from core.errors import MalformedDataError, MissingDataError, UserError, exit_code_of
 from core.files import atomic_write, read_json
 from core.published import Statistic, compare
@@ -220,6 +221,7 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
         If the output cannot be written.
     """
     source = SourceData(job.source_data, job.form)
+    require_writable(job.output)
     wanted = [panel for panel in script.panels if not job.panels or panel.name in job.panels]
     printed, entries, places = Printed(), {}, dict[str, Place]()
     with plt.style.context(style()):
@@ -251,16 +253,19 @@ def main(script: FigureScript, arguments: list[str] | None = None) -> int:
     int
         0 done, 1 a panel failed, 2 usage, 3 data are missing.
     """
-    parser = argparse.ArgumentParser(
-        description=f"{script.name}: {script.title}",
-        epilog=f"example: {script.command} --panel {script.panels[0].name} --format png,svg",
+    panels = [panel.name for panel in script.panels]
+    parser = command_parser(
+        script.command,
+        f"{script.name}: {script.title}.",
+        f"{script.command} --panel {panels[0]} --format png,svg",
     )
     parser.add_argument(
         "--panel",
-        action="append",
+        action="extend",
         default=[],
-        choices=[panel.name for panel in script.panels],
-        help="only this panel; may be given several times",
+        type=some_of(panels, "panel"),
+        metavar="NAME",
+        help=f"only these, separated by commas, of {', '.join(panels)}",
     )
     parser.add_argument("--show", action="store_true", help="also open windows")
     add_print_arguments(parser)
@@ -274,20 +279,20 @@ def add_print_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that all figures share."""
     parser.add_argument(
         "--source-data",
-        type=Path,
+        type=a_path,
         default=DEFAULT_FOLDER,
         metavar="DIR",
         help="folder that holds Fig2, Fig4, … (default: %(default)s)",
     )
     parser.add_argument(
-        "--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help="default: %(default)s"
+        "--output", type=a_path, default=DEFAULT_OUTPUT, metavar="DIR", help="default: %(default)s"
     )
     parser.add_argument(
         "--format",
-        type=_formats,
+        type=some_of(FORMATS, "format"),
         default=("png", "pdf"),
         metavar="LIST",
-        help=f"comma-separated, of {', '.join(FORMATS)} (default: png,pdf)",
+        help=f"separated by commas, of {', '.join(FORMATS)} (default: png,pdf)",
     )
     parser.add_argument(
         "--from",
@@ -326,7 +331,9 @@ def _print_pages(
     script: FigureScript, entries: Mapping[str, Any], places: Mapping[str, Place], job: PrintJob
 ) -> dict[str, list[Path]]:
     """Print the composed figure, page by page, of the pictures that there are."""
-    letters = letters_of({name: list(entry["pictures"]) for name, entry in entries.items()})
+    panel_of = {name: panel for panel, entry in entries.items() for name in entry["pictures"]}
+    printed = [name for page in script.pages for row in page for name in row if name in places]
+    letters = letters_of((name, panel_of[name]) for name in printed)
     files = {}
     for number, page in enumerate(script.pages, start=1):
         rows = [
@@ -425,11 +432,3 @@ def _without_nan(value: Any) -> Any:
         return None
     return value
 
-
-def _formats(text: str) -> tuple[str, ...]:
-    formats = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not formats or not set(formats) <= set(FORMATS):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a comma-separated list of {', '.join(FORMATS)}"
-        )
-    return formats

@@ -5,7 +5,7 @@ A picture is printed by the same code and at the same size alone and in its comp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -186,17 +186,17 @@ def _write_marks(figure: Figure, place: Place, width: float, height: float) -> N
         )  # fmt: skip
 
 
-def letters_of(panels: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Return the letter of each panel's first picture: ``4A`` is a, ``Ext4B`` is b.
+def letters_of(panels: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the letter of the first picture of each letter: ``4A`` is a, ``Ext4B`` is b.
 
     Parameters
     ----------
-    panels : mapping of str to sequence of str
-        Panel → names of its pictures.
+    panels : iterable of (str, str)
+        Picture and panel, in the order in which they are printed.
     """
     letters: dict[str, str] = {}
-    for panel, pictures in panels.items():
+    for picture, panel in panels:
         letter = panel.partition("_")[0][-1].lower()
-        if pictures and letter.isalpha() and letter not in letters.values():
-            letters[pictures[0]] = letter
+        if letter.isalpha() and letter not in letters.values():
+            letters[picture] = letter
     return letters

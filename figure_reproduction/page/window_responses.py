@@ -144,6 +144,7 @@ def _draw_windows(
     rows = canvas.subplots(
         len(SHOWN_AREAS) * len(lines), len(lines[0]), sharex=True, sharey=True, squeeze=False
     )
+    rows[0, 0].set(xlim=(-0.5, LAST_SHOWN_BLOCK + 0.5), ylim=(0, TOP))  # shared, and settled
     shown = [(area, line) for area in SHOWN_AREAS for line in lines]
     for (area, line), row in zip(shown, rows, strict=True):
         for window, axes in zip(line, row, strict=False):
@@ -152,8 +153,7 @@ def _draw_windows(
         for axes in row[len(line) :]:
             axes.set_visible(False)
         row[0].set_ylabel(f"{area} ($n$ = {comparisons[area, line[0]].n})")
-    rows[0, 0].set(xlim=(-0.5, LAST_SHOWN_BLOCK + 0.5), ylim=(0, TOP))
-    canvas.supxlabel("Block")
+    rows[-1, len(rows[-1]) // 2].set_xlabel("Block")
     canvas.supylabel("Response / maximum of both threads")
     if title:
         canvas.suptitle(title)
