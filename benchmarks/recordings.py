@@ -165,15 +165,14 @@ def print_calibration(population: Population) -> None:
         for space in Space
     }
     for area in AREAS:
-        both, either = (
-            (in_area[area] & masks[success]).to_numpy() for success in ("bothsucc005", "anysucc005")
-        )
-        _print_curves(area, {space: curve[both] for space, curve in curves.items()})
-        _print_differences(area, {space: curve[either] for space, curve in curves.items()})
+        chosen = (in_area[area] & masks["bothsucc005"]).to_numpy()
+        _print_curves(area, {space: curve[chosen] for space, curve in curves.items()})
+        chosen = (in_area[area] & masks["anysucc005"]).to_numpy()
+        _print_differences(area, {space: curve[chosen] for space, curve in curves.items()})
     for (area, thread), published in PUBLISHED_4D.items():
         space = tuple(Space)[thread]
-        chosen = in_area[area] & masks[f"{space.prefix}succ001"]
-        found = population.time_constants.loc[chosen, f"{space.prefix}_tc0_bslinit"].mean()
+        climbed = in_area[area] & masks[f"{space.prefix}succ001"]
+        found = population.time_constants.loc[climbed, f"{space.prefix}_tc0_bslinit"].mean()
         print(f"4D {area} {space}: {found:.1f} blocks (published {published})")
     _print_responses(population)
 

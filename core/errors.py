@@ -39,7 +39,11 @@ class MalformedDataError(UserError):
 
 
 class CannotWriteError(UserError):
-    """A file cannot be written where it was asked for; what was there before is intact."""
+    """A file cannot be written where it was asked for; the message says if anything changed."""
+
+
+class BusyError(CannotWriteError):
+    """Another process is writing there."""
 
 
 def choose_from(given: object, allowed: Iterable[object], what: str) -> str:

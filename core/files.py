@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import hashlib
+import inspect
 import json
+import logging
 import os
+import shutil
+import stat
 import sys
 import tempfile
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from core.errors import CannotWriteError
+from core.errors import BusyError, CannotWriteError
 
 if sys.platform != "win32":
     import fcntl
+
+logger = logging.getLogger(__name__)
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 #: Files under this suffix are unfinished; no reader of this project ever opens one.
 UNFINISHED_SUFFIX = ".unfinished"
 
 #: No JSON file of this project comes near this.
 LARGEST_JSON_BYTES = 16 << 20
-
-#: An empty unfinished file may be one that another process has just made.
-_NEW_FOR_S = 60
 
 
 @contextmanager
@@ -54,22 +60,109 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED_SUFFIX
-        )
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    unfinished = Path(name)
-    try:
-        with _held(handle):
+        with _scratch(path, tempfile.mkstemp) as unfinished:
             yield unfinished
             unfinished.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are shared
             unfinished.replace(path)
         _remove_leftovers(path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise _cannot_write(path, error, "Nothing there was changed; ") from error
+
+
+def write_json(path: str | os.PathLike[str], content: Any, indent: int = 1) -> None:
+    """Write what JSON can hold, in UTF-8; an earlier file is replaced at the end.
+
+    Raises
+    ------
+    CannotWriteError
+        If the file cannot be written.
+    """
+    text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def staging_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a new folder beside `path`, of this process alone, which is gone after the block.
+
+    What killed processes left of the same name is removed.
+
+    Raises
+    ------
+    CannotWriteError
+        If the folder cannot be made.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _scratch(path, tempfile.mkdtemp) as folder:
+            yield folder
+        _remove_leftovers(path)
+    except OSError as error:
+        raise _cannot_write(path, error, "Nothing there was changed; ") from error
+
+
+@contextmanager
+def locked(path: str | os.PathLike[str], wait: bool = True) -> Iterator[None]:
+    """Hold the right to write a file or folder; the system lets go of it when the process ends.
+
+    The lock is the file ``.NAME.lock`` beside `path`, which is gone when nobody holds it. Without
+    advisory locks (Windows) nothing is held.
+
+    Parameters
+    ----------
+    path : path-like
+        What is written; it need not exist.
+    wait : bool, default True
+        For a process that holds it, rather than be refused.
+
+    Raises
+    ------
+    BusyError
+        If another process holds it, and `wait` is false.
+    CannotWriteError
+        If no lock can be made beside `path`, or a link is in the way.
+    """
+    path = Path(path).absolute()
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = _take(lock, path, wait)
+    except OSError as error:
+        raise _cannot_write(path, error, "Nothing there was changed; ") from error
+    try:
+        yield
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            lock.unlink()
+        os.close(handle)
+
+
+def writes_alone(
+    argument: str, wait: bool = False
+) -> Callable[[Callable[Given, Result]], Callable[Given, Result]]:
+    """Let a function hold the folder that one of its arguments names, see `locked`, while it runs.
+
+    Parameters
+    ----------
+    argument : str
+        Its name.
+    wait : bool, default False
+        For another process that writes there, rather than be refused.
+    """
+
+    def decorate(function: Callable[Given, Result]) -> Callable[Given, Result]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def held(*given: Given.args, **named: Given.kwargs) -> Result:
+            with locked(signature.bind(*given, **named).arguments[argument], wait):
+                return function(*given, **named)
+
+        return held
+
+    return decorate
 
 
 def move_into(folder: str | os.PathLike[str], paths: Iterable[Path]) -> list[Path]:
@@ -78,14 +171,36 @@ def move_into(folder: str | os.PathLike[str], paths: Iterable[Path]) -> list[Pat
     Raises
     ------
     CannotWriteError
-        If the folder cannot be made or written.
+        If the folder cannot be made or written; the message says how many files were moved.
     """
-    folder = Path(folder)
+    folder, paths = Path(folder), list(paths)
+    moved: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [path.replace(folder / path.name) for path in paths]
+        for path in paths:
+            moved.append(path.replace(folder / path.name))  # noqa: PERF401 -- counted in the error
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        so_far = f"{len(moved)} of {len(paths)} files there were replaced already; run this again, "
+        state = so_far if moved else "Nothing there was changed; "
+        raise _cannot_write(folder, error, state) from error
+    return moved
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open a regular file of a name that others may guess, and never what a link there points to.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, is a link, has other names, or is no regular file.
+    """
+    guard = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    handle = os.open(path, flags | guard | getattr(os, "O_CLOEXEC", 0), 0o666)
+    state = os.fstat(handle)
+    if not stat.S_ISREG(state.st_mode) or state.st_nlink > 1:
+        os.close(handle)
+        raise OSError(0, "a link or a special file is in the way; remove it")
+    return handle
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
@@ -112,27 +227,63 @@ def read_json(path: str | os.PathLike[str], largest_bytes: int = LARGEST_JSON_BY
         raise ValueError("it is nested too deep") from error
 
 
+@contextmanager
+def _scratch(path: Path, make: Any) -> Iterator[Path]:
+    """Make a file or folder of an unpredictable name beside `path`, locked until it is done."""
+    while True:
+        made = make(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED_SUFFIX)
+        handle, name = made if isinstance(made, tuple) else (os.open(made, os.O_RDONLY), made)
+        unfinished = Path(name)
+        if sys.platform == "win32":  # no advisory locks, and no renaming of an open file
+            os.close(handle)
+            break
+        if _lock(handle) and unfinished.exists():  # else taken for a leftover before it was locked
+            break
+        os.close(handle)
+    try:
+        yield unfinished
+    finally:
+        if unfinished.is_dir():
+            shutil.rmtree(unfinished, ignore_errors=True)
+        else:
+            unfinished.unlink(missing_ok=True)
+        if sys.platform != "win32":
+            os.close(handle)
+
+
 def _remove_leftovers(path: Path) -> None:
     """Remove the unfinished files of `path` whose processes are gone: nothing holds their locks."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*{UNFINISHED_SUFFIX}"):
-        with suppress(OSError), left.open("rb") as file:
-            state = os.fstat(file.fileno())
-            is_old = state.st_size > 0 or time.time() - state.st_mtime > _NEW_FOR_S
-            if is_old and _lock(file.fileno()):
-                left.unlink()
+        with suppress(OSError):
+            handle = os.open(left, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                if _lock(handle):
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+            finally:
+                os.close(handle)
 
 
-@contextmanager
-def _held(handle: int) -> Iterator[None]:
-    """Keep a new file open and locked, so that other processes know that it is being written."""
-    if sys.platform == "win32":  # no advisory locks, and no renaming of an open file
-        os.close(handle)
-        yield
-        return
-    try:
-        _lock(handle)
-        yield
-    finally:
+def _take(lock: Path, path: Path, wait: bool) -> int:
+    """Open and lock a file; where its holder has removed it meanwhile, take the next one."""
+    while True:
+        handle = open_own(lock, os.O_RDWR | os.O_CREAT)
+        if sys.platform == "win32":
+            return handle
+        try:
+            if not _lock(handle):
+                if not wait:
+                    raise BusyError(
+                        f"another process is writing {path}; wait for it, or give another folder."
+                    )
+                logger.info("waiting for another process that is writing %s", path)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(handle), lock.lstat()):
+                return handle
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(handle)
+            raise
         os.close(handle)
 
 
@@ -151,10 +302,10 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _cannot_write(path: Path, error: OSError) -> CannotWriteError:
+def _cannot_write(path: Path, error: OSError, state: str) -> CannotWriteError:
     reason = error.strerror or type(error).__name__
     return CannotWriteError(
-        f"cannot write {path}: {reason}. Nothing there was changed; "
+        f"cannot write {path}: {reason}. {state}"
         "free the space or give another folder that you may write to."
     )
 

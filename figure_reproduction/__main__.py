@@ -72,6 +72,13 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="exit with 1 when a number printed in the paper does not come out of real data",
     )
+    parser.add_argument(
+        "--robustness",
+        action="store_true",
+        help="hold every claim against tests that respect sites, animals and the choice of the "
+        "best block, and put the table on the page; figures are made only where --figure names "
+        "them",
+    )
     add_print_arguments(parser)
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -82,7 +89,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     job = print_job(given)
-    outcomes = [_make(name, job, given.simulate_missing) for name in given.figure or SCRIPTS]
+    names = given.figure or (() if given.robustness else SCRIPTS)
+    outcomes = [_make(name, job, given.simulate_missing) for name in names]
+    if given.robustness:
+        _robustness(_with_data(job, figure_script("Figure4"), given.simulate_missing))
     write_report(job.output)
     _print_summary(outcomes, job.output)
     codes = [outcome.printed.exit_code for outcome in outcomes]
@@ -107,6 +117,15 @@ def _make(name: str, job: PrintJob, simulate_missing: bool) -> MadeFigure:
         told = UserError(f"{type(error).__name__}: {error}; the log above has the details.")
         printed = Printed(problems={script.name: told})
     return MadeFigure(script, origin, printed, time.monotonic() - start)
+
+
+def _robustness(job: PrintJob) -> None:
+    # Mixed models take as long to import as all figures together, and no figure needs them.
+    from figure_reproduction.robustness.report import analyse, told, write_robustness
+
+    found = analyse(job.source_data)
+    write_robustness(found, job.output)
+    sys.stdout.write(told(found))
 
 
 def _with_data(job: PrintJob, script: FigureScript, simulate_missing: bool) -> PrintJob:
@@ -140,7 +159,8 @@ def _verify(output: Path) -> int:
 
 def _print_summary(outcomes: Iterable[MadeFigure], output: Path) -> None:
     out = sys.stdout
-    out.write(f"\n{'figure':12} {'data':12} {'files':>5} {'seconds':>8}  problems\n")
+    if outcomes:
+        out.write(f"\n{'figure':12} {'data':12} {'files':>5} {'seconds':>8}  problems\n")
     for outcome in outcomes:
         printed = outcome.printed
         out.write(

@@ -49,6 +49,9 @@ EXPSEP_PICKLE = "Both_BigGAN_FC6_Evol_Stats_expsep.pkl"
 MERGE_PICKLE = "Both_BigGAN_FC6_Evol_Stats.pkl"
 VARIABLE = "BFEStats"
 
+#: What helps where a pickle of recordings cannot be read.
+_INSTEAD = "read the MATLAB file that it was made of"
+
 #: Attribute of the root of a recording file that a simulator made.
 SIMULATED_ATTRIBUTE = "simulated"
 
@@ -391,7 +394,7 @@ def _stored_elements(file: h5py.File, path: Path) -> Sequence[Mapping[str, Any]]
 
 def _pickled_elements(path: Path) -> Sequence[Mapping[str, Any]]:
     """Read either pickle of the authors: a list of experiments, or a dictionary of columns."""
-    content = load_pickle(path)
+    content = load_pickle(path, instead=_INSTEAD)
     if isinstance(content, Mapping):
         columns = content.get(VARIABLE, content)
         if isinstance(columns, Mapping) and "evol" in columns:

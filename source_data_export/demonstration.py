@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from functools import partial
 from pathlib import Path
 
-from core.files import UNFINISHED_SUFFIX, atomic_write
+from core.files import locked, read_json, staging_folder, write_json
 from core.progress import progress
 from core.source_tables.reader import SIMULATED_FOLDER
 from core.versions import PROJECT, software_versions
@@ -57,7 +56,13 @@ def ensure_demonstration(
     CannotWriteError
         If the folder cannot be written.
     """
-    folder = Path(folder)
+    with locked(folder):
+        return _ensure(Path(folder), seed, n_experiments, n_sessions)
+
+
+def _ensure(
+    folder: Path, seed: int, n_experiments: int | None, n_sessions: int | None
+) -> Path:
     wanted = {
         "software": f"{PROJECT} {software_versions()[PROJECT]}",
         "seed": seed,
@@ -69,8 +74,7 @@ def ensure_demonstration(
         (folder / _READY_FILE).unlink(missing_ok=True)
         _simulate(folder / "recordings", seed, n_experiments, n_sessions)
         run(folder / "recordings", folder)
-        with atomic_write(folder / _READY_FILE) as unfinished:
-            unfinished.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+        write_json(folder / _READY_FILE, wanted)
     return folder
 
 
@@ -78,18 +82,18 @@ def _simulate(
     matroot: Path, seed: int, n_experiments: int | None, n_sessions: int | None
 ) -> None:
     """Simulate everything that a MATROOT holds; a half-made one never takes its name."""
-    staging = matroot.with_name(f".{matroot.name}{UNFINISHED_SUFFIX}")
-    shutil.rmtree(staging, ignore_errors=True)
-    simulate_matroot(staging, seed, n_experiments, partial(progress, what="simulating"))
-    simulate_tuning_sessions(staging, seed, n_sessions)
-    chosen = [plan.expi for plan in choose_experiments(plan_population(seed), n_experiments)]
-    simulate_prototypes(staging / PROTOTYPE_FOLDER, seed, chosen)
-    shutil.rmtree(matroot, ignore_errors=True)
-    staging.rename(matroot)
+    with staging_folder(matroot) as staging:
+        made = staging / matroot.name
+        simulate_matroot(made, seed, n_experiments, partial(progress, what="simulating"))
+        simulate_tuning_sessions(made, seed, n_sessions)
+        chosen = [plan.expi for plan in choose_experiments(plan_population(seed), n_experiments)]
+        simulate_prototypes(made / PROTOTYPE_FOLDER, seed, chosen)
+        shutil.rmtree(matroot, ignore_errors=True)
+        made.rename(matroot)
 
 
 def _made_by(folder: Path) -> dict[str, object] | None:
     try:
-        return json.loads((folder / _READY_FILE).read_text(encoding="utf-8"))
+        return read_json(folder / _READY_FILE)
     except (OSError, ValueError):
         return None

@@ -250,12 +250,15 @@ def test_success_asks_for_p_only_and_a_missing_p_is_no_success():
 
 
 def test_success_rates_ask_for_the_sign(rng):
-    """A thread that falls significantly counts in the masks but not in Figure 4A."""
-    falling = make_experiment(rng, [[30] * 16] * 2, [[3, 3, *[1] * 14], [1, 1, *[2] * 14]])
+    """A thread that falls significantly counts in the masks but not in Figure 4A.
+
+    Its best block is the last, so that its best window is moved to blocks far below the first two.
+    """
+    falling = make_experiment(rng, [[30] * 16] * 2, [[3, 3, *[1] * 13, 4], [1, 1, *[2] * 14]])
     summary = summarize(falling)
     population = Population((summary,), {})
     rates = success_rates(population).set_index("label")
-    assert population.masks["valid"].tolist() == [True]
+    assert population.masks[["valid", "FCsucc001"]].to_numpy().tolist() == [[True, True]]
     assert rates.loc["IT", "BG_suc"] == 1
     assert rates.loc["IT", "FC_suc"] == 0
     decreases = success_rates(population, "endinitdecrs").set_index("label")

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -138,6 +137,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, work, number, monkey
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("core.files.tempfile.mkstemp", refuse)
+    monkeypatch.setattr("core.files.tempfile.mkdtemp", refuse)
     if work is by_hand:
         (tmp_path / "hand" / "Fig4A_SuccessRate_maxinit.csv").touch()
     assert exit_code_of(lambda: work(tmp_path, seed=1)) == 1
@@ -331,15 +331,13 @@ def test_tables_of_two_exports_are_not_read_as_one(tmp_path, monkeypatch):
 
 
 def test_leftovers_are_removed_but_not_what_another_process_writes(tmp_path):
-    """Old, written and unlocked ones of the same file go; locked, new or foreign ones stay."""
+    """Unlocked ones of the same file go, empty or not, at once; locked or foreign ones stay."""
     path = tmp_path / "table[1].csv"
-    left, fresh, old = (tmp_path / f".{path.name}.{n}{UNFINISHED_SUFFIX}" for n in "abc")
+    left, empty = (tmp_path / f".{path.name}.{n}{UNFINISHED_SUFFIX}" for n in "ab")
     other = tmp_path / f".another.csv.x{UNFINISHED_SUFFIX}"
     left.write_text("half")
     other.write_text("half")
-    fresh.touch()
-    old.touch()
-    os.utime(old, (time.time() - 3600,) * 2)
+    empty.touch()
     with atomic_write(path) as one:
         one.write_text("one")
         with atomic_write(path) as two:
@@ -347,7 +345,7 @@ def test_leftovers_are_removed_but_not_what_another_process_writes(tmp_path):
         assert path.read_text() == "two"
         assert one.read_text() == "one"
     assert path.read_text() == "one"
-    assert sorted(tmp_path.iterdir()) == sorted([other, fresh, path])
+    assert sorted(tmp_path.iterdir()) == sorted([other, path])
 
 
 def test_a_source_that_cannot_be_read_is_told_from_a_target_that_cannot_be_written(tmp_path):

@@ -38,11 +38,12 @@ def test_images_are_placed_at_row_and_column_of_a_grey_canvas(size, offset):
 
 
 def test_canvas_sized_and_single_images():
-    """As in the published code canvas-sized images are copies; a single one gets a batch."""
+    """As in the published code: tensors are always placed, arrays of the canvas's size copied."""
     image = torch.rand(3, 6, 6)
-    copied = resize_and_pad_tsr(image, (2, 2), (0, 0), (6, 6))
-    assert torch.equal(copied[0], image)
-    copied.zero_()
+    placed = resize_and_pad_tsr(image, (2, 2), (0, 0), (6, 6))
+    assert (placed == 0.5).sum() == 3 * (36 - 4)
+    assert torch.equal(placed[0, :, :2, :2], image[:, ::5, ::5])
+    placed.zero_()
     assert image.any()
     assert image.ndim == 3
     array = np.random.default_rng(0).random((6, 6, 3))

@@ -125,9 +125,8 @@ def test_grids_agree_with_torchvision(n_images, nrow, padding, pad_value):
     by_column = montage.make_grid_T(images, rowfirst=False, **layout)
     torch.testing.assert_close(by_column.mT, make_grid(images.mT, **layout))
     as_arrays = [image.permute(1, 2, 0).numpy() for image in images]
-    for rowfirst, grid in ((True, expected), (False, by_column)):
-        arrays = montage.make_grid_np(as_arrays, rowfirst=rowfirst, **layout)
-        np.testing.assert_array_equal(arrays, grid.permute(1, 2, 0).numpy())
+    arrays = montage.make_grid_np(as_arrays, **layout)
+    np.testing.assert_array_equal(arrays, expected.permute(1, 2, 0).numpy())
     np.testing.assert_array_equal(
         montage.make_grid_np(np.stack(as_arrays, axis=-1), **layout), expected.permute(1, 2, 0)
     )

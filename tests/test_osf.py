@@ -290,7 +290,7 @@ def test_an_archive_that_differs_from_its_listing_is_refused(remote, tmp_path, m
 
 @pytest.mark.parametrize("packed", [True, False], ids=["zip", "folder"])
 def test_a_download_made_by_hand_is_placed(tmp_path, capsys, packed):
-    """Whatever the folders are called; what no figure reads is counted."""
+    """Whatever the folders are called; what no figure reads is counted, what is missing named."""
     source = tmp_path / "by hand"
     source.mkdir()
     for path, body in STORAGE.items():
@@ -304,8 +304,11 @@ def test_a_download_made_by_hand_is_placed(tmp_path, capsys, packed):
                 zip_file.write(file, file.relative_to(tmp_path))
         source = archive
     out = tmp_path / "source_data"
-    assert main(["fetch", "--from", str(source), "--output", str(out)]) == 0
-    assert "3 files written" in capsys.readouterr().out
+    assert main(["fetch", "--from", str(source), "--output", str(out)]) == 3
+    told = capsys.readouterr()
+    assert "3 files written" in told.out
+    assert "tables that figures need are still missing" in told.err
+    assert "Fig4A_SuccessRate_maxinit.csv" in told.err
     assert tree(out) == PLACED[:-1]
     (out / "Fig4" / "Fig4A_sucs_labels.txt").write_text("edited\n")
     assert main(["fetch", "--from", str(source), "--output", str(out)]) == 1
@@ -362,14 +365,17 @@ def test_a_damaged_entry_is_named_and_not_placed(tmp_path):
 
 
 def test_a_name_that_occurs_twice_is_told_apart_by_its_folder_or_refused():
-    def offered(path):
-        return FoundFile(path, 1, lambda: io.BytesIO(b"x"))
+    def offered(path, content):
+        return FoundFile(path, 1, lambda: io.BytesIO(content))
 
     name = "Fig4A_sucs_labels.txt"
-    chosen, _ = choose_files([offered(f"old/{name}"), offered(f"Fig4_Source_data/{name}")])
+    old = offered(f"old/{name}", b"x")
+    chosen, _ = choose_files([old, offered(f"Fig4_Source_data/{name}", b"y")])
     assert chosen[name].path == f"Fig4_Source_data/{name}"
     with pytest.raises(MalformedDataError, match="occurs several times"):
-        choose_files([offered(f"old/{name}"), offered(f"ExtendedFig4/{name}")])
+        choose_files([old, offered(f"ExtendedFig4/{name}", b"y")])
+    chosen, _ = choose_files([old, offered(f"ExtendedFig4/{name}", b"x")])
+    assert chosen[name].path == f"old/{name}"
 
 
 def test_a_file_whose_name_is_known_in_part_is_placed_too():

@@ -87,3 +87,15 @@ def test_requirements_are_those_of_the_project():
     for requirement in declared:
         name = re.sub("[-_.]+", "-", re.split("[>=<]", requirement)[0]).lower()
         assert name in normal, requirement
+
+
+def test_the_networks_of_the_readme_are_scored():
+    """A torchvision network, one of timm, and one of one's own with a single channel."""
+    import torch
+
+    names = {}
+    exec(_python_block("mobilenet_v3_small"), names)
+    assert names["small"].score(torch.rand(2, 3, 64, 64)).shape == (2, 2)
+    assert names["vit"].score(torch.rand(1, 3, 64, 64)).shape == (1,)
+    assert names["own"].score(torch.rand(3, 1, 28, 28)).shape == (3,)
+    assert "3 × 224 × 224, mean ± SD 0.5 ± 0.5" in repr(names["vit"])

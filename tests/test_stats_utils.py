@@ -42,19 +42,24 @@ def test_summary_of_generations_is_that_of_a_groupby(rng):
     generations = rng.permutation(np.repeat(np.arange(3, 10), rng.integers(2, 9, 7)))
     scores = rng.standard_normal(len(generations))
     grouped = pd.Series(scores).groupby(generations)
-    means, sems, numbers = stats_utils.summary_by_block(scores, generations)
+    means, sems, numbers = stats_utils.summary_by_block(scores, generations, ddof=1)
     np.testing.assert_array_equal(numbers, np.arange(3, 10))
     np.testing.assert_allclose(means, grouped.mean())
     np.testing.assert_allclose(sems, grouped.sem())
     np.testing.assert_allclose(
-        stats_utils.summary_by_block(scores, generations, sem=False)[1], grouped.std()
+        stats_utils.summary_by_block(scores, generations, sem=False)[1], grouped.std(ddof=0)
     )
 
 
-def test_summary_keeps_the_first_generation_of_one_score():
-    """The published function drops it; a generation without scores is a gap in both."""
+def test_summary_drops_the_first_generation_of_one_score_unless_it_is_asked_for():
+    """As the published function; a generation without scores is a gap in both."""
+    scores, generations = [7, 1, 3, 5, 6, 9], [0, 1, 1, 3, 3, 4]
+    means, sems, numbers = stats_utils.summary_by_block(scores, generations, maxgen=3)
+    np.testing.assert_array_equal(numbers, [1, 2, 3])
+    np.testing.assert_array_equal(means, [2, np.nan, 5.5])
+    np.testing.assert_allclose(sems, [1 / np.sqrt(2), np.nan, 0.5 / np.sqrt(2)])
     means, sems, numbers = stats_utils.summary_by_block(
-        [7, 1, 3, 5, 6, 9], [0, 1, 1, 3, 3, 4], maxgen=3
+        scores, generations, maxgen=3, ddof=1, single=True
     )
     np.testing.assert_array_equal(numbers, [0, 1, 2, 3])
     np.testing.assert_array_equal(means, [7, 2, np.nan, 5.5])
@@ -128,7 +133,7 @@ def test_missing_values_are_treated_as_asked(paired):
 
 
 def test_latex_sentence(capsys):
-    sentence = stats_utils.ttest_1samp_print([1.0, 2.0, 4.0], 0, latex=True)[-1]
+    sentence = stats_utils.ttest_1samp_print([1.0, 2.0, 4.0], 0, latex=True, output_dof=True)[-1]
     assert sentence == (r"$2.333\pm1.528$ vs 0.000 (n=3): $t_{2}=2.646$, $p=1.2\times10^{-1}$")
     assert stats_utils.latexify_tststs("p=1.0e+00") == r"$p=1.0\times10^{0}$"
 

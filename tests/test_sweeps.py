@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 from pathlib import Path
@@ -11,10 +10,11 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from core.errors import MalformedDataError, MissingDataError, UsageError, UserError
+from core.errors import BusyError, MalformedDataError, MissingDataError, UsageError, UserError
+from core.files import locked
 from core.insilico.paired_evolution.command import evolve_pairs
 from core.insilico.paired_evolution.settings import EvolutionSettings, Noise
-from core.insilico.sweeps.cells import CellBusyError, RunCell, SweepCell, read_cell
+from core.insilico.sweeps.cells import RunCell, SweepCell, read_cell
 from core.insilico.sweeps.command import Resources, main, run_sweep
 from core.insilico.sweeps.file import read_sweep
 from tests.tiny_networks import tiny_networks
@@ -29,8 +29,9 @@ generators = ["BigGAN"]
 steps = 3
 repetitions = 1
 population = 6
-networks = "tests.tiny_networks:tiny_networks"
 """
+
+TINY = "tests.tiny_networks:tiny_networks"
 
 
 def sweep_of(folder, text):
@@ -42,7 +43,7 @@ def sweep_of(folder, text):
 @pytest.fixture
 def tiny_cell(tmp_path):
     settings = EvolutionSettings("tiny", "conv2", (2, 3), ("BigGAN",), steps=3, repetitions=1)
-    cell = SweepCell(tmp_path / "cell", settings, {}, "tests.tiny_networks:tiny_networks")
+    cell = SweepCell(tmp_path / "cell", settings, {})
     cell.write()
     return cell
 
@@ -99,8 +100,8 @@ def test_cells_of_a_file(tmp_path):
         ('hessians = {biggan = "H.npz"}', "unknown generator of hessians 'biggan'"),
         ('hessians = {BigGAN = "H\\u0000.npz"}', "a path that cannot be"),
         ("channels = [0, 2000000000]", "more than 100000 cells"),
-        ('networks = "nowhere.networks:load"', "cannot be imported"),
-        ('networks = "tests.tiny_networks:loda"', "cannot be imported"),
+        ('networks = "nowhere.networks:load"', "a file may not; give --networks"),
+        ("hessians = {fc6 = {}}", "hessians has .*expected a list of texts"),
         ("repetitions = 0", "0 repetitions"),
     ],
 )
@@ -134,11 +135,10 @@ def test_a_cell_reads_back(tmp_path, tiny_cell):
 def test_a_running_cell_is_locked(tiny_cell):
     """A cell that a process is at is not run a second time."""
     assert not tiny_cell.is_running
-    with (tiny_cell.folder / ".lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(tiny_cell.folder):
         assert tiny_cell.is_running
-        with pytest.raises(CellBusyError, match="another process"):
-            RunCell()(str(tiny_cell.folder))
+        with pytest.raises(BusyError, match="another process"):
+            RunCell(TINY)(str(tiny_cell.folder))
     assert not tiny_cell.is_running
     assert not tiny_cell.is_done
 
@@ -156,12 +156,12 @@ def test_a_requeued_cell_goes_on(tiny_cell):
     with pytest.raises(KeyboardInterrupt):
         evolve_pairs(tiny_cell.settings, tiny_cell.results, networks=networks, progress=stopped)
     networks.generators["BigGAN"].batches.clear()
-    again = RunCell().checkpoint(str(tiny_cell.folder))
+    again = RunCell(TINY).checkpoint(str(tiny_cell.folder))
     again.result()
     assert tiny_cell.is_done
     pictures = [3, 28]  # the best of three generations, and the last one
     assert networks.generators["BigGAN"].batches == [28, *pictures]
-    RunCell()(str(tiny_cell.folder))
+    RunCell(TINY)(str(tiny_cell.folder))
     assert networks.generators["BigGAN"].batches == [28, *pictures]
 
 
@@ -172,6 +172,7 @@ def test_a_sweep_through_submitit(tmp_path, monkeypatch, capsys):
     sweep_of(tmp_path, TWO_CELLS)
     output = tmp_path / "out"
     arguments = [str(tmp_path / "sweep.toml"), "--output", str(output), "--jobs", "2"]
+    arguments += ["--networks", TINY]
     assert main(arguments) == 1
     said = capsys.readouterr()
     assert "RuntimeError: the network fell apart (log: " in said.err
@@ -282,7 +283,9 @@ def test_the_reason_of_a_user_error_is_told(tmp_path):
     """A cell that cannot be run is reported in the words of its error; the others run."""
     text = TWO_CELLS.replace('"breaks"', '"tiny2"').replace("[2, 4]", "[7, 9]")
     sweep = sweep_of(tmp_path, text + "channels_per_cell = 1")
-    outcome = run_sweep(sweep, tmp_path / "out", make_executor=lambda *_: Executor(run=True))
+    outcome = run_sweep(
+        sweep, tmp_path / "out", networks=TINY, make_executor=lambda *_: Executor(run=True)
+    )
     assert len(outcome.done) == len(outcome.failed) == 2
     for reason in outcome.failed.values():
         assert reason == (
@@ -322,3 +325,47 @@ def test_without_submitit(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "out").exists()
     with pytest.raises(UsageError, match="are waited for"):
         run_sweep(sweep, tmp_path / "out", wait=False)
+
+
+def test_reading_a_sweep_runs_nothing_that_a_file_names(tmp_path, monkeypatch, capsys):
+    """Neither the file nor a cell on disk can name code; the command line can, when a cell runs."""
+    (tmp_path / "planted.py").write_text("import pathlib; pathlib.Path('ran').touch()")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    sweep_of(tmp_path, TWO_CELLS)
+    (tmp_path / "evil.toml").write_text(TWO_CELLS + 'networks = "planted:load"')
+    assert main(["evil.toml", "--output", "out"]) == 2
+    assert "a file may not; give --networks" in capsys.readouterr().err
+    cell = next(iter(read_sweep(tmp_path / "sweep.toml").cells(tmp_path / "out")))
+    cell.write()
+    note = cell.folder / "cell.json"
+    note.write_text(note.read_text().replace('"device"', '"networks": "planted:load", "device"'))
+    with pytest.raises(MalformedDataError, match="is not what a sweep wrote"):
+        RunCell()(str(cell.folder))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["nets = " + "[" * 20_000 + "]" * 20_000, ".".join("a" * 30_000) + " = 1", "#" * (1 << 19),
+     "a" + '."b"' * 30 + " = 1"],
+)  # fmt: skip
+def test_files_that_are_deep_or_long_are_no_sweep(tmp_path, text):
+    with pytest.raises(MalformedDataError, match=r"is not TOML: .*(deep|more than)"):
+        sweep_of(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{}", "null", '{"settings": {"channels": [1]}}'])
+def test_notes_of_a_cell_that_no_sweep_wrote_end_in_a_sentence(tiny_cell, text):
+    (tiny_cell.folder / "cell.json").write_text(text)
+    with pytest.raises(MalformedDataError, match=r"cell\.json"):
+        read_cell(tiny_cell.folder)
+    (tiny_cell.folder / "failed.json").write_text("{}")
+    assert tiny_cell.failure() == "no reason was noted"
+
+
+def test_a_cell_of_three_channels_is_refused(tiny_cell):
+    note = tiny_cell.folder / "cell.json"
+    note.write_text(note.read_text().replace("2,\n   3", "1, 2, 3"))
+    with pytest.raises(MalformedDataError, match=r"cell\.json"):
+        read_cell(tiny_cell.folder)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from core.errors import MalformedDataError, UsageError
-from core.files import atomic_write, read_json
+from core.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +45,7 @@ def claim_folder(folder: str | Path, settings: Mapping[str, Any], resume: bool) 
     require_own_folder(folder, settings, resume)
     note = Path(folder) / NOTE_FILE
     if not note.is_file():
-        with atomic_write(note) as unfinished:
-            unfinished.write_text(json.dumps(dict(settings), indent=1) + "\n", encoding="utf-8")
+        write_json(note, dict(settings))
 
 
 def require_own_folder(folder: str | Path, settings: Mapping[str, Any], resume: bool) -> None:

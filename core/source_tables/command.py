@@ -19,7 +19,7 @@ from core.source_tables import osf
 from core.source_tables.placement import choose_files, figure_of, files_of, place
 from core.source_tables.provenance import Provenance, read_provenance
 from core.source_tables.reader import DEFAULT_FOLDER, TableStatus, check_folder
-from core.source_tables.registry import FIGURE_NAMES, FIGURES
+from core.source_tables.registry import FIGURE_NAMES, FIGURES, TABLES
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -104,9 +104,26 @@ def _fetch(given: argparse.Namespace) -> int:
         f"{len(placed.written)} files written, {len(placed.unchanged)} there already, "
         f"{len(placed.unknown)} that no figure reads; in {given.output}\n"
     )
+    out.writelines(f"placed {renamed}\n" for renamed in placed.renamed)
     for path in placed.kept:
         sys.stderr.write(f"kept {path}: it has other content; --force replaces it\n")
-    return 1 if placed.kept else 0
+    if placed.kept:
+        return 1
+    reached = {path.parent.name for path in placed.hashes}
+    missing = list(_needed_and_missing(given.output, given.figure or reached))
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise MissingDataError(
+            f"tables that figures need are still missing in {given.output}: "
+            f"{', '.join(missing[:5])}{more}; `python -m core.source_data check` lists them."
+        )
+    return 0
+
+
+def _needed_and_missing(folder: Path, figures: Iterable[str]) -> Iterator[str]:
+    for spec in (spec for spec in TABLES.values() if spec.figure in figures and not spec.optional):
+        paths = [spec.find(folder, member) for member in spec.members]
+        yield from (path.name for path in paths if not path.is_file())
 
 
 def _origins(folder: Path, figures: Iterable[str]) -> Iterator[str]:

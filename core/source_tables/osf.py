@@ -7,8 +7,8 @@ against the checksum that OSF lists.
 
 from __future__ import annotations
 
-import json
 import logging
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core.errors import MalformedDataError, MissingDataError
-from core.files import UNFINISHED_SUFFIX, atomic_write, read_json, sha256_of
+from core.files import UNFINISHED_SUFFIX, locked, read_json, sha256_of, write_json
 from core.reading.download import Progress, download
 from core.source_tables.placement import (
     FoundFile,
@@ -40,6 +40,8 @@ ARCHIVE_URL = f"https://files.osf.io/v1/resources/{PROJECT}/providers/osfstorage
 
 #: Up to so many missing files are fetched one by one; more come as one archive.
 MOST_SINGLE_FILES = 40
+
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 #: Bounds of a listing: pages read, and bytes of one page.
 MOST_PAGES = 80
@@ -115,7 +117,17 @@ def fetch(
     CannotWriteError
         If the folder cannot be written.
     """
-    addresses = addresses or Addresses()
+    with locked(folder / "osf"):
+        return _fetch(folder, figures, force, addresses or Addresses(), progress)
+
+
+def _fetch(
+    folder: Path,
+    figures: Iterable[str] | None,
+    force: bool,
+    addresses: Addresses,
+    progress: Progress | None,
+) -> Placed:
     remote = {file.path: file for file in list_storage(addresses.listing)}
     chosen, unknown = choose_files(_on_offer(file) for file in remote.values())
     if figures is not None:
@@ -203,6 +215,9 @@ def changed_since_fetch(folder: Path) -> Iterator[Path]:
             yield path
 
 
+#: Folders above the files of the source data, in an archive of them.
+_DEEPEST_FOLDER = 20
+
 _BY_HAND = (
     f"By hand: download https://osf.io/{PROJECT}/ as a zip with a browser, then "
     "`python -m core.source_data fetch --from ZIP`."
@@ -224,16 +239,19 @@ def _read_page(url: str) -> Any:
 def _remote_file(item: Mapping[str, Any]) -> RemoteFile:
     attributes = item["attributes"]
     hashes = (attributes.get("extra") or {}).get("hashes") or {}
-    return RemoteFile(
-        path=attributes.get("materialized_path") or attributes["name"],
-        size=int(attributes["size"]),
-        sha256=hashes.get("sha256"),
-        url=item["links"]["download"],
-    )
+    path, url = attributes.get("materialized_path") or attributes["name"], item["links"]["download"]
+    size, sha256 = attributes["size"], hashes.get("sha256")
+    if not isinstance(path, str) or not isinstance(url, str) or type(size) is not int or size < 0:
+        raise ValueError(f"a file {path!r:.60} of size {size!r:.20} at {url!r:.60}")
+    if sha256 is not None and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
+        raise ValueError(f"a checksum {sha256!r:.80}")
+    return RemoteFile(path, size, sha256, url)
 
 
-def _same_server(page: str, url: str) -> str:
+def _same_server(page: str, url: Any) -> str:
     """Return an address of the listing, which never leads to another server."""
+    if not isinstance(url, str):
+        raise ValueError(f"an address {url!r:.60}")
     if urlsplit(url)[:2] != urlsplit(page)[:2]:
         raise MalformedDataError(f"{page} sends on to another server ({url}); not followed.")
     return url
@@ -280,17 +298,20 @@ def _verified(
     packed: Iterable[FoundFile], missing: Mapping[str, FoundFile]
 ) -> dict[str, FoundFile]:
     """Find the missing files in the archive, by their path in the storage."""
-    by_path = {file.path.lstrip("/"): file for file in packed}
+    by_end = {end: file for file in packed for end in _ends(file.path.lstrip("/"))}
     found = {}
     for name, listed in missing.items():
         wanted = listed.path.lstrip("/")
-        matches = [
-            f for path, f in by_path.items() if path == wanted or path.endswith(f"/{wanted}")
-        ]
-        if not matches:
+        if wanted not in by_end:
             raise MissingDataError(f"OSF's archive lacks {wanted}, which its listing has.")
-        found[name] = replace(matches[0], sha256=listed.sha256)
+        found[name] = replace(by_end[wanted], sha256=listed.sha256)
     return found
+
+
+def _ends(path: str) -> list[str]:
+    """Return a path in an archive without its first folders, however many those are."""
+    parts = path.split("/")
+    return ["/".join(parts[first:]) for first in range(min(len(parts), _DEEPEST_FOLDER))]
 
 
 def _write_lock(folder: Path, placed: Placed) -> None:
@@ -299,8 +320,7 @@ def _write_lock(folder: Path, placed: Placed) -> None:
         for path, digest in placed.hashes.items()
     }
     content = {"project": PROJECT, "files": dict(sorted(entries.items()))}
-    with atomic_write(folder / LOCK_FILE) as unfinished:
-        unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / LOCK_FILE, content)
 
 
 def _read_lock(folder: Path) -> dict[str, dict[str, Any]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from core.errors import MalformedDataError
-from core.files import atomic_write, read_json
+from core.files import read_json, write_json
 
 #: Written beside the tables of a figure by whatever made them.
 PROVENANCE_FILE = "provenance.json"
@@ -86,20 +85,32 @@ def read_provenance(folder: Path) -> Provenance:
     if not path.is_file():
         return Provenance("found")
     try:
-        note = read_json(path)
-        files = {name: _from_note(entry) for name, entry in note.get("files", {}).items()}
-        return replace(_from_note(note), files=files)
-    except (ValueError, KeyError, TypeError, AttributeError, MalformedDataError) as error:
+        return provenance_of_note(read_json(path))
+    except (OSError, ValueError, MalformedDataError) as error:
         raise MalformedDataError(
             f"{path} is not a note of origin ({error!s:.200}); remove it or export the folder "
             "again."
         ) from error
 
 
+def provenance_of_note(note: Any) -> Provenance:
+    """Return the origin that the content of a note tells.
+
+    Raises
+    ------
+    MalformedDataError
+        If it is not the content of one that this software writes.
+    """
+    try:
+        files = {name: _from_note(entry) for name, entry in note.get("files", {}).items()}
+        return replace(_from_note(note), files=files)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MalformedDataError(f"not a note of origin ({error!r:.200})") from error
+
+
 def write_provenance(folder: Path, provenance: Provenance) -> None:
     """Write the note of origin into a folder of tables."""
-    with atomic_write(folder / PROVENANCE_FILE) as unfinished:
-        unfinished.write_text(json.dumps(_note(provenance), indent=2) + "\n", encoding="utf-8")
+    write_json(folder / PROVENANCE_FILE, _note(provenance), indent=2)
 
 
 def _note(provenance: Provenance) -> dict[str, Any]:

@@ -10,7 +10,6 @@ interchangeable.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError
-from core.files import UNFINISHED_SUFFIX, atomic_write, move_into, sha256_of
+from core.files import (
+    UNFINISHED_SUFFIX,
+    atomic_write,
+    locked,
+    move_into,
+    sha256_of,
+    staging_folder,
+)
 from core.source_tables.provenance import (
     PROVENANCE_FILE,
     Provenance,
@@ -39,6 +45,9 @@ SIMULATED_FOLDER = DEFAULT_FOLDER / "simulated"
 
 #: Stands for the origin of the tables of a panel among their names.
 ORIGIN = "origin"
+
+#: Held beside the figures' folders by whoever replaces tables.
+TABLES_LOCK = "tables"
 
 #: Lies in a folder while its tables are being replaced.
 HALF_REPLACED_FILE = f".tables{UNFINISHED_SUFFIX}"
@@ -214,8 +223,8 @@ class SourceData:
             )
         if (path.parent / HALF_REPLACED_FILE).exists():
             raise MalformedDataError(
-                f"{path.parent} holds tables of two exports: one was interrupted while it replaced "
-                "the other. Export again, or remove the folder."
+                f"{path.parent} holds tables of two exports: one is replacing the other, or was "
+                "interrupted there. Wait for it or export again, or remove the folder."
             )
         with self._checking(spec, path) as check:
             value = spec.layout.read(path)
@@ -327,25 +336,37 @@ def write_tables(
     """
     folder = Path(folder)
     _refuse_other_origin(folder / figure, provenance, force)
-    staging = folder / f".{figure}{UNFINISHED_SUFFIX}"
-    shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
-    try:
+    with staging_folder(folder / figure) as staging:
         written = [write_table(staging, table.key, table.value, **table.member) for table in tables]
         write_provenance(staging / figure, provenance)
-        return _replace(folder / figure, [*written, staging / figure / PROVENANCE_FILE])[:-1]
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        complete = [*written, staging / figure / PROVENANCE_FILE]
+        with locked(folder / TABLES_LOCK):
+            _refuse_other_origin(folder / figure, provenance, force)  # again: hours may lie between
+            return replace_tables(folder / figure, complete)[:-1]
 
 
-def _replace(target: Path, paths: list[Path]) -> list[Path]:
-    """Move a complete set of tables into its place; while that goes on, a mark keeps readers off.
+def replace_tables(target: Path, paths: list[Path]) -> list[Path]:
+    """Move a complete set of tables into its place, whose lock is held.
 
-    A process that is killed in between leaves tables of two exports side by side, and the mark.
+    While that goes on, a mark keeps readers off. A process that is killed in between leaves tables
+    of two origins side by side, and the mark, which the next complete set removes.
+
+    Raises
+    ------
+    CannotWriteError
+        If the folder cannot be written; the mark stays where some tables were replaced already.
     """
-    with atomic_write(target / HALF_REPLACED_FILE):
+    mark = target / HALF_REPLACED_FILE
+    was_marked = mark.exists()
+    with atomic_write(mark):
         pass
-    moved = move_into(target, paths)
-    (target / HALF_REPLACED_FILE).unlink()
+    try:
+        moved = move_into(target, paths)
+    except CannotWriteError:
+        if not was_marked and all(path.exists() for path in paths):  # nothing was moved
+            mark.unlink(missing_ok=True)
+        raise
+    mark.unlink(missing_ok=True)
     return moved
 
 

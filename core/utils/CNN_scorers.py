@@ -194,7 +194,8 @@ class TorchScorer:
             network = plain_network(model)
             self.name, stated = type(network).__name__, input_of_network(network)
         self.input: NetworkInput = stated.given(imgpix, mean, std, preprocess)
-        self.model = network.to(self.device)
+        with torch.inference_mode(False):  # weights made in it could not be used for gradients
+            self.model = network.to(self.device)
         self._channel_axis = channel_axis
         self._readable = {} if rawlayername else readable_layers(self.name)
         self._readouts: dict[str, _Readout] = {}
@@ -524,14 +525,11 @@ class TorchScorer:
         """Traces of the network; one that is ours is laid out channels-last if it runs so."""
         probe = LayerProbe(self.model, self.input.shape, self.device, self._channel_axis)
         if self._is_ours and self.device.type == "cpu":
-            convolutions = [m for m in self.model.modules() if isinstance(m, nn.Conv2d)]
-            for layer in convolutions:  # oneDNN convolves channels-last maps without reordering
-                layer.to(memory_format=torch.channels_last)
+            _lay_out(self.model, torch.channels_last)
             try:
                 probe.calls  # noqa: B018
             except UsageError:
-                for layer in convolutions:
-                    layer.to(memory_format=torch.contiguous_format)
+                _lay_out(self.model, torch.contiguous_format)
         return probe
 
     @cached_property
@@ -555,6 +553,14 @@ def as_array(responses: Tensor) -> NDArray[Any]:
     """Return responses as an array; numpy knows no bfloat16."""
     plain = responses.float() if responses.dtype == torch.bfloat16 else responses
     return plain.numpy()
+
+
+def _lay_out(network: nn.Module, memory_format: torch.memory_format) -> None:
+    """Lay out the convolutions of a network; oneDNN is faster where channels come last."""
+    with torch.inference_mode(False):
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.to(memory_format=memory_format)
 
 
 def _require_answers(responses: Mapping[str, Tensor], images: int) -> None:

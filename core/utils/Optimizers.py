@@ -31,6 +31,7 @@ from core.utils.optimizers.plain import hessian_cutoff, plain_optimizer, suggest
 from core.utils.optimizers.rank_weights import rankweight
 from core.utils.optimizers.restore import optimizer_from_state
 from core.utils.optimizers.sphere import ZOHA_Sphere_lr_euclid
+from core.utils.published_keywords import published_keywords
 
 __all__ = [
     "AskTellOptimizer",
@@ -139,6 +140,7 @@ def optimizer_labels(GAN: Any = "BigGAN") -> tuple[str, ...]:
     return (*_BLOCKS[name], *_MORE_LABELS) if name else PLAIN_LABELS
 
 
+@published_keywords(methodlabel="label", Hdata="hessian")
 def label2optimizer(
     label: str,
     init_code: ArrayLike,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from core.errors import choose_from
 from core.start import missing_package
 
 _HOME = {
@@ -22,7 +23,14 @@ _HOME = {
     "Optimizers": (
         "CholeskyCMAES", "HessCMAES", "ZOHA_Sphere_lr_euclid", "concat_wrapper",
         "fix_param_wrapper", "label2optimizer", "optimizer_labels", "rankweight",
+        "GradientAscent", "ask_tell_peer", "optimizer_from_state", "hessian_cutoff",
+        "suggested_sigma",
     ),
+    "evolution.loop": ("evolve",),
+    "evolution.comparison": ("compare",),
+    "evolution.stopping": ("Stop",),
+    "generators.image_spaces": ("FourierSpace", "PixelSpace"),
+    "generators.faces": ("FaceGAN",),
     "layer_hook_utils": (
         "get_module_names", "get_module_name_shapes", "get_layer_names",
         "register_hook_by_module_name", "register_hook_by_module_names", "featureFetcher",
@@ -32,6 +40,7 @@ _HOME = {
     ),
     "layers.record": ("record",),
     "scoring.classifiers": ("load_classifier",),
+    "scoring.units": ("Centre", "Channel", "Mean", "WeightedSum", "Direction", "Cosine"),
     "grad_RF_estim": (
         "grad_RF_estimate", "GAN_grad_RF_estimate", "grad_population_RF_estimate",
         "gradmap2RF_square", "fit_2dgauss", "twoD_Gaussian", "show_gradmap",
@@ -58,14 +67,18 @@ _HOME = {
     "device": ("resolve_device",),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+#: Modules that are used by name: ``objectives.unit(…)``.
+_MODULES = {"objectives": "evolution.objectives"}
 
-__all__ = sorted(_MODULE_OF)
+__all__ = sorted((*_MODULE_OF, *_MODULES))
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULE_OF and name not in _MODULES:
+        raise AttributeError(choose_from(name, __all__, f"name of {__name__}"))
     try:
+        if name in _MODULES:
+            return import_module(f"{__name__}.{_MODULES[name]}")
         return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     except ModuleNotFoundError as error:
         missing = error.name or ""

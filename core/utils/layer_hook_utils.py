@@ -22,6 +22,7 @@ from core.utils.layers.fetchers import (
 from core.utils.layers.names import find_layer
 from core.utils.layers.record import Recorder, record
 from core.utils.layers.tables import get_module_name_shapes, get_module_names
+from core.utils.scoring.readable_layers import READABLE
 
 __all__ = [
     "featureFetcher",
@@ -30,6 +31,7 @@ __all__ = [
     "get_layer_names",
     "get_module_name_shapes",
     "get_module_names",
+    "layername_dict",
     "named_apply",
     "print_specific_layer",
     "record",
@@ -39,6 +41,9 @@ __all__ = [
     "register_hook_by_module_name",
     "register_hook_by_module_names",
 ]
+
+#: Readable names of the layers of some networks, in order, as the published code lists them.
+layername_dict = {name: list(layers) for name, layers in READABLE.items()}
 
 #: Called by torch as ``hook(layer, inputs, output)``.
 Hook = Callable[[nn.Module, tuple[Any, ...], Any], Any]

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 from core.errors import UsageError
 from core.utils.pictures.crops import crop_all_from_montage, crop_from_montage
+from core.utils.published_keywords import published_keywords
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +66,8 @@ def build_montages(
     montage_shape : (columns, rows)
         Images on a page.
     transpose : bool, default True
-        Fill a page row by row; False fills it column by column.
+        Fill a page row by row; False fills it column by column. `montage_shape` means the same
+        either way (the published code then takes it for (rows, columns)).
 
     Returns
     -------
@@ -185,9 +187,10 @@ def make_grid_np(
     Parameters
     ----------
     img_arr : sequence of (height, width[, 3]) arrays, or array (height, width, 3, n)
-        Images of the same shape. A three-dimensional array is one image.
+        Images of the same shape; also an array (n, height, width, 3). A three-dimensional array is
+        one image.
     nrow : int, default 8
-        Images in a row of the grid; in a column of it, where `rowfirst` is False.
+        Images in a row of the grid, whichever way it is filled.
     padding : int, default 2
         Pixels between images and around the grid.
     pad_value : float, default 0
@@ -207,7 +210,8 @@ def make_grid_np(
     """
     images = _equal_arrays(img_arr)
     height, width = images[0].shape[:2]
-    size, cells = _grid(len(images), nrow, padding, height, width, rowfirst)
+    columns, rows = _along_and_across(len(images), nrow, padding)
+    size, cells = _grid(len(images), rows, columns, padding, height, width, rowfirst)
     grid = np.full((*size, *images[0].shape[2:]), pad_value, dtype=images[0].dtype)
     for image, cell in zip(images, cells, strict=True):
         grid[cell] = image
@@ -261,10 +265,12 @@ def make_grid_T(
     if len(images) == 1:
         return images[0]
     height, width = images.shape[2:]
-    size, cells = _grid(len(images), nrow, padding, height, width, rowfirst)
+    along, across = _along_and_across(len(images), nrow, padding)
+    rows, columns = (across, along) if rowfirst else (along, across)
+    size, cells = _grid(len(images), rows, columns, padding, height, width, rowfirst)
     grid = images.new_full((images.shape[1], *size), pad_value)
-    for image, (rows, columns) in zip(images, cells, strict=True):
-        grid[:, rows, columns] = image
+    for image, (of_rows, of_columns) in zip(images, cells, strict=True):
+        grid[:, of_rows, of_columns] = image
     return grid
 
 
@@ -315,6 +321,7 @@ def PIL_array_to_montage(image_array: ImageArray) -> Image.Image:
     return montage
 
 
+@published_keywords(score_array="scores")
 def PIL_array_to_montage_score_frame(
     image_array: ImageArray,
     scores: ArrayLike,
@@ -410,22 +417,31 @@ def _score_colours(
     return colormap(np.ma.masked_invalid(norm(scores)))[:, :3]
 
 
-def _grid(
-    n_images: int, nrow: int, padding: int, height: int, width: int, rowfirst: bool
-) -> tuple[tuple[int, int], Iterator[tuple[slice, slice]]]:
-    """Return (height, width) of a grid and the place of each image in it."""
+def _along_and_across(n_images: int, nrow: int, padding: int) -> tuple[int, int]:
+    """Return how many images lie in a line of a grid, and how many lines there are."""
     if n_images < 1 or nrow < 1 or padding < 0:
         raise UsageError(
             f"a grid of {n_images} images, {nrow} in a row, {padding} pixels apart cannot be; give "
             "at least one image, nrow of 1 or more and padding of 0 or more."
         )
     along = min(nrow, n_images)
-    across = -(-n_images // along)
-    rows, columns = (across, along) if rowfirst else (along, across)
+    return along, -(-n_images // along)
+
+
+def _grid(
+    n_images: int,
+    rows: int,
+    columns: int,
+    padding: int,
+    height: int,
+    width: int,
+    rowfirst: bool,
+) -> tuple[tuple[int, int], Iterator[tuple[slice, slice]]]:
+    """Return (height, width) of a grid and the place of each image in it."""
 
     def cells() -> Iterator[tuple[slice, slice]]:
         for number in range(n_images):
-            row, column = divmod(number, along) if rowfirst else divmod(number, along)[::-1]
+            row, column = divmod(number, columns) if rowfirst else divmod(number, rows)[::-1]
             top = padding + row * (height + padding)
             left = padding + column * (width + padding)
             yield slice(top, top + height), slice(left, left + width)
@@ -435,8 +451,15 @@ def _grid(
 
 def _equal_arrays(given: Sequence[ArrayLike] | NDArray[Any]) -> list[NDArray[Any]]:
     """Return the images of `make_grid_np` as a list of arrays of one shape."""
-    if isinstance(given, np.ndarray) and given.ndim in (3, 4):
-        images = list(np.moveaxis(given, -1, 0)) if given.ndim == 4 else [given]
+    if isinstance(given, np.ndarray) and given.ndim == 4:
+        if 3 not in given.shape[2:]:
+            raise UsageError(
+                f"an array of shape {given.shape} was given; expected images (height, width, 3, n) "
+                "or (n, height, width, 3)."
+            )
+        images = list(np.moveaxis(given, -1, 0) if given.shape[2] == 3 else given)
+    elif isinstance(given, np.ndarray) and given.ndim == 3:
+        images = [given]
     else:
         images = [np.asarray(image) for image in given]
     shapes = {image.shape for image in images}

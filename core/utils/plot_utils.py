@@ -21,6 +21,7 @@ from PIL import Image
 from core.errors import UsageError, choose_from
 from core.files import atomic_write
 from core.utils.montage_utils import make_grid_T
+from core.utils.published_keywords import published_keywords
 
 if TYPE_CHECKING:
     import torch
@@ -134,6 +135,7 @@ def save_imgrid_by_row(
     ]
 
 
+@published_keywords(figdirs="dirs", fignm="name")
 def saveallforms(
     dirs: PathLike | Iterable[PathLike],
     name: str,
@@ -177,6 +179,7 @@ def saveallforms(
     return paths
 
 
+@published_keywords(imgarr="img")
 def showimg(ax: Axes, img: Any, cbar: bool = False, ylabel: str | None = None) -> AxesImage:
     """Draw an image or a map into axes, without ticks.
 

@@ -57,9 +57,15 @@ HIGHEST_CORRELATION = 1 - 1e-14
 
 
 def summary_by_block(
-    scores: ArrayLike, gens: ArrayLike, maxgen: int = 100, sem: bool = True
+    scores: ArrayLike,
+    gens: ArrayLike,
+    maxgen: int = 100,
+    sem: bool = True,
+    *,
+    ddof: int = 0,
+    single: bool = False,
 ) -> tuple[FloatArray, FloatArray, NDArray[np.intp]]:
-    """Mean and spread of the scores of each generation.
+    """Mean and spread of the scores of each generation, by default as in the published code.
 
     Parameters
     ----------
@@ -69,14 +75,18 @@ def summary_by_block(
     maxgen : int, default 100
         Last generation of the summary.
     sem : bool, default True
-        Standard error; False gives the standard deviation. Both with ddof 1.
+        Standard error; False gives the standard deviation.
+    ddof : int, default 0
+        Of the standard deviation; 1 gives the usual estimate.
+    single : bool, default False
+        Keep generations of one score, such as the first of an evolution.
 
     Returns
     -------
     means, spreads : numpy.ndarray, shape (n_generations,)
-        A generation of one score has a mean and the spread NaN, one without scores has both NaN.
+        A generation of `ddof` scores or fewer has the spread NaN, one without scores both NaN.
     generations : numpy.ndarray of int, shape (n_generations,)
-        Every number from the lowest generation to the highest, or to `maxgen`.
+        From the lowest generation to the highest, or to `maxgen`, those of one score left out.
 
     Raises
     ------
@@ -96,12 +106,13 @@ def summary_by_block(
     generations = np.arange(numbers.min(), numbers.max() + 1)
     group = numbers - numbers.min()
     n = np.bincount(group)
-    with np.errstate(invalid="ignore"):  # 0/0 where a generation has no score, or one
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0/0 where there are too few scores
         means = np.bincount(group, values) / n
-        variances = np.bincount(group, (values - means[group]) ** 2) / (n - 1)
-        variances[n < 2] = np.nan
+        variances = np.bincount(group, (values - means[group]) ** 2) / (n - ddof)
+        variances[n <= ddof] = np.nan
         spreads = np.sqrt(variances / n if sem else variances)
-    return means, spreads, generations
+    kept = (n != 1) | single
+    return means[kept], spreads[kept], generations[kept]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from core.command_line import a_path, command_parser, require_writable, some_of
 from core.errors import MalformedDataError, MissingDataError, UserError, exit_code_of
-from core.files import atomic_write, read_json
+from core.files import atomic_write, locked, read_json
 from core.published import Statistic, compare
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import DEFAULT_FOLDER, Reading, SourceData
@@ -224,7 +224,7 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
     require_writable(job.output)
     wanted = [panel for panel in script.panels if not job.panels or panel.name in job.panels]
     printed, entries, places = Printed(), {}, dict[str, Place]()
-    with plt.style.context(style()):
+    with locked(job.output / script.name), plt.style.context(style()):
         for panel in wanted:
             try:
                 reading = source.gather(script.folder, panel.reads)

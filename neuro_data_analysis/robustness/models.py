@@ -24,6 +24,8 @@ SINGULAR = 1e-4
 #: The fit in which sites do not differ; it is an ordinary regression.
 NO_SITE_VARIANCE = "singular: the variance of sites is zero"
 
+NOT_CONVERGED = "not converged"
+
 
 @dataclass(frozen=True)
 class MixedModel:
@@ -96,7 +98,9 @@ def mixed_model(
     UsageError
         If there are more than two animals.
     """
-    y = np.asarray(values, dtype=np.float64)
+    given = np.asarray(values, dtype=np.float64)
+    unit = given.std() or 1.0  # the optimiser expects numbers near 1
+    y = given / unit
     fixed = {"effect": np.broadcast_to(np.asarray(effect, dtype=np.float64), y.shape)}
     names = sorted(set(animals), key=str)
     if len(names) > 1:
@@ -109,41 +113,42 @@ def mixed_model(
     exog = pd.DataFrame(({"intercept": np.ones_like(y)} if needs_intercept else {}) | fixed)
     codes, known = pd.factorize(pd.Series(list(sites)))
     if len(known) >= len(y) or len(known) < 2 or len(y) < exog.shape[1] + 3:
-        return _unfitted(formula, len(y), len(known))
-    reml, problem = _fitted(y, exog, codes, reml=True)
-    full, problem_full = _log_likelihood(y, exog, codes)
-    reduced, problem_reduced = _log_likelihood(y, exog.drop(columns="effect"), codes)
+        return _unfitted(formula, len(y), len(known), "no site repeats, or too few rows")
+    try:
+        reml, problem_reml = _fitted(y, exog, codes, reml=True)
+        full, problem_full = _log_likelihood(y, exog, codes)
+        reduced, problem_reduced = _log_likelihood(y, exog.drop(columns="effect"), codes)
+    except np.linalg.LinAlgError:
+        return _unfitted(formula, len(y), len(known), "columns or values do not vary enough")
     ratio = 2 * (full - reduced)
-    site_variance = float(np.asarray(reml.cov_re).item())
-    if site_variance < SINGULAR * reml.scale:
-        problem = NO_SITE_VARIANCE
-    estimate, error = float(reml.fe_params["effect"]), float(reml.bse_fe["effect"])
-    reach = stats.norm.ppf(0.975) * error
+    problems = (problem_reml, problem_full, problem_reduced)
+    estimate, error = (unit * float(of["effect"]) for of in (reml.fe_params, reml.bse_fe))
+    reach = float(stats.norm.ppf(0.975)) * error
     return MixedModel(
         formula=formula,
         estimate=estimate,
         standard_error=error,
         interval=(estimate - reach, estimate + reach),
         p=float(stats.chi2.sf(max(ratio, 0.0), 1)),
-        site_variance=site_variance,
-        residual_variance=float(reml.scale),
+        site_variance=unit**2 * float(np.asarray(reml.cov_re).item()),
+        residual_variance=unit**2 * float(reml.scale),
         n=len(y),
         n_sites=len(known),
-        problem=problem or problem_full or problem_reduced,
+        problem=next((p for p in problems if p == NOT_CONVERGED), problems[0]),
     )
 
 
 def _fitted(
     y: NDArray[np.float64], exog: pd.DataFrame, groups: NDArray[np.intp], reml: bool
 ) -> tuple[Any, str]:
-    """Fit, and say in words what the fit complained of."""
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always")
-        fit = MixedLM(y, exog, groups).fit(reml=reml)
-    complaints = [str(w.message) for w in heard if issubclass(w.category, ConvergenceWarning)]
-    if not fit.converged or any("boundary" not in complaint for complaint in complaints):
-        return fit, "not converged"
-    return fit, NO_SITE_VARIANCE if complaints else ""
+    """Fit, and say in words whether it can be trusted."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # told by `converged` and the variance
+        # Without derivatives: a variance of zero lies at the edge, where gradients do not vanish.
+        fit = MixedLM(y, exog, groups).fit(reml=reml, method="powell")
+    if not fit.converged:
+        return fit, NOT_CONVERGED
+    return fit, NO_SITE_VARIANCE if np.asarray(fit.cov_re).item() < SINGULAR * fit.scale else ""
 
 
 def _log_likelihood(
@@ -173,11 +178,11 @@ def _log_likelihood_of_zero_mean(y: NDArray[np.float64], groups: NDArray[np.intp
     return -min(float(best.fun), minus_log_likelihood(0.0))
 
 
-def _unfitted(formula: str, n: int, n_sites: int) -> MixedModel:
+def _unfitted(formula: str, n: int, n_sites: int, problem: str) -> MixedModel:
     nothing = np.nan
     return MixedModel(
         formula, nothing, nothing, (nothing, nothing), nothing, nothing, nothing, n, n_sites,
-        "not fitted: no site repeats, or too few rows",
+        f"not fitted: {problem}",
     )  # fmt: skip
 
 

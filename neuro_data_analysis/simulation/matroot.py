@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from core.errors import CannotWriteError, UsageError, UserError
-from core.files import atomic_write
+from core.files import atomic_write, writes_alone
 from core.published import EXAMPLE_EXPI
 from neuro_data_analysis.matlab.v73_writer import write_v73
 from neuro_data_analysis.matlab.values import N_THREADS
@@ -60,6 +60,7 @@ FIRST_CHOSEN = (
 )  # fmt: skip
 
 
+@writes_alone("folder", wait=True)
 def simulate_matroot(
     folder: str | os.PathLike[str],
     seed: int = DEFAULT_SEED,

@@ -352,7 +352,7 @@ def published_session(ephys_name: str) -> SessionRecord:
 
 
 def _read_pickle(path: Path) -> Mapping[str, Any]:
-    content = load_pickle(path)
+    content = load_pickle(path, instead="read the MATLAB file of the session")
     if not isinstance(content, Mapping):
         raise MalformedDataError(
             f"{path} holds a {type(content).__name__}; expected a dictionary of rasters, meta and "

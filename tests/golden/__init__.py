@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+import runpy
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
+import pytest
 from matplotlib.figure import Figure
 
 from figure_reproduction.__main__ import main
@@ -21,6 +24,8 @@ from source_data_export.__main__ import main as export
 from tests.golden import recordings
 
 FOLDER = Path(__file__).parent
+
+SCRIPTS = FOLDER.parents[1] / "figure_reproduction"
 
 FIGURES = ("Figure2", "Figure3", "Figure4", "Figure5", "Figure6", "FigureExt4", "FigureExt5")
 
@@ -76,13 +81,23 @@ def print_figures(source_data, output, figures=FIGURES):
     arguments = ["--source-data", str(source_data), "--output", str(output), "--format", "png"]
     with _pictures_in_memory() as pictures:
         assert main([*arguments, *chosen]) == 0
-    files = {figure: output / f"{figure}.json" for figure in figures}
-    told = {figure: json.loads(path.read_text("utf-8")) for figure, path in files.items()}
-    statistics = {
-        figure: {panel: entry["statistics"] for panel, entry in content["panels"].items()}
-        for figure, content in told.items()
-    }
-    return statistics, pictures
+    return {figure: _told(output / f"{figure}.json") for figure in figures}, pictures
+
+
+def run_script(figure, source_data, output, panels=()):
+    """Run the script of one figure as a user would; return its statistics, panel by panel."""
+    script = SCRIPTS / f"{figure}_reproduction.py"
+    chosen = [part for panel in panels for part in ("--panel", panel)]
+    arguments = ["--source-data", str(source_data), "--output", str(output), "--format", "png"]
+    with (
+        _pictures_in_memory(),
+        mock.patch.object(sys, "argv", [str(script), *arguments, *chosen]),
+        mock.patch.object(sys, "path", list(sys.path)),
+        pytest.raises(SystemExit) as end,
+    ):
+        runpy.run_path(str(script), run_name="__main__")
+    assert not end.value.code
+    return _told(output / f"{figure}.json")
 
 
 def by_name(panels):
@@ -126,6 +141,11 @@ def differences(expected, found):
             elif change := _change(name, before[name], now[name]):
                 lines.append(f"{panel}: {name} {change}")
     return lines
+
+
+def _told(path):
+    content = json.loads(path.read_text("utf-8"))
+    return {panel: entry["statistics"] for panel, entry in content["panels"].items()}
 
 
 def _change(name, before, now):

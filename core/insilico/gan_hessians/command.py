@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from core.errors import MalformedDataError, UsageError, choose_from
+from core.files import writes_alone
 from core.insilico.commands import Experiment, flag
 from core.insilico.gan_hessians.hessian import (
     METHODS,
@@ -105,6 +106,7 @@ class HessianSettings:
             raise UsageError(f"{self.n_codes} codes were asked for; 1 to {most} are possible.")
 
 
+@writes_alone("folder")
 def compute_hessians(
     settings: HessianSettings,
     folder: str | os.PathLike[str],

@@ -20,7 +20,7 @@ from PIL import Image
 from scipy.optimize import elementwise
 
 from core.errors import MalformedDataError, UsageError, choose_from
-from core.files import atomic_write
+from core.files import atomic_write, locked
 from core.insilico.commands import Experiment, flag
 from core.insilico.gan_hessians.command import (
     DISTANCES,
@@ -263,6 +263,11 @@ class StimulusSettings:
 
 
 def _run(settings: StimulusSettings, given: argparse.Namespace) -> list[Path]:
+    with locked(given.output, wait=False):
+        return _write(settings, given)
+
+
+def _write(settings: StimulusSettings, given: argparse.Namespace) -> list[Path]:
     claim_folder(given.output, asdict(settings), given.resume)
     networks = HessianSettings(
         "BigGAN", settings.distance, untrained=settings.untrained, seed=settings.seed

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from core.command_line import a_path
 from core.errors import UsageError
-from core.files import sha256_of
+from core.files import sha256_of, writes_alone
 from core.insilico.commands import Experiment
 from core.insilico.extended_figure5_tables import save_tables
 from core.insilico.latent_linearity.caffenet_layers import LAYER_INDEX, LAYERS
@@ -52,6 +52,7 @@ BATCH_SIZE = 25
 SIGNIFICANT_DIGITS = 5
 
 
+@writes_alone("output")
 def run(
     settings: LinearitySettings,
     output: str | Path,

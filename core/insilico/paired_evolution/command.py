@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import UsageError
+from core.files import writes_alone
 from core.insilico.commands import Experiment
 from core.insilico.paired_evolution.files import (
     RunFiles,
@@ -79,6 +80,7 @@ def load_networks(settings: EvolutionSettings, device: str = "auto") -> Networks
     return Networks(scorer, generators)
 
 
+@writes_alone("folder")
 def evolve_pairs(
     settings: EvolutionSettings,
     folder: str | Path,

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from core.errors import UsageError
+from core.files import writes_alone
 from core.insilico.commands import Experiment, flag
 from core.insilico.extended_figure5_tables import save_tables
 from core.insilico.realnvp_alignment.climbs import OPTIMIZERS, Climbs, GridCell, cell_path, climb
@@ -62,6 +63,7 @@ def grid(
     return list(dict.fromkeys(cells))
 
 
+@writes_alone("output")
 def run(
     cells: Sequence[GridCell], output: str | Path, resume: bool = False, n_jobs: int = 1
 ) -> list[Path]:

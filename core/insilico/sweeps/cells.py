@@ -7,27 +7,19 @@ and repetitions evolve together. Its folder holds ``cell.json`` (what to run), `
 
 from __future__ import annotations
 
-import fcntl
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from core.errors import MalformedDataError, UsageError, UserError
-from core.files import atomic_write
+from core.errors import BusyError, MalformedDataError, UsageError, UserError
+from core.files import locked, read_json, write_json
 from core.insilico.paired_evolution.settings import EvolutionSettings, Noise
 
-_CELL, _DONE, _FAILED, _LOCK = "cell.json", "done.json", "failed.json", ".lock"
+_CELL, _DONE, _FAILED = "cell.json", "done.json", "failed.json"
 
 #: Where in the folder of a cell its evolutions are.
 RESULTS = "results"
-
-
-class CellBusyError(UserError):
-    """Another process is running the cell."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +34,6 @@ class SweepCell:
         What to run.
     hessians : dict
         Generator → file.
-    networks : str
-        ``package.module:function`` that loads the networks from settings and a device; by default
-        `core.insilico.paired_evolution.command.load_networks`.
     device : str
     batch_size : int or None
         Images at a time.
@@ -53,7 +42,6 @@ class SweepCell:
     folder: Path
     settings: EvolutionSettings
     hessians: dict[str, str]
-    networks: str = ""
     device: str = "auto"
     batch_size: int | None = None
 
@@ -71,24 +59,24 @@ class SweepCell:
     def is_running(self) -> bool:
         """Whether a process is at it now."""
         try:
-            with _lock(self.folder):
+            with locked(self.folder, wait=False):
                 return False
-        except CellBusyError:
+        except BusyError:
             return True
 
     def failure(self) -> str:
         """Return why it failed last time, or nothing."""
         path = self.folder / _FAILED
-        return str(_read(path)["reason"]) if path.is_file() else ""
+        return str(_read(path).get("reason", "no reason was noted")) if path.is_file() else ""
 
     def fail(self, reason: str) -> None:
         """Note why it failed."""
-        _write(self.folder / _FAILED, {"reason": reason})
+        write_json(self.folder / _FAILED, {"reason": reason})
 
     def write(self) -> None:
         """Write what to run for the process that will run it, and forget an earlier failure."""
         content = {**asdict(self), "folder": "", "settings": asdict(self.settings)}
-        _write(self.folder / _CELL, content)
+        write_json(self.folder / _CELL, content)
         (self.folder / _FAILED).unlink(missing_ok=True)
 
 
@@ -106,7 +94,7 @@ def read_cell(folder: Path) -> SweepCell:
         tuples = {name: tuple(given[name]) for name in ("channels", "generators", "labels")}
         settings = EvolutionSettings(**{**given, **tuples, "noise": Noise(**given["noise"])})
         return SweepCell(**{**content, "folder": folder, "settings": settings})
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, UsageError) as error:
         raise MalformedDataError(
             f"{folder / _CELL} is not what a sweep wrote ({error}); remove the folder."
         ) from error
@@ -115,32 +103,42 @@ def read_cell(folder: Path) -> SweepCell:
 class RunCell:
     """Run the cell of a folder; a process that is stopped before its end goes on when requeued.
 
+    Parameters
+    ----------
+    networks : str, default ""
+        ``package.module:function`` that loads the networks from settings and a device; by default
+        `core.insilico.paired_evolution.command.load_networks`. It comes from the command line and
+        is imported when a cell runs; no file can name it.
+
     submitit calls `checkpoint` when the cluster takes the machine away. Nothing is left to save
     then: every generation is on the disk already.
     """
+
+    def __init__(self, networks: str = "") -> None:
+        self.networks = networks
 
     def __call__(self, folder: str) -> None:
         """Run a cell from where it stands; do nothing if it is done.
 
         Raises
         ------
-        CellBusyError
+        BusyError
             If another process is at it.
         UserError
             As `paired_evolution.command.evolve_pairs`; noted in the folder of the cell too.
         """
         place = Path(folder)
-        with _lock(place):
+        with locked(place, wait=False):
             cell = read_cell(place)
             if cell.is_done:
                 return
             try:
-                _evolve(cell)
+                _evolve(cell, self.networks)
             except Exception as error:
                 said = isinstance(error, UserError)
                 cell.fail(str(error) if said else f"{type(error).__name__}: {error}")
                 raise
-            _write(place / _DONE, {"results": RESULTS})
+            write_json(place / _DONE, {"results": RESULTS})
 
     def checkpoint(self, folder: str) -> Any:
         """Return the submission that goes on with the cell."""
@@ -167,13 +165,13 @@ def load_function(name: str) -> Any:
         ) from error
 
 
-def _evolve(cell: SweepCell) -> None:
+def _evolve(cell: SweepCell, loader: str) -> None:
     from core.insilico.paired_evolution.command import evolve_pairs
     from core.insilico.paired_evolution.runs import BATCH_SIZE
 
     networks = None
-    if cell.networks:
-        networks = load_function(cell.networks)(cell.settings, cell.device)
+    if loader:
+        networks = load_function(loader)(cell.settings, cell.device)
     evolve_pairs(
         cell.settings,
         cell.results,
@@ -185,25 +183,8 @@ def _evolve(cell: SweepCell) -> None:
     )
 
 
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Hold the cell; the system lets go of it when the process ends, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise CellBusyError(f"{folder} is being run by another process.") from error
-        yield
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    with atomic_write(path) as unfinished:
-        unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(read_json(path))
     except (OSError, ValueError, TypeError) as error:
         raise MalformedDataError(f"{path} cannot be read ({error}); remove it.") from error

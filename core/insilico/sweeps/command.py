@@ -111,6 +111,7 @@ def run_sweep(
     output: str | Path,
     resources: Resources | None = None,
     *,
+    networks: str = "",
     wait: bool = True,
     make_executor: Callable[[Path, Resources], Any] | None = None,
 ) -> Outcome:
@@ -124,6 +125,8 @@ def run_sweep(
         Folder of the sweep.
     resources : Resources, optional
         Where and how.
+    networks : str, default ""
+        ``package.module:function`` that loads the networks, see `RunCell`.
     wait : bool, default True
         Until all jobs have ended; False leaves them to the cluster.
     make_executor : callable, optional
@@ -146,9 +149,10 @@ def run_sweep(
     if not wait and resources.executor == "local":
         raise UsageError("jobs of this machine are waited for; leaving them is for a cluster.")
     cells = sweep.cells(root)
-    require_own_folder(root, sweep.settings, resume=True)
+    settings = sweep.settings | ({"networks": networks} if networks else {})
+    require_own_folder(root, settings, resume=True)
     executor = (make_executor or submitit_executor)(root / _LOGS, resources)
-    claim_folder(root, sweep.settings, resume=True)
+    claim_folder(root, settings, resume=True)
     outcome = Outcome()
     todo = [cell for cell in cells if not cell.is_done and not cell.is_running]
     logger.info("%d cells, %d to run", len(cells), len(todo))
@@ -156,7 +160,7 @@ def run_sweep(
         if earlier := cell.failure():
             logger.info("again: %s, which failed: %s", cell.folder.name, earlier)
         cell.write()
-    jobs = _submitted(executor, todo, resources)
+    jobs = _submitted(executor, RunCell(networks), todo, resources)
     if wait:
         for cell, job in jobs:
             _judge(cell, job, outcome)
@@ -211,17 +215,18 @@ def submitit_executor(logs: Path, resources: Resources) -> Any:
 
 
 def _submitted(
-    executor: Any, cells: Sequence[SweepCell], resources: Resources
+    executor: Any, work: RunCell, cells: Sequence[SweepCell], resources: Resources
 ) -> Iterator[tuple[SweepCell, Any]]:
     """Submit cells, and yield each with its job once that has ended (a cluster's: submitted)."""
     if resources.executor == "slurm":
-        yield from zip(cells, _arrays(executor, cells, resources.max_array), strict=True)
+        jobs = _arrays(executor, work, cells, resources.max_array)
+        yield from zip(cells, jobs, strict=True)
         return
     waiting, running = list(cells), dict[Path, tuple[SweepCell, Any]]()
     while waiting or running:
         while waiting and len(running) < resources.at_once:
             cell = waiting.pop(0)
-            running[cell.folder] = cell, executor.submit(RunCell(), str(cell.folder))
+            running[cell.folder] = cell, executor.submit(work, str(cell.folder))
         ended = [folder for folder, (_, job) in running.items() if job.done()]
         for folder in ended:
             yield running.pop(folder)
@@ -229,12 +234,14 @@ def _submitted(
             time.sleep(POLL_S)
 
 
-def _arrays(executor: Any, cells: Sequence[SweepCell], max_array: int) -> list[Any]:
+def _arrays(
+    executor: Any, work: RunCell, cells: Sequence[SweepCell], max_array: int
+) -> list[Any]:
     """Submit cells to a cluster, in arrays that are not larger than it takes."""
     folders = [str(cell.folder) for cell in cells]
     chunks = [folders[start : start + max_array] for start in range(0, len(folders), max_array)]
     try:
-        return [job for chunk in chunks for job in executor.map_array(RunCell(), chunk)]
+        return [job for chunk in chunks for job in executor.map_array(work, chunk)]
     except RuntimeError as error:  # submitit's, with what sbatch said
         raise UserError(f"the cluster did not take the jobs: {error}") from error
 
@@ -262,6 +269,12 @@ def main(arguments: list[str] | None = None) -> int:
     default = Resources()
     parser.add_argument("file", type=a_path, metavar="FILE", help="sweep, as TOML")
     parser.add_argument("--output", required=True, type=a_path, metavar="DIR")
+    parser.add_argument(
+        "--networks",
+        default="",
+        metavar="MODULE:FUNCTION",
+        help="loads the networks, in place of the published ones; imported when a cell runs",
+    )
     parser.add_argument("--executor", default=default.executor, choices=EXECUTORS)
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="at a time (default: 1 here, all on a cluster)"
@@ -293,7 +306,10 @@ def _run(given: argparse.Namespace) -> int:
         cpus=given.cpus,
         gpus=given.gpus,
     )
-    outcome = run_sweep(read_sweep(given.file), given.output, resources, wait=not given.no_wait)
+    sweep = read_sweep(given.file)
+    outcome = run_sweep(
+        sweep, given.output, resources, networks=given.networks, wait=not given.no_wait
+    )
     for folder, reason in outcome.failed.items():
         sys.stderr.write(f"failed: {folder.name}: {reason}\n")
     sys.stdout.write(

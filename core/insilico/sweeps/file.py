@@ -13,6 +13,7 @@ A whole file::
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from typing import Any
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from
 from core.insilico.paired_evolution.folders import EvolvedUnit
 from core.insilico.paired_evolution.settings import GENERATORS, EvolutionSettings, Noise
-from core.insilico.sweeps.cells import SweepCell, load_function
+from core.insilico.sweeps.cells import SweepCell
 
 #: Channels that evolve together in one job.
 CHANNELS_PER_CELL = 10
@@ -51,7 +52,6 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "input_pixels": (int,),
     "channel_axis": (int,),
     "hessians": (dict,),
-    "networks": (str,),
     "device": (str,),
     "batch_size": (int,),
 }
@@ -62,6 +62,10 @@ _COMMON = (
     "steps", "repetitions", "population", "untrained", "biggan", "seed", "input_pixels",
     "channel_axis",
 )  # fmt: skip
+
+#: No sweep file comes near this size, or this depth of a dotted key.
+LARGEST_SWEEP_BYTES = 1 << 18
+_DEEP_KEY = re.compile(r"(?:[\w\"'-]+[ \t]*\.[ \t]*){20}")
 
 #: More cells than this are a mistake in a file.
 MOST_CELLS = 100_000
@@ -105,7 +109,6 @@ class Sweep:
                 folder=root / "cells" / _folder_name(settings),
                 settings=settings,
                 hessians=self._hessians(),
-                networks=self.content.get("networks", ""),
                 device=self.content.get("device", "auto"),
                 batch_size=self.content.get("batch_size"),
             )
@@ -162,7 +165,7 @@ def read_sweep(path: str | Path) -> Sweep:
     """
     path = Path(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = _read(path)
     except OSError as error:
         raise MissingDataError(f"no sweep file {path} ({error.strerror}).") from error
     except ValueError as error:
@@ -174,7 +177,25 @@ def read_sweep(path: str | Path) -> Sweep:
     return Sweep(content, path.parent)
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """Parse a file of bounded size and depth."""
+    text = path.read_bytes()[: LARGEST_SWEEP_BYTES + 1].decode("utf-8")
+    if len(text) > LARGEST_SWEEP_BYTES:
+        raise ValueError(f"more than {LARGEST_SWEEP_BYTES} bytes")
+    if _DEEP_KEY.search(text):
+        raise ValueError("a key is nested too deep")
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
 def _check(content: Mapping[str, Any]) -> None:
+    if "networks" in content:
+        raise UsageError(
+            "networks would name code to run, which a file may not; give --networks "
+            "package.module:function on the command line."
+        )
     for key, value in content.items():
         if key not in _KEYS:
             raise UsageError(choose_from(key, _KEYS, "key"))
@@ -192,6 +213,7 @@ def _check(content: Mapping[str, Any]) -> None:
         raise UsageError("channels_per_cell and batch_size are 1 or more.")
     _require_names(content.get("noise", {}), ("kind", "scale"), "key of noise")
     _require_names(content.get("hessians", {}), GENERATORS, "generator of hessians")
+    _require_texts("hessians", list(content.get("hessians", {}).values()), once=False)
     for key, names in (("layers", content["nets"]), ("optimizers", GENERATORS)):
         if isinstance(content.get(key), dict):
             _require_names(content[key], names, f"entry of {key}")
@@ -201,8 +223,6 @@ def _check(content: Mapping[str, Any]) -> None:
         value = content.get(key, [])
         for part in value.values() if isinstance(value, dict) else [value]:
             _require_texts(key, part)
-    if "networks" in content:
-        load_function(content["networks"])
 
 
 _WORDS = {
@@ -221,10 +241,10 @@ def _require_names(given: Iterable[str], allowed: Iterable[str], what: str) -> N
             raise UsageError(choose_from(name, allowed, what))
 
 
-def _require_texts(key: str, names: Any) -> None:
+def _require_texts(key: str, names: Any, once: bool = True) -> None:
     right = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not right or len(set(names)) < len(names):
-        raise UsageError(f"{key} has {names!r}; expected a list of texts, each there once.")
+    if not right or (once and len(set(names)) < len(names)):
+        raise UsageError(f"{key} has {names!r:.99}; expected a list of texts, each there once.")
 
 
 def _for(name: str, given: Any, key: str) -> list[str]:

@@ -24,9 +24,6 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList)
 #: What torch.compile puts before the names of a network.
 _COMPILED = "_orig_mod"
 
-#: What to do about an input that a network does not take.
-REMEDY = "Give the input size that the network takes."
-
 #: Shape of a tensor; ``(None,)`` where a layer takes or returns something else.
 Shape = tuple[int | None, ...]
 
@@ -168,9 +165,11 @@ def trace_layers(model: nn.Module, *inputs: Tensor) -> list[LayerCall]:
             model(*inputs)
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         shapes = " and ".join(str(tuple(tensor.shape)) for tensor in inputs)
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UsageError(
-            f"{type(model).__name__} cannot run on an input of shape {shapes}: {error} "
-            f"{REMEDY}"
+            f"{type(model).__name__} cannot run on an input of shape {shapes}: {reason}. "
+            "Give the input size that the network takes; a scorer takes imgpix= and, for other "
+            "channels than RGB, mean= and std= with one number for each."
         ) from error
     finally:
         for handle in handles:

@@ -12,6 +12,7 @@ from core.errors import UsageError
 from core.utils.optimizers.arguments import FLOAT32_ROUNDING, FloatArray, single_code
 from core.utils.optimizers.ask_tell import AskTellOptimizer
 from core.utils.optimizers.state import array_entry
+from core.utils.published_keywords import published_keywords
 
 
 class concat_wrapper(AskTellOptimizer):
@@ -28,6 +29,7 @@ class concat_wrapper(AskTellOptimizer):
         If they ask for different numbers of codes, or one maximises and the other minimises.
     """
 
+    @published_keywords(optim1="first", optim2="second", optimizer1="first", optimizer2="second")
     def __init__(self, first: AskTellOptimizer, second: AskTellOptimizer) -> None:
         if first.maximize != second.maximize:
             raise UsageError("one part maximises and the other minimises; give both one direction.")

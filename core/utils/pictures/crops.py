@@ -13,11 +13,14 @@ from core.errors import UsageError
 #: chroma, and 2 pixels of its interpolation.
 JPEG_REACH_PX = 18
 
+#: Sides of the images in the published montages, pixels.
+USUAL_SIZES = (256, 512)
+
 
 def crop_from_montage(
     img: Any,
     imgid: tuple[int, int] | int | Literal["rand"] = (0, 0),
-    imgsize: int = 256,
+    imgsize: int | None = None,
     pad: int = 2,
     rng: np.random.Generator | int | None = None,
 ) -> NDArray[Any]:
@@ -30,8 +33,9 @@ def crop_from_montage(
     imgid : (row, column), int or "rand", default (0, 0)
         Which image: its place; its number, row by row from 0; or any. Negative numbers count from
         the last image: blank places after it do not count.
-    imgsize : int, default 256
-        Height and width of an image, pixels.
+    imgsize : int, optional
+        Height and width of an image, pixels; by default 256 or 512, whichever the montage consists
+        of.
     pad : int, default 2
         Pixels between images.
     rng : numpy.random.Generator or int, optional
@@ -60,7 +64,7 @@ def crop_from_montage(
 def crop_all_from_montage(
     img: Any,
     totalnum: int | None = None,
-    imgsize: int = 512,
+    imgsize: int | None = None,
     pad: int = 2,
     autostop: bool = True,
 ) -> list[NDArray[Any]]:
@@ -72,8 +76,8 @@ def crop_all_from_montage(
         The montage: images of `imgsize` with `pad` pixels between and around them.
     totalnum : int, optional
         Take only the first so many.
-    imgsize : int, default 512
-        Height and width of an image, pixels.
+    imgsize : int, optional
+        As for `crop_from_montage`.
     pad : int, default 2
         Pixels between images.
     autostop : bool, default True
@@ -100,9 +104,16 @@ def crop_all_from_montage(
     return crops
 
 
-def _cells(img: Any, imgsize: int, pad: int) -> NDArray[Any]:
+def _cells(img: Any, imgsize: int | None, pad: int) -> NDArray[Any]:
     """Return views of all places, shape (rows, columns, imgsize, imgsize[, 3])."""
     montage = np.asarray(img)
+    if imgsize is None:
+        fitting = [
+            size
+            for size in USUAL_SIZES
+            if all((length - pad) % (size + pad) == 0 for length in montage.shape[:2])
+        ]
+        imgsize = fitting[0] if fitting else USUAL_SIZES[0]
     inner = montage[pad:, pad:] if montage.ndim in (2, 3) and imgsize > 0 and pad >= 0 else None
     period = imgsize + pad
     if inner is None or inner.size == 0 or inner.shape[0] % period or inner.shape[1] % period:

@@ -18,9 +18,10 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import curve_fit
 
-from core.errors import UsageError, UserError
+from core.errors import UsageError, UserError, choose_from
 from core.reading.array_files import write_arrays
 from core.utils.plot_utils import saveallforms, showimg
+from core.utils.published_keywords import published_keywords
 
 FloatArray = NDArray[np.float64]
 Limits = tuple[int, int]
@@ -37,6 +38,7 @@ CONTOURS_SD = (2, 1)
 _MAX_EVALUATIONS = 10_000
 
 
+@published_keywords(gradAmpmap_="gradAmpmap")
 def gradmap2RF_square(
     gradAmpmap: ArrayLike,
     absthresh: float | None = None,
@@ -83,6 +85,7 @@ def gradmap2RF_square(
     return _grown(Xlim, side, width), _grown(Ylim, side, height)
 
 
+@published_keywords(XYstack="XY")
 def twoD_Gaussian(
     XY: Any,
     amplitude: float,
@@ -116,12 +119,22 @@ def twoD_Gaussian(
     return offset + amplitude * np.exp(-(along_x**2 + along_y**2) / 2)
 
 
+class GaussianFit(dict[str, Any]):
+    """A fit of `fit_2dgauss`: its entries are also attributes, ``fit.xo`` is ``fit["xo"]``."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self:
+            raise AttributeError(choose_from(name, self, "entry of the fit"))
+        return self[name]
+
+
+@published_keywords(gradAmpmap_="gradAmpmap")
 def fit_2dgauss(
     gradAmpmap: ArrayLike,
     pop_str: str = "",
     outdir: str | os.PathLike[str] | None = None,
     plot: bool = False,
-) -> dict[str, Any]:
+) -> GaussianFit:
     """Fit an elliptic Gaussian to a map by least squares.
 
     Parameters
@@ -137,7 +150,7 @@ def fit_2dgauss(
 
     Returns
     -------
-    dict
+    GaussianFit
         ``amplitude``, ``xo``, ``yo``, ``sigma_x``, ``sigma_y``, ``theta``, ``offset`` and, all in
         one array, ``popt``: as in `twoD_Gaussian`, pixels and radians, **xo the row and yo the
         column of the centre** (also as ``row`` and ``column``). θ is between -π/4 and π/4, so that
@@ -159,13 +172,14 @@ def fit_2dgauss(
     # In units of its range: the stopping rules of the fit are absolute.
     popt = _canonical(_fitted(amplitude / scale, points))
     popt[[0, 6]] *= scale
-    result: dict[str, Any] = dict(zip(GAUSSIAN_PARAMETERS, popt.tolist(), strict=True)) | {
-        "popt": popt,
-        "row": float(popt[1]),
-        "column": float(popt[2]),
-        "gradAmpmap": amplitude,
-        "fitmap": twoD_Gaussian(points, *popt),
-    }
+    result = GaussianFit(
+        zip(GAUSSIAN_PARAMETERS, popt.tolist(), strict=True),
+        popt=popt,
+        row=float(popt[1]),
+        column=float(popt[2]),
+        gradAmpmap=amplitude,
+        fitmap=twoD_Gaussian(points, *popt),
+    )
     name = f"{pop_str}_gradAmpMap_GaussianFit"
     if outdir is not None:
         write_arrays(Path(outdir) / f"{name}.npz", result)
@@ -176,6 +190,7 @@ def fit_2dgauss(
     return result
 
 
+@published_keywords(gradAmpmap_="gradAmpmap")
 def show_gradmap(gradAmpmap: ArrayLike, title: str = "", ax: Axes | None = None) -> Figure:
     """Draw a map with its colour bar, in a new figure or in given axes; return the figure."""
     ax = plt.subplots(layout="constrained")[1] if ax is None else ax

@@ -56,13 +56,15 @@ def resize_and_pad(
     placed = []
     for image in img_list:
         pixels = np.asarray(image)
+        is_canvas = pixels.shape[:2] == tuple(canvas_size)
         if pixels.ndim != 3:
             raise UsageError(
                 f"an image of shape {pixels.shape} was given; expected (height, width, channels)."
             )
         floating = pixels.astype(np.result_type(pixels, np.float32))  # always a copy
         tensor = torch.from_numpy(floating).permute(2, 0, 1)[None]
-        tensor = resize_and_pad_tsr(tensor, size, offset, canvas_size, scale)
+        if not is_canvas:
+            tensor = resize_and_pad_tsr(tensor, size, offset, canvas_size, scale)
         placed.append(tensor[0].permute(1, 2, 0).numpy())
     return placed
 
@@ -79,8 +81,7 @@ def resize_and_pad_tsr(
     Parameters
     ----------
     img_tsr : torch.Tensor, shape (n, channels, height, width) or (channels, height, width)
-        Images whose white is `scale`; they are not changed. Those that have the canvas's size
-        already are copied as they are, without placing, as in the published code.
+        Images whose white is `scale`, of any size, also that of the canvas; they are not changed.
     size, offset, canvas_size, scale
         As in `resize_and_pad`.
 
@@ -100,8 +101,6 @@ def resize_and_pad_tsr(
             f"a tensor of shape {tuple(img_tsr.shape)} and type {img_tsr.dtype} was given; "
             "expected floating-point images (n, channels, height, width)."
         )
-    if tuple(images.shape[-2:]) == tuple(canvas_size):
-        return images.clone()
     return place_on_canvas(images, size, offset, canvas_size, scale)
 
 
@@ -114,8 +113,7 @@ def place_on_canvas(
 ) -> Tensor:
     """Resize images (n, channels, height, width), of whatever size, and put each on the canvas.
 
-    Arguments as for `resize_and_pad_tsr`, whose result this is for images of another size than the
-    canvas's.
+    Arguments as for `resize_and_pad_tsr`, which checks the images.
     """
     _require_inside(size, offset, canvas_size)
     resized = functional.interpolate(images, tuple(size), mode="bilinear", align_corners=True)

@@ -13,16 +13,9 @@ def readable_layers(name: str) -> dict[str, str]:
     UsageError
         If there are none for this network.
     """
-    tables = {
-        "alexnet": _ALEXNET_LAYERS,
-        "vgg16": _VGG16_LAYERS,
-        "vgg16-face": _VGG16_LAYERS,
-        "densenet121": _DENSENET_LAYERS,
-        "densenet169": _DENSENET_LAYERS,
-    }
-    if name not in tables:
-        raise UsageError(choose_from(name, tables, "network with readable layer names"))
-    return tables[name]
+    if name not in READABLE:
+        raise UsageError(choose_from(name, READABLE, "network with readable layer names"))
+    return READABLE[name]
 
 
 def _numbered(names: list[str], features: int) -> dict[str, str]:
@@ -62,4 +55,13 @@ _DENSENET_LAYERS = {
     **{f"transition{block}": f"features.transition{block}" for block in range(1, 4)},
     "bn2": "features.norm5",
     "fc1": "classifier",
+}
+
+#: Readable name → dotted name, in order, by network.
+READABLE = {
+    "alexnet": _ALEXNET_LAYERS,
+    "vgg16": _VGG16_LAYERS,
+    "vgg16-face": _VGG16_LAYERS,
+    "densenet121": _DENSENET_LAYERS,
+    "densenet169": _DENSENET_LAYERS,
 }

@@ -14,11 +14,13 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from core.errors import UsageError
+from core.utils.published_keywords import published_keywords
 
 #: A code of BigGAN: 128 dimensions of noise, then 128 of the class.
 BIGGAN_DIMENSIONS, BIGGAN_NOISE = 256, 128
 
 
+@published_keywords(scores_all="scores")
 def visualize_trajectory(
     scores: ArrayLike,
     generations: ArrayLike,

@@ -397,7 +397,7 @@ def _is_many(given: Any, output: LayerOutput) -> bool:
     """Tell several units from the numbers of one."""
     if isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
         return False
-    if any(isinstance(part, Special | Sequence | np.ndarray) for part in given):
+    if not len(given) or any(isinstance(p, Special | Sequence | np.ndarray) for p in given):
         return True
     return len(output.shape) == 1 and not isinstance(given, tuple)
 

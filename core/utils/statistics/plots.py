@@ -7,6 +7,7 @@ from typing import Any, Literal
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.typing import ColorType
@@ -109,11 +110,12 @@ def shaded_errorbar(
 
 def shaded_errorbar_arr(
     arr: ArrayLike,
-    x: ArrayLike | None = None,
-    errtype: Literal["sem", "std"] = "sem",
     color: ColorType | None = None,
     alpha: float = 0.3,
+    errtype: Literal["sem", "std"] = "sem",
     ax: Axes | None = None,
+    *,
+    x: ArrayLike | None = None,
     **line_options: Any,
 ) -> Line2D:
     """Draw the mean of the rows of an array, and a band of their standard error or deviation.
@@ -122,11 +124,13 @@ def shaded_errorbar_arr(
     ----------
     arr : array-like, shape (n_repeats, n)
         NaN is left out; the number of repeats of a column is that of its known values, ddof is 1.
+    color, alpha
+        As for `shaded_errorbar`.
+    errtype : "sem" or "std", default "sem"
+    ax, **line_options
+        As for `shaded_errorbar`.
     x : array-like, shape (n,), optional
         0, 1, 2, … by default.
-    errtype : "sem" or "std", default "sem"
-    color, alpha, ax, **line_options
-        As for `shaded_errorbar`.
 
     Returns
     -------
@@ -172,7 +176,7 @@ def scatter_corr(
         Where to draw; new axes by default.
     corrtype : "pearson" or "spearman", default "pearson"
     **scatter_options
-        Passed to ``ax.scatter``.
+        Passed to `seaborn.scatterplot`, such as ``hue="visual_area"``.
 
     Returns
     -------
@@ -194,7 +198,8 @@ def scatter_corr(
         raise UsageError(f"{n} rows have both {x!r} and {y!r}; a correlation needs 3.")
     rho, p = _CORRELATIONS[corrtype](*points)
     ax = _axes(ax)
-    ax.scatter(*points, **{"s": 16, "alpha": 0.7} | scatter_options)
+    options: dict[str, Any] = {"s": 16, "alpha": 0.7} | scatter_options
+    sns.scatterplot(data=df.dropna(subset=[x, y]), x=x, y=y, ax=ax, **options)
     ax.set(xlabel=x, ylabel=y, title=f"corr={rho:.3f} p={p:.1e} n={n}")
     return ax, float(rho), float(p)
 

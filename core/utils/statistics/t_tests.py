@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from core.errors import UsageError, choose_from
+from core.utils.published_keywords import published_keywords
 
 NanPolicy = Literal["omit", "propagate", "raise"]
 Mask = ArrayLike | None
@@ -76,6 +77,7 @@ def student(first: ArrayLike, second: ArrayLike, *, paired: bool = False) -> Stu
     return StudentTest(t, p, n, df)
 
 
+@published_keywords(col1="c1", col2="c2")
 def ttest_rel_df(df: pd.DataFrame, msk: Mask, c1: str, c2: str) -> Any:
     """Paired t test of two columns.
 
@@ -210,7 +212,7 @@ def ttest_1samp_print(
     latex: bool = False,
     nan_policy: NanPolicy = "omit",
     output_dof: bool = False,
-) -> Printed:
+) -> tuple[float, float] | Printed:
     """One-sample t test against a number, printed as a sentence.
 
     Parameters
@@ -223,7 +225,7 @@ def ttest_1samp_print(
 
     Returns
     -------
-    (t, p[, df], sentence)
+    (t, p), or (t, p, df, sentence) with `output_dof`
 
     Raises
     ------
@@ -234,30 +236,58 @@ def ttest_1samp_print(
     _require_two(sample)
     result = stats.ttest_1samp(sample, scalar)
     subject = f"{_mean_and_spread(sample, sem)} vs {scalar:.3f} (n={len(sample)})"
-    return _printed(result, subject, latex, output_dof)
+    printed = _printed(result, subject, latex, output_dof)
+    return printed if output_dof else printed[:2]
 
 
-def ttest_rel_print_df(df: pd.DataFrame, msk: Mask, c1: str, c2: str, **options: Any) -> Printed:
+@published_keywords(col1="c1", col2="c2")
+def ttest_rel_print_df(
+    df: pd.DataFrame,
+    msk: Mask,
+    c1: str,
+    c2: str,
+    sem: bool = False,
+    latex: bool = False,
+    **options: Any,
+) -> Printed:
     """`ttest_rel_print` of two columns; `msk` as for `ttest_rel_df`."""
     columns = masked_column(df, msk, c1), masked_column(df, msk, c2)
-    return ttest_rel_print(*columns, names=(c1, c2), **options)
+    return ttest_rel_print(*columns, sem, latex, names=(c1, c2), **options)
 
 
 def ttest_ind_print_df(
-    df: pd.DataFrame, msk1: Mask, msk2: Mask, col: str, **options: Any
+    df: pd.DataFrame,
+    msk1: Mask,
+    msk2: Mask,
+    col: str,
+    sem: bool = False,
+    latex: bool = False,
+    **options: Any,
 ) -> Printed:
     """`ttest_ind_print` of one column between two sets of rows; masks as for `ttest_ind_df`."""
-    return ttest_ind_print(masked_column(df, msk1, col), masked_column(df, msk2, col), **options)
+    columns = masked_column(df, msk1, col), masked_column(df, msk2, col)
+    return ttest_ind_print(*columns, sem, latex, **options)
 
 
-def latexify_tststs(text: str) -> str:
-    r"""Turn the sentence of a t test into LaTeX.
+def latexify_tststs(text: str | float, p: float | None = None, df: float | None = None) -> str:
+    r"""Turn the sentence of a t test into LaTeX, or t, p and the degrees of freedom.
+
+    Parameters
+    ----------
+    text : str or float
+        The sentence, or t.
+    p, df : float, optional
+        With t: its p value and degrees of freedom.
 
     Examples
     --------
     >>> print(latexify_tststs("1.50±0.20: t(9)=2.31, p=4.6e-02"))
     $1.50\pm0.20$: $t_{9}=2.31$, $p=4.6\times10^{-2}$
     """
+    if not isinstance(text, str):
+        if p is None:
+            raise UsageError(f"t={text} was given without p; give the sentence, or t, p and df.")
+        text = f"t({df:.4g})={text:.3f}, p={p:.1e}" if df is not None else f"p={p:.1e}"
     number = r"(-?(?:\d+\.?\d*|nan|inf))"
     for pattern, replacement in (
         (rf"{number}±{number}", r"$\1\\pm\2$"),

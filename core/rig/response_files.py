@@ -1,0 +1,105 @@
+"""Read the responses that a rig wrote: .csv, MATLAB v5, MATLAB v7.3 or plain HDF5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from scipy.io import loadmat
+
+from core.errors import MalformedDataError
+from core.rig.blocks import Responses, responses_from
+
+#: Endings of files of responses.
+ENDINGS = (".csv", ".mat", ".h5", ".hdf5")
+
+#: Variables that are read; others are left alone.
+VARIABLES = ("stimulusID", "tEvokedResp", "psth")
+
+#: No block comes near this.
+LARGEST_BYTES = 1 << 30
+
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_MATLAB_HEADER_BYTES = 512
+
+
+def read_responses(path: Path) -> Responses:
+    """Read a file of responses.
+
+    A .csv file has a column ``stimulusID``, columns that begin with ``tEvokedResp`` (one per
+    channel, in their order) and, if there are spike densities of one channel, ``psth_0`` to
+    ``psth_199``. An empty cell is a lost trial. The other files hold variables of these names, see
+    `core.rig.blocks.responses_from`.
+
+    Raises
+    ------
+    MalformedDataError
+        If the file is cut off, damaged, too large, or holds something else.
+    """
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise ValueError(f"more than {LARGEST_BYTES} bytes")
+        arrays = _arrays(path)
+    except MalformedDataError:
+        raise
+    except Exception as error:  # damaged files raise anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise MalformedDataError(f"{path} cannot be read: {reason:.200}.") from error
+    return responses_from(arrays, str(path))
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    if path.suffix == ".csv":
+        return _from_csv(path)
+    with path.open("rb") as file:
+        head = file.read(_MATLAB_HEADER_BYTES + len(_HDF5_SIGNATURE))
+    if _HDF5_SIGNATURE in (head[: len(_HDF5_SIGNATURE)], head[_MATLAB_HEADER_BYTES:]):
+        return _from_hdf5(path)
+    return _from_v5(path)
+
+
+def _from_csv(path: Path) -> dict[str, Any]:
+    table = pd.read_csv(path, dtype={"stimulusID": str})
+    arrays: dict[str, Any] = {}
+    if "stimulusID" in table:
+        arrays["stimulusID"] = table["stimulusID"].fillna("").to_numpy()
+    for name in VARIABLES[1:]:
+        columns = [c for c in table.columns if str(c).startswith(name)]
+        if columns:
+            arrays[name] = table[columns].apply(pd.to_numeric).to_numpy(np.float64)
+    return arrays
+
+
+def _from_v5(path: Path) -> dict[str, Any]:
+    found = loadmat(path, variable_names=VARIABLES, chars_as_strings=True)
+    arrays = {name: found[name] for name in VARIABLES if name in found}
+    if "stimulusID" in arrays:
+        cells = np.ravel(arrays["stimulusID"])
+        arrays["stimulusID"] = [str(np.ravel(cell)[0]) if np.size(cell) else "" for cell in cells]
+    return arrays
+
+
+def _from_hdf5(path: Path) -> dict[str, Any]:
+    with h5py.File(path) as file:
+        return {
+            name: _text(file, file[name]) if name == "stimulusID" else _numbers(file[name])
+            for name in VARIABLES
+            if isinstance(file.get(name), h5py.Dataset)
+        }
+
+
+def _numbers(dataset: h5py.Dataset) -> Any:
+    """Return an array; MATLAB wrote its axes in the opposite order."""
+    values = dataset[()]
+    return values.T if "MATLAB_class" in dataset.attrs else values
+
+
+def _text(file: h5py.File, dataset: h5py.Dataset) -> list[str]:
+    """Return the texts of a MATLAB cell, or of a dataset of strings."""
+    if h5py.check_ref_dtype(dataset.dtype):
+        cells = [file[reference] for reference in dataset[()].ravel("F")]
+        return ["".join(map(chr, cell[()].ravel("F"))) for cell in cells]
+    return list(np.ravel(dataset.asstr()[()]))

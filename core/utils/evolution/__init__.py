@@ -1,0 +1,1 @@
+"""Closed loops of a generator, an optimiser and something that answers images."""

@@ -1,0 +1,380 @@
+"""One call for a closed loop: a generator draws, something answers, an optimiser learns.
+
+>>> from core.utils import TorchScorer, evolve, objectives
+>>> from core.utils.generators.image_spaces import FourierSpace
+>>> scorer = TorchScorer("resnet18", pretrained=False, device="cpu", imgpix=32)
+>>> unit = objectives.Unit(scorer, "fc", 3)
+>>> result = evolve(unit, FourierSpace(32, 4), generations=3, population=6, progress=False)
+>>> result.best_image.shape
+(32, 32, 3)
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, overload
+from zlib import crc32
+
+import numpy as np
+from tqdm import tqdm
+
+from core.errors import UsageError
+from core.utils.evolution.result import EvolutionResult
+from core.utils.evolution.saving import EvolutionFolder, tell_optimizer
+from core.utils.evolution.scoring import Answers, answers_of, as_objective
+from core.utils.evolution.stopping import Stop
+from core.utils.evolution.threads import (
+    ONLY,
+    CodeArray,
+    Thread,
+    described,
+    require_optimizer,
+)
+from core.utils.generators.protocol import ImageGenerator, checked
+from core.utils.Optimizers import label2optimizer
+
+logger = logging.getLogger(__name__)
+
+#: What becomes of a code whose image was not shown.
+LOST = ("rank", "again")
+
+#: How often the lost images of a block are shown again.
+ATTEMPTS = 3
+
+#: Images generated and scored at a time.
+BATCH_SIZE = 40
+
+#: What random numbers are for, in the seeds of a thread.
+_FIRST_CODE, _SEARCH = range(2)
+
+
+@overload
+def evolve(
+    objective: Mapping[str, Any], generator: Any, optimizer: Any = ..., *args: Any, **options: Any
+) -> dict[str, EvolutionResult]: ...
+
+
+@overload
+def evolve(
+    objective: Any, generator: Mapping[str, Any], optimizer: Any = ..., *args: Any, **options: Any
+) -> dict[str, EvolutionResult]: ...
+
+
+@overload
+def evolve(
+    objective: Any, generator: Any, optimizer: Any = ..., *args: Any, **options: Any
+) -> EvolutionResult: ...
+
+
+def evolve(
+    objective: Any,
+    generator: Any,
+    optimizer: Any = "CholCMA",
+    generations: int = 100,
+    *,
+    seed: int = 0,
+    maximize: bool = True,
+    population: int | None = None,
+    sigma: float | None = None,
+    hessian: Any = None,
+    lost: str = "rank",
+    stop: Stop | None = None,
+    save: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    batch_size: int = BATCH_SIZE,
+    watch: Callable[[dict[str, EvolutionResult]], None] | None = None,
+) -> Any:
+    """Evolve images for an objective.
+
+    Parameters
+    ----------
+    objective : Objective, TorchScorer, rig, function, or mapping of them
+        What scores images: one of `core.utils.objectives`; a scorer with a selected unit; a rig
+        (`core.rig`) or one of its channels; or a function from images (n, 3, height, width) in
+        0 to 1 to n numbers, NaN for what was not seen. A mapping from names runs several searches
+        block by block: they share the passes of one network, or the blocks of one rig.
+    generator : ImageGenerator, or mapping of them
+        From codes to images; see `core.utils.generators.protocol` for one's own.
+    optimizer : str, optimiser, callable, or mapping of them
+        A label (`optimizer_labels`; "Adam" for gradient ascent through generator and network), an
+        optimiser of one's own, or a function of (generator, seed) that makes one.
+    generations : int, default 100
+        Of each search; a rule of `stop` may end it before.
+    seed : int, default 0
+        Of first codes and searches, for optimisers by label or function.
+    maximize : bool, default True
+        For optimisers by label: whether high scores are good.
+    population : int, optional
+        For optimisers by label: codes per generation; by default their own number.
+    sigma : float, optional
+        For optimisers by label: the first step size (Adam: the learning rate).
+    hessian : mapping or path, optional
+        For the labels "HessCMA…": eigenpairs of the generator.
+    lost : {"rank", "again"}
+        A code with score NaN was not shown. "rank": the optimiser ranks those that were, with
+        weights for their number. "again": the missing are shown again first, up to 3 times.
+    stop : Stop, optional
+        Rules that end the evolution early; several searches end together, when each has a reason.
+    save : path-like, optional
+        Folder that holds every block as soon as it is scored, so that a killed run goes on.
+    resume : bool, default False
+        Go on with what is in `save`, bit for bit.
+    progress : bool, default True
+        Show a bar with the latest scores, in terminals and notebooks.
+    batch_size : int, default 40
+        Images at a time in a network; a rig gets whole blocks.
+    watch : callable, optional
+        Called after every block with the results so far, by name; for live plots.
+
+    Returns
+    -------
+    EvolutionResult, or dict of them by name
+        Ctrl-C ends the loop and returns what there is.
+
+    Raises
+    ------
+    UsageError
+        If something cannot be used: shapes, labels, an objective of another network, a folder of
+        another evolution, a generation of which (nearly) nothing was shown.
+    """
+    if generations < 1:
+        raise UsageError(f"{generations} generations were asked for; give 1 or more.")
+    if lost not in LOST:
+        raise UsageError(f"lost is {lost!r}; give one of {', '.join(LOST)}.")
+    made = _Making(seed, maximize, population, sigma, hessian)
+    threads, several = _threads(objective, generator, optimizer, made)
+    folder = None
+    if save is not None:
+        folder = EvolutionFolder(save, _settings(threads, seed, lost), resume)
+        folder.restore(threads)
+    loop = _Loop(threads, lost, stop or Stop(), batch_size, folder, watch)
+    loop.run(generations, progress)
+    results = {thread.name: EvolutionResult(thread) for thread in threads}
+    return results if several else results[ONLY]
+
+
+class _Loop:
+    """Threads that go through their blocks together."""
+
+    def __init__(
+        self,
+        threads: list[Thread],
+        lost: str,
+        stop: Stop,
+        batch_size: int,
+        folder: EvolutionFolder | None,
+        watch: Callable[[dict[str, EvolutionResult]], None] | None,
+    ) -> None:
+        self.threads, self.lost, self.stop = threads, lost, stop
+        self.batch_size, self.folder, self.watch = batch_size, folder, watch
+
+    @property
+    def block(self) -> int:
+        """Blocks that were told."""
+        return len(self.threads[0].scores)
+
+    def run(self, generations: int, progress: bool) -> None:
+        """Advance until the last generation, a rule, or Ctrl-C."""
+        bar = tqdm(total=generations, initial=self.block, disable=not progress, unit="gen")
+        reason = f"all {generations} generations"
+        try:
+            with bar:
+                while self.block < generations:
+                    if reasons := self._reasons_to_stop():
+                        reason = reasons
+                        break
+                    self.advance()
+                    bar.set_postfix_str(self._latest())
+                    bar.update()
+        except KeyboardInterrupt:
+            logger.warning("interrupted after %d generations; they are kept", self.block)
+            reason = "interrupted"
+        for thread in self.threads:
+            thread.stopped = thread.stopped or reason
+
+    def advance(self) -> None:
+        """Score one generation of all threads, then tell all optimisers: all or nothing."""
+        populations = [thread.ask() for thread in self.threads]
+        answers = self._answers(populations)
+        for thread, answer in zip(self.threads, answers, strict=True):
+            _require_enough(thread, answer)
+        with _uninterrupted():
+            if self.folder:
+                self.folder.save_block(self.block, self.threads, populations, answers)
+            for thread, codes, answer in zip(self.threads, populations, answers, strict=True):
+                tell_optimizer(thread.optimizer, answer.scores, answer.gradients)
+                thread.remember(codes, answer.scores)
+            if self.folder:
+                self.folder.save_state(self.threads)
+        if self.watch:
+            self.watch({thread.name: EvolutionResult(thread) for thread in self.threads})
+
+    def _answers(self, populations: list[CodeArray]) -> list[Answers]:
+        answers = answers_of(self.threads, populations, self.block, self.batch_size)
+        for attempt in range(1, ATTEMPTS + 1 if self.lost == "again" else 1):
+            missing = [np.isnan(answer.scores) for answer in answers]
+            again = [i for i, mask in enumerate(missing) if mask.any()]
+            if not again:
+                break
+            found = answers_of(
+                [self.threads[i] for i in again],
+                [populations[i][missing[i]] for i in again],
+                self.block,
+                self.batch_size,
+                attempt,
+            )
+            for i, more in zip(again, found, strict=True):
+                scores = answers[i].scores.copy()
+                scores[missing[i]] = more.scores
+                answers[i] = replace(answers[i], scores=scores)
+        return answers
+
+    def _reasons_to_stop(self) -> str:
+        """Return why to end, if every thread has a reason; each keeps its own."""
+        budget = self.stop.images
+        for thread in self.threads:
+            n_next = getattr(thread.optimizer, "n_asked", 1)
+            if budget is not None and thread.n_images + n_next > budget:
+                thread.stopped = f"budget of {budget} images"
+            else:
+                found = self.stop.reason(thread.scores, thread.spreads, thread.maximize)
+                thread.stopped = found or ""
+        if all(thread.stopped for thread in self.threads):
+            return self.threads[0].stopped
+        for thread in self.threads:
+            thread.stopped = ""
+        return ""
+
+    def _latest(self) -> str:
+        parts = []
+        for thread in self.threads[:3]:
+            scores = thread.scores[-1]
+            mean = np.nanmean(scores) if not np.isnan(scores).all() else np.nan
+            name = "" if thread.name == ONLY else f"{thread.name} "
+            parts.append(f"{name}score {mean:.3g}")
+        return ", ".join(parts)
+
+
+class _Making:
+    """How optimisers are made for threads that name them by a label or a function."""
+
+    def __init__(
+        self, seed: int, maximize: bool, population: int | None, sigma: float | None, hessian: Any
+    ) -> None:
+        self.seed, self.maximize, self.population = seed, maximize, population
+        self.sigma, self.hessian = sigma, hessian
+
+    def optimizer(self, given: Any, generator: ImageGenerator, name: str) -> Any:
+        """Return the optimiser of a thread."""
+        entropy = [self.seed, crc32(name.encode())]
+        if isinstance(given, str):
+            first = np.random.default_rng([*entropy, _FIRST_CODE])
+            return label2optimizer(
+                given,
+                generator.sample_vector(1, rng=first).cpu().numpy(),
+                GAN=generator,
+                hessian=self.hessian,
+                random_seed=np.random.default_rng([*entropy, _SEARCH]),
+                maximize=self.maximize,
+                dtype=np.float32,
+                population_size=self.population,
+                init_sigma=self.sigma,
+            )
+        if isinstance(given, type) or (callable(given) and not hasattr(given, "ask")):
+            given = given(generator, np.random.default_rng([*entropy, _SEARCH]))
+        return require_optimizer(given, name)
+
+
+def _threads(
+    objective: Any, generator: Any, optimizer: Any, making: _Making
+) -> tuple[list[Thread], bool]:
+    """Lay out the threads; what is no mapping is shared by all of them."""
+    given = {"objective": objective, "generator": generator, "optimizer": optimizer}
+    mappings = {what: value for what, value in given.items() if isinstance(value, Mapping)}
+    names = list(next(iter(mappings.values()), {ONLY: None}))
+    for what, mapping in mappings.items():
+        if set(mapping) != set(names) or not names:
+            raise UsageError(
+                f"the mappings name different threads: {what} has {', '.join(mapping) or 'none'}, "
+                f"another has {', '.join(names)}; give each the same names."
+            )
+    is_shared = not isinstance(optimizer, Mapping | str) and hasattr(optimizer, "ask")
+    if is_shared and len(names) > 1:
+        raise UsageError(
+            f"one optimiser was given for {len(names)} threads; give a label, a function that "
+            "makes one, or a mapping of optimisers."
+        )
+    threads = []
+    for name in names:
+        of_thread = {k: v[name] if isinstance(v, Mapping) else v for k, v in given.items()}
+        made = checked(of_thread["generator"], f"the generator of {name}")
+        threads.append(
+            Thread(
+                name,
+                as_objective(of_thread["objective"], name),
+                made,
+                making.optimizer(of_thread["optimizer"], made, name),
+            )
+        )
+    return threads, bool(mappings)
+
+
+def _settings(threads: Sequence[Thread], seed: int, lost: str) -> dict[str, Any]:
+    """Say what decides an evolution, so that a folder is gone on with by the same one only."""
+    settings: dict[str, Any] = {"seed": seed, "lost": lost}
+    for thread in threads:
+        if not hasattr(thread.optimizer, "state_dict"):
+            raise UsageError(
+                f"the optimiser of {thread.name} ({type(thread.optimizer).__name__}) has no "
+                "state_dict, so that a run of it cannot be resumed; leave out save."
+            )
+        settings[f"{thread.name}: objective"] = described(thread.objective)
+        settings[f"{thread.name}: generator"] = _told(thread.generator)
+        settings[f"{thread.name}: optimizer"] = type(thread.optimizer).__name__
+    return settings
+
+
+def _told(generator: ImageGenerator) -> str:
+    return f"{type(generator).__name__} of {generator.codelen} numbers" + (
+        "" if generator.trained else ", untrained"
+    )
+
+
+def _require_enough(thread: Thread, answer: Answers) -> None:
+    """Refuse a generation before any thread is told, naming the thread."""
+    scores = answer.scores
+    if np.isinf(scores).any():
+        raise UsageError(
+            f"thread {thread.name}: {np.isinf(scores).sum()} scores are infinite; nobody was told "
+            "this generation. Mend the objective and go on."
+        )
+    check = getattr(thread.optimizer, "require_scores", None)
+    if check is not None:
+        try:
+            check(scores)
+        except UsageError as error:
+            raise UsageError(f"thread {thread.name}: {error} Nobody was told.") from error
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Put off Ctrl-C until the block ends, so that all optimisers are told or none."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
+

@@ -1,0 +1,160 @@
+"""The folder of an evolution: one file per block, and where the optimisers stand.
+
+A block is on disk before the optimisers hear of it. Killed at any moment, the search goes on from
+the last block, and its files get the same bytes as those of one that was never killed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.errors import MalformedDataError, UsageError
+from core.files import atomic_write, read_json
+from core.reading.array_files import read_arrays, write_arrays
+from core.utils.evolution.stopping import FloatArray
+from core.utils.evolution.threads import CodeArray, Thread, load_states, state_of
+
+#: Says which evolution a folder belongs to; where the optimisers stand; one file per block.
+NOTE_FILE, STATE_FILE = "evolution.json", "state.npz"
+_BLOCK = re.compile(r"block(\d{3,})\.npz")
+
+
+class EvolutionFolder:
+    """Where an evolution is saved.
+
+    Parameters
+    ----------
+    folder : path-like
+    settings : mapping
+        All that decides the evolution, but for its length; JSON-able.
+    resume : bool
+        Whether to go on with what is there.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds another evolution, or one and `resume` is false.
+    MalformedDataError
+        If its note cannot be read.
+    CannotWriteError
+        If it cannot be written.
+    """
+
+    def __init__(self, folder: str | Path, settings: Mapping[str, Any], resume: bool) -> None:
+        self.folder = Path(folder)
+        note = self.folder / NOTE_FILE
+        wanted = json.loads(json.dumps(dict(settings)))
+        if note.is_file():
+            _require_same(note, wanted, resume)
+            return
+        with atomic_write(note) as unfinished:
+            unfinished.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+
+    def restore(self, threads: list[Thread]) -> None:
+        """Bring threads to where the folder stands; note where they stand if it is new.
+
+        Raises
+        ------
+        MalformedDataError
+            If a file is damaged.
+        """
+        path = self.folder / STATE_FILE
+        if not path.is_file():
+            self._save_state(threads, 0)
+            return
+        state = _read(path)
+        told = int(state.pop("told", -1))
+        blocks = sorted(
+            int(found[1]) for p in self.folder.iterdir() if (found := _BLOCK.fullmatch(p.name))
+        )
+        if told < 0 or blocks not in (list(range(told)), list(range(told + 1))):
+            raise MalformedDataError(
+                f"{self.folder} holds blocks {blocks} and a state after {told}; files are missing "
+                "or of another evolution. Restore them, or begin in another folder."
+            )
+        load_states(threads, state)
+        for block in range(told):
+            self._recall(threads, block)
+        if len(blocks) > told:  # killed between the block and the state: tell it now
+            self._recall(threads, told, tell=True)
+            self._save_state(threads, told + 1)
+
+    def save_block(
+        self, block: int, threads: Sequence[Thread], populations: Sequence[CodeArray], answers: Any
+    ) -> None:
+        """Write the codes and scores of a block, before any optimiser hears of them."""
+        arrays: dict[str, Any] = {}
+        for thread, codes, answer in zip(threads, populations, answers, strict=True):
+            arrays[f"{thread.name}/codes"] = codes
+            arrays[f"{thread.name}/scores"] = answer.scores
+            if answer.gradients is not None:
+                arrays[f"{thread.name}/gradients"] = answer.gradients
+        write_arrays(self._block(block), arrays)
+
+    def save_state(self, threads: list[Thread]) -> None:
+        """Write where the optimisers stand, after they were told."""
+        self._save_state(threads, len(threads[0].scores))
+
+    def _save_state(self, threads: list[Thread], told: int) -> None:
+        write_arrays(self.folder / STATE_FILE, {"told": told, **state_of(threads)})
+
+    def _block(self, block: int) -> Path:
+        return self.folder / f"block{block:03d}.npz"
+
+    def _recall(self, threads: list[Thread], block: int, tell: bool = False) -> None:
+        arrays = _read(self._block(block))
+        for thread in threads:
+            try:
+                codes: CodeArray = arrays[f"{thread.name}/codes"]
+                scores: FloatArray = arrays[f"{thread.name}/scores"]
+            except KeyError as error:
+                raise MalformedDataError(f"{self._block(block)} lacks {error}.") from error
+            if tell:
+                tell_optimizer(thread.optimizer, scores, arrays.get(f"{thread.name}/gradients"))
+            thread.remember(codes, scores)
+
+
+def tell_optimizer(optimizer: Any, scores: FloatArray, gradients: Any) -> None:
+    """Tell an optimiser its scores, with gradients where it takes them."""
+    if gradients is None:
+        optimizer.tell(scores)
+    else:
+        optimizer.tell(scores, gradients)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(read_arrays(path))
+    except (OSError, ValueError) as error:
+        raise MalformedDataError(
+            f"{path} cannot be read ({error}); restore it, or begin in another folder."
+        ) from error
+
+
+def _require_same(note: Path, wanted: Mapping[str, Any], resume: bool) -> None:
+    try:
+        found = read_json(note)
+    except (OSError, ValueError) as error:
+        raise MalformedDataError(
+            f"{note} cannot be read ({error}); give another folder."
+        ) from error
+    if not isinstance(found, dict):
+        raise MalformedDataError(f"{note} does not hold settings; give another folder.")
+    differing = [
+        f"{key} was {found.get(key)!r:.80} and is {wanted.get(key)!r:.80}"
+        for key in sorted({*found, *wanted})
+        if found.get(key) != wanted.get(key)
+    ]
+    if differing:
+        raise UsageError(
+            f"{note.parent} holds another evolution: {'; '.join(differing)}. Give another folder."
+        )
+    if not resume:
+        raise UsageError(
+            f"{note.parent} holds an evolution already; go on with resume=True, or give another "
+            "folder."
+        )

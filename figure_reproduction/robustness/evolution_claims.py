@@ -1,0 +1,352 @@
+"""Claims of Figures 4, 5C and Extended Figure 4: success, levels, speed, moments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from core.source_tables.reader import SourceData
+from core.source_tables.registry import FIGURE_5C_WINDOWS, SPACES
+from figure_reproduction.robustness.claims import (
+    Claim,
+    decides,
+    paired_claim,
+    per_animal,
+    unsaid,
+)
+from figure_reproduction.robustness.experiments import PREFIXES, SEED, Experiments
+from neuro_data_analysis.neural_data_utils import AREAS
+from neuro_data_analysis.robustness.block_sums import flat_threads
+from neuro_data_analysis.robustness.intervals import (
+    FEW_CLUSTERS,
+    cluster_bootstrap,
+    cluster_means,
+    design_effect,
+    jeffreys_interval,
+    mean_test,
+    unpaired_effect,
+    wilson_interval,
+)
+from neuro_data_analysis.robustness.models import mixed_model
+
+#: Criterion of Figures 4A and 4D.
+SUCCESS_LEVEL = 0.01
+
+#: Flat threads drawn for each recorded one; standard deviation and memory of their excitability,
+#: the second kind being the simulator's.
+N_FLAT = 400
+FLAT_KINDS = {
+    "independent trials": (0.0, 0.0),
+    "excitability AR(1), SD 3 %, memory 0.5": (0.03, 0.5),
+}
+
+#: Windows of the two phases of the response, ms.
+EARLY_MS, LATE_MS = (50, 100), (150, 200)
+
+#: Width of the bins of Extended Figure 4B that the claims are about, ms.
+BIN_MS = 50
+
+
+def success_claims(experiments: Experiments) -> Iterator[Claim]:
+    """Figure 4A: threads climb, in which areas and spaces, DeePSim more often than BigGAN."""
+    for area in AREAS:
+        for space in SPACES:
+            yield _climbing(experiments, area, space)
+    for area, expected in (("V1", 1), ("V4", 1), ("IT", 0)):
+        yield _more_often(experiments, area, expected)
+
+
+def _climbing(experiments: Experiments, area: str, space: str) -> Claim:
+    rows = experiments.group(area)
+    passed = experiments.passes(space, SUCCESS_LEVEL)[rows].astype(float)
+    published = int(experiments.published_passes(space, SUCCESS_LEVEL)[rows].sum())
+    sites = experiments.table["site"].iloc[rows].tolist()
+    animals = experiments.table["Animal"].iloc[rows].tolist()
+    k, n = int(passed.sum()), len(rows)
+    never = (area, space) == ("V1", "BigGAN")
+    claim = f"{space} evolutions {'do not climb' if never else 'climb'} in {area}"
+    if n < 2:
+        return unsaid(claim, "4A", f"{n} experiments")
+    rng = np.random.default_rng([SEED, 1, AREAS.index(area), SPACES.index(space)])
+    resampled = cluster_bootstrap(lambda drawn: float(passed[drawn].mean()), sites, rng, animals)
+    test = stats.binomtest(k, n, SUCCESS_LEVEL, alternative="greater")
+    few = resampled.n_clusters < FEW_CLUSTERS or k in (0, n)
+    return Claim(
+        claim=claim,
+        figure="4A",
+        expected=0 if never else 1,
+        published_test=f"{published}/{n} threads with max > init, P<{SUCCESS_LEVEL}, t>0; no test",
+        published_p=None,
+        robust_test=(
+            f"{k}/{n} threads by permutation of blocks, p≤{SUCCESS_LEVEL}; binomial test against "
+            f"{SUCCESS_LEVEL}, one-sided"
+        ),
+        robust_p=float(test.pvalue),
+        effect_name="rate of success by permutation of blocks",
+        effect=k / n,
+        effect_ci95=jeffreys_interval(k, n) if few else resampled.percentile,
+        n=n,
+        unit="threads",
+        n_sites=resampled.n_clusters,
+        per_animal={
+            animal: {"k": own_k, "n": own["n"], "effect": own["effect"],
+                     "ci95": wilson_interval(own_k, own["n"])}
+            for animal, own in per_animal(passed, animals).items()
+            for own_k in [round(own["effect"] * own["n"])]
+        },
+        details={
+            "published_rate": published / n,
+            "published_wilson_ci95": wilson_interval(published, n),
+            "published_jeffreys_ci95": jeffreys_interval(published, n),
+            "permutation_rate": k / n,
+            "permutation_wilson_ci95": wilson_interval(k, n),
+            "permutation_rate_p05": float(experiments.passes(space, 0.05)[rows].mean()),
+            "cluster_bootstrap_ci95": resampled.percentile,
+            "cluster_bootstrap_bca_ci95": resampled.bca,
+            "design_effect": design_effect(passed, sites),
+            "expected_false_positives": expected_false_positives(experiments, area, space),
+        },
+    )
+
+
+def expected_false_positives(
+    experiments: Experiments, area: str, space: str
+) -> dict[str, float]:
+    """How many threads of a group would pass the published test of 4A if none climbed.
+
+    From flat threads with the block sizes, lengths and variances of the recorded ones, with
+    independent trials and with the simulator's excitability.
+    """
+    expected = {}
+    for name, (sd, memory) in FLAT_KINDS.items():
+        rates = []
+        for row in experiments.group(area):
+            rng = np.random.default_rng([SEED, 2, int(row), SPACES.index(space), sd > 0])
+            flat = flat_threads(experiments.thread(row, space), N_FLAT, rng, sd, memory)
+            passed = (flat.best_p() < SUCCESS_LEVEL) & (flat.best_against_first() > 0)
+            rates.append(passed.mean())
+        expected[name] = float(np.sum(rates))
+    return expected
+
+
+def _more_often(experiments: Experiments, area: str, expected: int) -> Claim:
+    rows = experiments.group(area)
+    fc, bg = (experiments.passes(space, SUCCESS_LEVEL)[rows].astype(float) for space in SPACES)
+    published = [int(experiments.published_passes(s, SUCCESS_LEVEL)[rows].sum()) for s in SPACES]
+    wording = "as often as" if expected == 0 else "more often than"
+    return paired_claim(
+        f"DeePSim evolutions climb {wording} BigGAN evolutions in {area}", "4A", expected,
+        (f"none printed ({published[0]} against {published[1]} of {len(rows)})", None),
+        fc - bg, experiments.table.iloc[rows], np.random.default_rng([SEED, 3, AREAS.index(area)]),
+        "difference of success rates by permutation of blocks",
+        {"exact_mcnemar_p": _mcnemar(fc, bg)},
+    )  # fmt: skip
+
+
+def _mcnemar(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    only_first, only_second = int((first > second).sum()), int((second > first).sum())
+    if only_first + only_second == 0:
+        return np.nan
+    return float(stats.binomtest(only_first, only_first + only_second).pvalue)
+
+
+def level_claims(experiments: Experiments) -> Iterator[Claim]:
+    """Figure 4B: BigGAN responds more at first, DeePSim in the end except in IT."""
+    last = experiments.recorded.sum(axis=1) - 1
+    every = np.arange(len(last))
+    for block, expected in (("initial", (-1, -1, -1)), ("last", (1, 1, 0))):
+        for area, sign in zip(AREAS, expected, strict=True):
+            rows = experiments.group(area, "anysucc005")
+            drawn = {s: r[rows, 0 if block == "initial" else -1]
+                     for s, r in experiments.response.items()}  # fmt: skip
+            difference = drawn["DeePSim"] - drawn["BigGAN"]
+            recorded = {s: r[every, last][rows] for s, r in experiments.response.items()}
+            details = {} if block == "initial" else {
+                "last_recorded_block_only": mean_test(recorded["DeePSim"] - recorded["BigGAN"])
+            }  # fmt: skip
+            wording = {1: "exceeds", -1: "is below", 0: "equals"}[sign]
+            yield paired_claim(
+                f"DeePSim {wording} BigGAN in the {block} block in {area}", "4B", sign,
+                _paired(difference), difference, experiments.table.iloc[rows],
+                np.random.default_rng([SEED, 4, AREAS.index(area), block == "last"]),
+                "difference of normalised response", details,
+            )  # fmt: skip
+
+
+def _paired(difference: NDArray[np.float64]) -> tuple[str, float | None]:
+    """Name and p of the published paired Student test."""
+    found = mean_test(difference)
+    name = f"paired t test over experiments, df {found.df}, two-sided, t = {found.t:.3f}"
+    return name, found.p if np.isfinite(found.p) else None
+
+
+def speed_claims(experiments: Experiments) -> Iterator[Claim]:
+    """Figure 4D: DeePSim climbs more slowly in IT than below, and than BigGAN there."""
+    for other in ("V4", "V1"):
+        yield _slower(experiments, other)
+    rows = experiments.group("IT", "bothsucc001")
+    times = {s: experiments.table[f"{p}_tc0_bslinit"].to_numpy(dtype=float)[rows]
+             for s, p in PREFIXES.items()}  # fmt: skip
+    difference = times["DeePSim"] - times["BigGAN"]
+    yield paired_claim(
+        "DeePSim takes longer than BigGAN to climb in IT", "4D", 1,
+        _paired(difference), difference, experiments.table.iloc[rows],
+        np.random.default_rng([SEED, 5, 2]), "difference of time constants, blocks",
+    )  # fmt: skip
+
+
+def _slower(experiments: Experiments, other: str) -> Claim:
+    """Compare the time constants of DeePSim between IT and another area, unpaired."""
+    groups = {area: experiments.group(area, "FCsucc001") for area in ("IT", other)}
+    claim = f"DeePSim takes longer to climb in IT than in {other}"
+    if min(map(len, groups.values())) < 2:
+        return unsaid(claim, "4D", f"{len(groups[other])} threads climbed in {other}")
+    rows = np.concatenate(list(groups.values()))
+    table = experiments.table.iloc[rows]
+    times = table["FC_tc0_bslinit"].to_numpy(dtype=float)
+    is_it = np.repeat([True, False], [len(group) for group in groups.values()])
+    t, p, df = unpaired_test(times[is_it], times[~is_it])
+    sites, animals = table["site"].tolist(), table["Animal"].tolist()
+    strata = [f"{animal} {area}" for animal, area in zip(animals, is_it, strict=True)]
+
+    def difference(drawn: NDArray[np.intp]) -> float:
+        x, here = times[drawn], is_it[drawn]
+        return float(x[here].mean() - x[~here].mean()) if 0 < here.mean() < 1 else np.nan
+
+    resampled = cluster_bootstrap(
+        difference, sites, np.random.default_rng([SEED, 5, other == "V1"]), strata
+    )
+    model = mixed_model(
+        times, is_it.astype(float), sites, animals, formula="blocks ~ area + animal + (1 | site)"
+    )
+    it, below = (cluster_means(times[part], [s for s, p in zip(sites, part, strict=True) if p])
+                 for part in (is_it, ~is_it))  # fmt: skip
+    by_site = unpaired_test(it, below, equal_variances=False)
+    own = {
+        str(animal): {
+            "n": int(chosen.sum()),
+            "effect": difference(np.flatnonzero(chosen)),
+        }
+        for animal in sorted(set(animals))
+        for chosen in [np.array(animals) == animal]
+    }
+    use_model = decides(model, resampled.n_clusters)
+    return Claim(
+        claim=claim,
+        figure="4D",
+        expected=1,
+        published_test=(
+            f"unpaired t test over threads, df {df:g}, two-sided, t = {t:.3f} (synopsis table; "
+            "the panel prints none)"
+        ),
+        published_p=p,
+        robust_test=(
+            f"mixed model {model.formula}, likelihood ratio" if use_model
+            else "Welch test of site means, two-sided"
+        ),
+        robust_p=model.p if use_model else by_site[1],
+        effect_name="difference of mean time constants, blocks",
+        effect=resampled.estimate,
+        effect_ci95=resampled.bca,
+        n=len(rows),
+        unit="threads",
+        n_sites=resampled.n_clusters,
+        per_animal=own,
+        details={
+            "hedges_g": unpaired_effect(times[is_it], times[~is_it]),
+            "median_difference": float(np.median(times[is_it]) - np.median(times[~is_it])),
+            "cluster_bootstrap_ci95": resampled.percentile,
+            "welch_test_of_site_means_p": by_site[1],
+            "mixed_model": model,
+        },
+    )  # fmt: skip
+
+
+def unpaired_test(
+    first: NDArray[np.float64], second: NDArray[np.float64], equal_variances: bool = True
+) -> tuple[float, float, float]:
+    """Two-sided Student (or Welch) test: t, p and degrees of freedom; NaN where nothing varies."""
+    if min(len(first), len(second)) < 2 or max(np.ptp(first), np.ptp(second)) == 0:
+        return np.nan, np.nan, np.nan
+    n, m = len(first), len(second)
+    a, b = first.std(ddof=1), second.std(ddof=1)
+    t, p = stats.ttest_ind_from_stats(first.mean(), a, n, second.mean(), b, m, equal_variances)
+    if equal_variances:
+        return float(t), float(p), n + m - 2.0
+    parts = np.array([a**2 / n, b**2 / m])
+    return float(t), float(p), float(parts.sum() ** 2 / (parts**2 / [n - 1, m - 1]).sum())
+
+
+def window_claims(experiments: Experiments, source: SourceData) -> Iterator[Claim]:
+    """Figure 5C: DeePSim responds more early, BigGAN more late, over the blocks of the climb."""
+    wanted = (("V4", EARLY_MS, 1), ("IT", EARLY_MS, 1), ("IT", LATE_MS, -1))
+    for number, (area, (start, stop), expected) in enumerate(wanted):
+        rows = experiments.group(area, "bothsucc005")
+        windows = [w for w in FIGURE_5C_WINDOWS if start <= w[0] < stop]
+        fc, bg = (
+            np.mean([source.read("Fig5/window_response_mean", window=w, space=s)[rows]
+                     for w in windows], axis=0)
+            for s in SPACES
+        )  # fmt: skip
+        recorded = experiments.recorded[rows]
+        difference = np.nanmean(np.where(recorded, fc - bg, np.nan), axis=1)
+        first, second = ("DeePSim", "BigGAN") if expected > 0 else ("BigGAN", "DeePSim")
+        phase = "early" if (start, stop) == EARLY_MS else "late"
+        yield paired_claim(
+            f"{first} exceeds {second} in the {phase} response ({start}-{stop} ms) in {area}",
+            "5C", expected, ("paired t test block by block and window by window, FDR over 56 "
+                             "blocks, padding included; see the counts of dots", None),
+            difference, experiments.table.iloc[rows], np.random.default_rng([SEED, 6, number]),
+            "difference of normalised response, mean of the recorded blocks",
+        )  # fmt: skip
+
+
+def attribution_claims(experiments: Experiments, source: SourceData) -> Iterator[Claim]:
+    """Claim that the gain of DeePSim comes early, that of BigGAN late (Extended Figure 4B)."""
+    key = f"ExtendedFig4/attribution_{BIN_MS}ms"
+    shares = {space: np.asarray(source.read(key, space=space)) for space in SPACES}
+    wanted = (("V4", 1, 1), ("V4", 3, -1), ("IT", 1, 1), ("IT", 2, -1))
+    for number, (area, place, expected) in enumerate(wanted):
+        groups = {s: experiments.group(area, f"{p}succ001") for s, p in PREFIXES.items()}
+        fc, bg = (shares[s][groups[s], place] for s in SPACES)
+        fc, bg = fc[np.isfinite(fc)], bg[np.isfinite(bg)]
+        both = experiments.group(area, "bothsucc001")
+        difference = shares["DeePSim"][both, place] - shares["BigGAN"][both, place]
+        name, p = "unpaired t test", None
+        if min(len(fc), len(bg)) > 1:
+            t, p, df = unpaired_test(fc, bg)
+            name = (
+                f"unpaired t test, df {df:g}, two-sided, t = {t:.3f}, though {len(both)} of "
+                f"{len(fc)} and {len(bg)} experiments are in both groups"
+            )
+        window = f"{place * BIN_MS}-{(place + 1) * BIN_MS} ms"
+        first, second = ("DeePSim", "BigGAN") if expected > 0 else ("BigGAN", "DeePSim")
+        yield paired_claim(
+            f"{first} gains a larger share than {second} in {window} in {area}", "Ext 4B",
+            expected, (name, p), difference, experiments.table.iloc[both],
+            np.random.default_rng([SEED, 7, number]), "difference of shares of the gain",
+            {"mixed_model_of_all_threads": _all_threads(experiments, shares, groups, place),
+             "experiments_in_both_groups": len(both)},
+        )  # fmt: skip
+
+
+def _all_threads(
+    experiments: Experiments,
+    shares: dict[str, NDArray[np.float64]],
+    groups: dict[str, NDArray[np.intp]],
+    place: int,
+) -> Any:
+    """Fit the shares of all climbing threads by space, with a random intercept of sites."""
+    rows = np.concatenate([groups[space] for space in SPACES])
+    values = np.concatenate([shares[space][groups[space], place] for space in SPACES])
+    is_fc = np.repeat([1.0, 0.0], [len(groups[space]) for space in SPACES])
+    known = np.isfinite(values)
+    table = experiments.table.iloc[rows[known]]
+    return mixed_model(
+        values[known], is_fc[known], table["site"].tolist(), table["Animal"].tolist(),
+        formula="share ~ space + animal + (1 | site)",
+    )  # fmt: skip

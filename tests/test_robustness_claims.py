@@ -1,0 +1,207 @@
+"""The table of claims: sizes of blocks found again, dots without padding, verdicts, the command."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from core.source_tables.reader import SourceData
+from figure_reproduction.__main__ import main
+from figure_reproduction.robustness.claims import Claim, judged, paired_claim, unsaid
+from figure_reproduction.robustness.dots import paired_tests
+from figure_reproduction.robustness.experiments import Experiments
+from figure_reproduction.robustness.tuning_claims import shape_claims, similarity_claims
+from neuro_data_analysis.neural_data_lib import load_neural_data
+
+#: What the page reads of every claim.
+AGREED = {
+    "claim", "figure", "published_test", "published_p", "robust_test", "robust_p", "effect",
+    "effect_ci95", "n", "unit", "verdict", "reason",
+}  # fmt: skip
+
+CLAIM = Claim(
+    claim="a exceeds b", figure="4B", expected=1, published_test="t", published_p=0.001,
+    robust_test="mixed model", robust_p=0.001, effect_name="difference", effect=0.2,
+    effect_ci95=(0.1, 0.3), n=40, unit="experiments", n_sites=30,
+    per_animal={"A": {"n": 20, "effect": 0.1}, "B": {"n": 20, "effect": 0.3}},
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def experiments(small_source_data):
+    return Experiments.read(SourceData(small_source_data))
+
+
+def test_block_sizes_are_found_again_from_the_published_columns(experiments, small_matroot):
+    """First and last block exactly, those between up to a repeated presentation."""
+    with load_neural_data(small_matroot) as recordings:
+        for row, expi in enumerate(experiments.table["Expi"]):
+            for space, thread in zip(("DeePSim", "BigGAN"), recordings[expi].threads, strict=True):
+                found = experiments.sizes[space][row]
+                true = np.array([block.n_images for block in thread.blocks[: len(found)]])
+                assert found[0] == true[0]
+                assert abs(found[1:-1] - true[1:-1]).max() <= 2
+                assert np.median(abs(found - true)) == 0
+
+
+def test_t_from_block_sums_is_that_of_the_published_table(experiments):
+    for space in ("DeePSim", "BigGAN"):
+        assert experiments.rebuilt_difference(space) < 0.3
+
+
+def test_every_thread_has_its_own_seed(experiments, small_source_data):
+    """The p of a thread does not depend on which threads come before it."""
+    again = Experiments.read(SourceData(small_source_data))
+    fewer = replace(
+        again, table=again.table.iloc[3:].reset_index(drop=True), recorded=again.recorded[3:],
+        response={s: r[3:] for s, r in again.response.items()},
+        sem={s: r[3:] for s, r in again.sem.items()},
+    )  # fmt: skip
+    for space in ("DeePSim", "BigGAN"):
+        kept = [test.t for test in fewer.permuted[space]]
+        same = np.isclose(kept, [test.t for test in experiments.permuted[space][3:]])
+        p = np.array([[a.p, b.p] for a, b in
+                      zip(fewer.permuted[space], experiments.permuted[space][3:], strict=True)])
+        np.testing.assert_array_equal(p[same, 0], p[same, 1])
+        assert same.sum() > 5
+
+
+def test_tests_without_padding_count_the_experiments_that_recorded_a_block():
+    rng = np.random.default_rng(0)
+    difference = rng.standard_normal((2, 7, 4)) + 0.5
+    counted = np.arange(4) < np.array([4, 4, 3, 3, 2, 1, 1])[:, np.newaxis]
+    found = paired_tests(difference, counted)
+    assert found.n.tolist() == [7, 5, 4, 2]
+    for window in range(2):
+        for block in range(4):
+            one = stats.ttest_1samp(difference[window, counted[:, block], block], 0)
+            assert found.t[window, block] == pytest.approx(one.statistic)
+            assert found.p[window, block] == pytest.approx(one.pvalue)
+
+
+def test_a_block_that_one_experiment_recorded_has_no_test():
+    found = paired_tests(np.ones((1, 3, 1)), np.array([[True], [False], [False]]))
+    assert np.isnan(found.t).all()
+    assert np.isnan(found.p).all()
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict", "said"),
+    [
+        ({}, "holds", "significant after Holm"),
+        ({"effect": -0.2, "effect_ci95": (-0.3, -0.1)}, "fails", "other sign"),
+        ({"robust_p": 0.2}, "fails", "robust p is 0.2"),
+        ({"effect_ci95": (-0.01, 0.3)}, "weaker", "holds 0"),
+        ({"per_animal": {"A": {"n": 9, "effect": -0.1}, "B": {"n": 9, "effect": 0.3}}},
+         "weaker", "animals differ"),
+        ({"per_animal": {"A": {"n": 9, "effect": np.nan}, "B": {"n": 9, "effect": 0.3}}},
+         "holds", "significant"),
+        ({"robust_p": np.nan}, "cannot be said from these data", "not defined"),
+        ({"expected": 0, "robust_p": 0.3, "effect_ci95": (-0.1, 0.2)}, "holds", "-0.1 to 0.2"),
+        ({"expected": 0}, "fails", "there is a difference"),
+    ],
+)  # fmt: skip
+def test_verdicts_follow_from_p_interval_and_animals(changed, verdict, said):
+    found = judged([replace(CLAIM, **changed)])[0]
+    assert found.verdict == verdict
+    assert said in found.reason
+
+
+def test_p_values_are_corrected_within_a_figure_only():
+    claims = [replace(CLAIM, robust_p=p, figure=f) for p, f in
+              ((0.03, "4B"), (0.02, "4B"), (0.03, "5C"))]  # fmt: skip
+    found = judged(claims)
+    assert [claim.robust_p_holm for claim in found] == pytest.approx([0.04, 0.04, 0.03])
+    beyond = judged([replace(CLAIM, robust_p=0.03), replace(CLAIM, robust_p=0.04)])
+    assert [claim.verdict for claim in beyond] == ["weaker", "weaker"]
+    assert "0.06 after Holm" in beyond[0].reason
+
+
+def test_a_paired_claim_counts_sites_not_experiments():
+    """Ten sites, each four times: the interval is that of ten values, not of forty."""
+    rng = np.random.default_rng(1)
+    site = np.repeat(np.arange(10), 4)
+    rows = pd.DataFrame({"site": site, "Animal": np.where(site < 5, "A", "B")})
+    values = rng.standard_normal(10)[site] + 0.3
+    found = paired_claim("a", "4B", 1, ("t", None), values, rows, rng, "difference")
+    assert found.robust_test.startswith("Student test of 10 site means, df 9")
+    assert found.robust_p == pytest.approx(stats.ttest_1samp(values[::4], 0).pvalue)
+    low, high = found.effect_ci95
+    expected = stats.t.interval(0.95, 9, values.mean(), stats.sem(values[::4]))
+    assert (low, high) == pytest.approx(expected)
+    assert (found.n, found.n_sites) == (40, 10)
+    assert {a: own["n"] for a, own in found.per_animal.items()} == {"A": 20, "B": 20}
+
+
+def test_sites_that_all_differ_alike_are_tested_by_their_signs():
+    rows = pd.DataFrame({"site": range(9), "Animal": "A"})
+    found = paired_claim(
+        "a", "4A", 1, ("t", None), np.ones(9), rows, np.random.default_rng(0), "difference"
+    )
+    assert "sign of 9 sites" in found.robust_test
+    assert found.robust_p == pytest.approx(2 / 2**9, abs=0.003)
+
+
+def test_claims_of_figures_without_tables_cannot_be_said(tmp_path):
+    """The printed p stands there; nothing is made up beside it."""
+    source = SourceData(tmp_path)
+    claims = judged([*similarity_claims(source), *shape_claims(source)])
+    assert {claim.verdict for claim in claims} == {"cannot be said from these data"}
+    assert [claim.published_p for claim in claims] == pytest.approx(
+        [1.4e-05, 6.0e-03, 4.6e-02, 0.37, 8.50e-07, 1.07e-08], rel=0.01
+    )
+    assert judged([unsaid("a", "4B", "no data")])[0].reason == "no data"
+
+
+@pytest.fixture(scope="module")
+def robust(small_source_data, tmp_path_factory):
+    """Run the command once; return what it wrote and what it printed."""
+    folder = tmp_path_factory.mktemp("robust")
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main(["--source-data", str(small_source_data), "--output", str(folder),
+                     "--robustness"]) == 0  # fmt: skip
+    assert (folder / "index.html").is_file()
+    return (folder / "robustness.json").read_text(), said.getvalue()
+
+
+def test_the_command_writes_the_agreed_record_and_prints_the_table(robust):
+    written = json.loads(robust[0])
+    assert written["provenance"]["kind"] == "simulated"
+    assert len(written["claims"]) == 31
+    for claim in written["claims"]:
+        assert claim.keys() >= AGREED
+        assert claim["verdict"] in ("holds", "weaker", "fails", "cannot be said from these data")
+        assert claim["reason"]
+    said = robust[1]
+    assert "DeePSim is below BigGAN in the initial block in IT" in said
+    assert "dots as drawn" in said
+    assert "SIMULATED" in said
+
+
+def test_the_same_again_and_published_p_are_those_of_the_figures(
+    small_source_data, robust, tmp_path
+):
+    """The claims compute the published tests anew; the figure's own numbers must agree."""
+    arguments = ["--source-data", str(small_source_data), "--output", str(tmp_path), "--robustness"]
+    assert main([*arguments, "--figure", "Figure4", "--format", "png"]) == 0
+    text = (tmp_path / "robustness.json").read_text()
+    assert text == robust[0]
+    claims = json.loads(text)["claims"]
+    panel = json.loads((tmp_path / "Figure4.json").read_text())["panels"]["4B"]["statistics"]
+    printed = {(s["quantity"], s["area"]): s["value"] for s in panel}
+    compared = 0
+    for claim in claims:
+        if claim["figure"] == "4B":
+            block, area = ("initial", "last")["last" in claim["claim"]], claim["claim"][-2:]
+            expected = printed[f"{block}_p", area]
+            assert claim["published_p"] == (expected and pytest.approx(expected, rel=1e-9))
+            compared += expected is not None
+    assert compared >= 4
