@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.Figure2_reproduction"))
+
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import pandas as pd
@@ -23,7 +29,7 @@ from core.source_tables.reader import ExamplePsth
 from core.spaces import BySpace, Space
 from figure_reproduction.page.drawing import ZERO_PT, draw_curve, space_handles
 from figure_reproduction.page.groups import Curve
-from figure_reproduction.page.page import FigureScript, Shown, main
+from figure_reproduction.page.page import FigureScript, Shown
 from figure_reproduction.page.sheet import Drawing
 
 FIGURE = FigureScript(
@@ -203,5 +209,4 @@ def _rate_curve(trials: pd.DataFrame, column: str) -> RateCurve:
     return RateCurve(by_generation.index.to_numpy(dtype=np.int64), Curve(mean, sem, len(trials)))
 
 
-if __name__ == "__main__":
-    sys.exit(main(FIGURE))
+main = FIGURE.main

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.Figure3_reproduction"))
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -23,7 +29,7 @@ from core.published import Statistic
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import ORIGIN
 from core.source_tables.registry import SIMILARITY_COLUMNS
-from figure_reproduction.page.page import FigureScript, Shown, main
+from figure_reproduction.page.page import FigureScript, Shown
 from figure_reproduction.page.sheet import Drawing
 from figure_reproduction.page.words import number, p_value
 from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks, success_masks
@@ -290,5 +296,4 @@ def show_experiments(table: pd.DataFrame, meta: pd.DataFrame | None, origin: Pro
     return Shown(count_experiments(choose_prototypes(table, meta, origin)))
 
 
-if __name__ == "__main__":
-    sys.exit(main(FIGURE))
+main = FIGURE.main

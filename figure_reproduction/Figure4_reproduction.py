@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.Figure4_reproduction"))
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import pandas as pd
@@ -30,7 +36,7 @@ from figure_reproduction.page.drawing import (
     space_handles,
 )
 from figure_reproduction.page.groups import Curve, compare_spaces, members
-from figure_reproduction.page.page import FigureScript, Shown, main
+from figure_reproduction.page.page import FigureScript, Shown
 from figure_reproduction.page.sheet import Drawing
 from figure_reproduction.page.words import t_test
 from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks
@@ -431,5 +437,4 @@ def count_recordings(table: pd.DataFrame, masks: pd.DataFrame, n_blocks: int) ->
     }
 
 
-if __name__ == "__main__":
-    sys.exit(main(FIGURE))
+main = FIGURE.main

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.Figure5_reproduction"))
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TypeAlias
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import pandas as pd
@@ -20,7 +26,7 @@ from core.published import Statistic
 from core.spaces import Space
 from figure_reproduction.page.drawing import draw_curve, draw_experiments, space_handles
 from figure_reproduction.page.groups import Curve, members
-from figure_reproduction.page.page import FigureScript, Shown, main
+from figure_reproduction.page.page import FigureScript, Shown
 from figure_reproduction.page.sheet import Drawing
 from figure_reproduction.page.window_responses import (
     WindowResponses,
@@ -116,5 +122,4 @@ def show_5c(responses: WindowResponses, masks: pd.DataFrame) -> Shown:
     return Shown(tell_windows(comparisons), {"5C": drawing})
 
 
-if __name__ == "__main__":
-    sys.exit(main(FIGURE))
+main = FIGURE.main

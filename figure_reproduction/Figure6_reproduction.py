@@ -7,12 +7,18 @@ a failed evolution; 6E shapes and peak locations of the tuned axes of all sessio
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.Figure6_reproduction"))
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -24,7 +30,7 @@ from statsmodels.stats.proportion import proportion_confint, proportions_ztest
 
 from core.errors import MalformedDataError
 from core.published import Statistic
-from figure_reproduction.page.page import FigureScript, Shown, main
+from figure_reproduction.page.page import FigureScript, Shown
 from figure_reproduction.page.sheet import Drawing
 from figure_reproduction.page.words import number, p_value, tick
 from neuro_data_analysis.neural_tuning_analysis_lib import AxisFit, TuningAxis, axes_of, fit_axis
@@ -541,5 +547,4 @@ def _z_test(first: Proportion, second: Proportion, direction: str) -> ZTest:
     return ZTest(float(z), float(p))
 
 
-if __name__ == "__main__":
-    sys.exit(main(FIGURE))
+main = FIGURE.main

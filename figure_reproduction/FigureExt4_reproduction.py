@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.FigureExt4_reproduction"))
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TypeAlias
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import pandas as pd
@@ -28,7 +34,7 @@ from figure_reproduction.page.groups import (
     members,
     significant_after_fdr,
 )
-from figure_reproduction.page.page import FigureScript, Shown, main
+from figure_reproduction.page.page import FigureScript, Shown
 from figure_reproduction.page.sheet import Drawing
 from figure_reproduction.page.window_responses import (
     Window,
@@ -255,5 +261,4 @@ def experiment_masks(meta: pd.DataFrame, p_below: float) -> pd.DataFrame:
     return success_masks(meta, p_below).assign(valid=meta["valid"], **areas)
 
 
-if __name__ == "__main__":
-    sys.exit(main(FIGURE))
+main = FIGURE.main

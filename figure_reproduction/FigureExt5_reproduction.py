@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.FigureExt5_reproduction"))
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import matplotlib as mpl
 import numpy as np
@@ -25,7 +31,7 @@ from core.insilico.latent_linearity.caffenet_layers import LAYER_INDEX, NON_RELU
 from core.published import Statistic
 from core.spaces import Space
 from figure_reproduction.page.drawing import HATCHES, SAFE_COLOURS, ZERO_PT
-from figure_reproduction.page.page import FigureScript, Shown, main
+from figure_reproduction.page.page import FigureScript, Shown
 from figure_reproduction.page.sheet import Drawing
 from figure_reproduction.page.words import number
 
@@ -385,5 +391,4 @@ def _draw_boxes(
         outliers.set_rasterized(True)
 
 
-if __name__ == "__main__":
-    sys.exit(main(FIGURE))
+main = FIGURE.main

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.__main__"))
+
 import argparse
 import logging
-import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 import matplotlib as mpl
 
+from core.command_line import command_parser, some_of
 from core.errors import MissingDataError, UserError, exit_code_of
 from core.source_tables.provenance import read_provenance
+from core.source_tables.registry import FIGURE_NAMES
 from figure_reproduction.page.page import (
     FigureScript,
     Printed,
@@ -22,12 +30,19 @@ from figure_reproduction.page.page import (
     add_print_arguments,
     print_figure,
     print_job,
+    with_data,
 )
 from figure_reproduction.page.report import write_report
 from figure_reproduction.page.verification import verify
 
 #: The figures of the paper, in its order.
 SCRIPTS = ("Figure2", "Figure3", "Figure4", "Figure5", "Figure6", "FigureExt4", "FigureExt5")
+
+#: How the folders of their tables call them.
+_OTHER_NAMES = {folder: name for name, folder in FIGURE_NAMES.items() if name in SCRIPTS}
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,18 +69,17 @@ def main(arguments: list[str] | None = None) -> int:
         0 all made, 1 something failed or (with --verify) differs from the paper, 2 usage, 3 source
         data are missing.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m figure_reproduction",
-        description="Make all figures, their numbers and a page that shows them.",
-        epilog="example: python -m figure_reproduction --figure Figure4 --simulate-missing",
+    parser = command_parser(
+        "python -m figure_reproduction",
+        "Make all figures, their numbers and a page that shows them.",
+        "python -m figure_reproduction --figure Figure4,Figure5 --simulate-missing",
     )
     parser.add_argument(
-        "--figure", action="append", choices=SCRIPTS, help="only this figure; may be repeated"
-    )
-    parser.add_argument(
-        "--simulate-missing",
-        action="store_true",
-        help="use simulated source data, marked as such, for figures that have none",
+        "--figure",
+        action="extend",
+        type=some_of(SCRIPTS, "figure", _OTHER_NAMES),
+        metavar="NAME",
+        help=f"only these, separated by commas, of {', '.join(SCRIPTS)}",
     )
     parser.add_argument(
         "--verify",
@@ -92,7 +106,7 @@ def _run(given: argparse.Namespace) -> int:
     names = given.figure or (() if given.robustness else SCRIPTS)
     outcomes = [_make(name, job, given.simulate_missing) for name in names]
     if given.robustness:
-        _robustness(_with_data(job, figure_script("Figure4"), given.simulate_missing))
+        _robustness(with_data(job, figure_script("Figure4"), given.simulate_missing))
     write_report(job.output)
     _print_summary(outcomes, job.output)
     codes = [outcome.printed.exit_code for outcome in outcomes]
@@ -103,20 +117,21 @@ def _run(given: argparse.Namespace) -> int:
 
 def _make(name: str, job: PrintJob, simulate_missing: bool) -> MadeFigure:
     """Make one figure; what stops it becomes part of the outcome."""
-    start = time.monotonic()
+    begun = time.monotonic()
+    logger.info("making %s", name)
     script = figure_script(name)
     origin = "none"
     try:
-        job = _with_data(job, script, simulate_missing)
+        job = with_data(job, script, simulate_missing)
         origin = read_provenance(job.source_data / script.folder).kind
         printed = print_figure(script, job)
     except UserError as error:
         printed = Printed(problems={script.name: error})
     except Exception as error:  # a defect in one figure must not take the others with it
-        logging.getLogger(__name__).exception("%s failed", script.name)
+        logger.exception("%s failed", script.name)
         told = UserError(f"{type(error).__name__}: {error}; the log above has the details.")
         printed = Printed(problems={script.name: told})
-    return MadeFigure(script, origin, printed, time.monotonic() - start)
+    return MadeFigure(script, origin, printed, time.monotonic() - begun)
 
 
 def _robustness(job: PrintJob) -> None:
@@ -126,20 +141,6 @@ def _robustness(job: PrintJob) -> None:
     found = analyse(job.source_data)
     write_robustness(found, job.output)
     sys.stdout.write(told(found))
-
-
-def _with_data(job: PrintJob, script: FigureScript, simulate_missing: bool) -> PrintJob:
-    folder = job.source_data / script.folder
-    if folder.is_dir():
-        return job
-    if not simulate_missing:
-        raise MissingDataError(
-            f"{folder} does not exist. Put the source data of {script.name} there, or run with "
-            "--simulate-missing (as `make figures` does)."
-        )
-    from source_data_export.demonstration import ensure_demonstration
-
-    return replace(job, source_data=ensure_demonstration())
 
 
 def _verify(output: Path) -> int:
@@ -171,6 +172,3 @@ def _print_summary(outcomes: Iterable[MadeFigure], output: Path) -> None:
             out.write(f"{'':12} {panel}: {problem}\n")
     out.write(f"\n{output / 'index.html'} shows everything.\n")
 
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -28,7 +28,7 @@ from figure_reproduction.Figure3_reproduction import (
     correlate,
     missing_columns,
 )
-from figure_reproduction.page.page import PrintJob, print_figure, printed_alone
+from figure_reproduction.page.page import PrintJob, print_figure
 from neuro_data_analysis.evolution.population import Population
 from neuro_data_analysis.evolution.stats import summarize
 from neuro_data_analysis.neural_data_utils import AREAS
@@ -55,6 +55,7 @@ from neuro_data_analysis.simulation.prototypes import (
     simulate_prototypes,
 )
 from source_data_export import exports
+from tests import panels
 from tests.evolutions import make_experiment
 from tests.panels import show
 
@@ -399,7 +400,7 @@ def test_the_picture_shows_the_selected_rows_and_says_what_they_are(tmp_path, dr
     table, meta = drawn
     table.loc[0, "psth_MAE"] = np.nan  # the first IT experiment has no PSTH
     shown = show(FIGURE, "3G_avgpool_psth", SourceData(_write(tmp_path, table, meta)))
-    figure = printed_alone(shown.drawings["3G_avgpool_psth"])
+    figure = panels.drawn(shown.drawings["3G_avgpool_psth"].draw)
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         "V1 (N=13)", "V4 (N=13)", "IT (N=13)",
@@ -493,4 +494,4 @@ def test_too_few_points_have_no_correlation(tmp_path, drawn):
     r, p, n = (statistic.value for statistic in shown.statistics)
     assert n == 2
     assert np.isnan([r, p]).all()
-    printed_alone(shown.drawings["3G_avgpool_psth"])
+    panels.drawn(shown.drawings["3G_avgpool_psth"].draw)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -17,8 +16,9 @@ from core.source_tables.reader import Table, write_table, write_tables
 from core.spaces import Space
 from figure_reproduction.Figure4_reproduction import FIGURE, compute_4a, draw_4a
 from figure_reproduction.page.groups import Curve, significant_after_fdr
-from figure_reproduction.page.page import PrintJob, main, mark, print_figure
+from figure_reproduction.page.page import PrintJob, main, print_figure
 from figure_reproduction.page.report import write_report
+from figure_reproduction.page.sheet import Drawing, Place, print_sheet
 from neuro_data_analysis.evolution.population import success_rate_table
 from tests.panels import drawn
 
@@ -107,16 +107,15 @@ def test_simulated_data_are_marked_and_never_compared(tmp_path):
 
 @pytest.mark.parametrize("kind", ["published", "recordings", "found", "computed"])
 def test_real_data_carry_no_mark(kind):
-    figure = plt.figure()
-    mark(figure, Provenance(kind))
-    assert figure.texts == []
+    place = Place(Drawing(lambda canvas: None, (60, 40)), mark=Provenance(kind).mark)
+    assert print_sheet([place]).texts == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["--format", "gif"], 2, "comma-separated list of png, pdf, svg"),
-        (["--panel", "9Z"], 2, "invalid choice"),
+        (["--format", "gif"], 2, "unknown format 'gif'"),
+        (["--panel", "9Z"], 2, "unknown panel '9Z'"),
         (["--source-data", "/nowhere"], 3, "no source-data folder /nowhere"),
     ],
 )

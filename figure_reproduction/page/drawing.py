@@ -19,8 +19,8 @@ RASTERIZED_BELOW = 0
 #: Group means, single experiments and zero lines, pt; journals print nothing below 0.25.
 MEAN_PT, SINGLE_PT, ZERO_PT = 1.1, 0.3, 0.4
 
-#: Colours that stay apart in every kind of colour vision (Okabe and Ito 2008), and hatches.
-SAFE_COLOURS = ("#0072b2", "#e69f00", "#cc79a7")
+#: Colours that stay apart in every kind of colour vision (two of Okabe and Ito 2008, and grey).
+SAFE_COLOURS = ("#0072b2", "#e69f00", "#999999")
 HATCHES = ("", "/////", ".....")
 
 

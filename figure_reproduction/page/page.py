@@ -10,7 +10,9 @@ import argparse
 import contextlib
 import inspect
 import json
+import logging
 import math
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -26,7 +28,7 @@ from core.errors import MalformedDataError, MissingDataError, UserError, exit_co
 from core.files import atomic_write, locked, read_json
 from core.published import Statistic, compare
 from core.source_tables.provenance import Provenance
-from core.source_tables.reader import DEFAULT_FOLDER, Reading, SourceData
+from core.source_tables.reader import DEFAULT_FOLDER, SIMULATED_FOLDER, Reading, SourceData
 from core.versions import software_versions
 from figure_reproduction.page.sheet import (
     FONT,
@@ -37,6 +39,8 @@ from figure_reproduction.page.sheet import (
     print_sheet,
     style,
 )
+
+logger = logging.getLogger(__name__)
 
 #: Where pictures and numbers go by default.
 DEFAULT_OUTPUT = Path(__file__).resolve().parents[2] / "figures"
@@ -149,6 +153,10 @@ class FigureScript:
         """What remakes the figure."""
         return f"python figure_reproduction/{self.name}_reproduction.py"
 
+    def main(self, arguments: list[str] | None = None) -> int:
+        """Run the command line of the script, see `main`."""
+        return main(self, arguments)
+
 
 @dataclass(frozen=True)
 class PrintJob:
@@ -173,6 +181,18 @@ class PrintJob:
     formats: tuple[str, ...] = ("png", "pdf")
     form: str = "csv"
     panels: tuple[str, ...] = ()
+
+    @property
+    def arguments(self) -> str:
+        """What a command line needs, beyond its defaults, to draw the same."""
+        given = []
+        if self.source_data == SIMULATED_FOLDER:
+            given.append("--simulate-missing")
+        elif self.source_data != DEFAULT_FOLDER:
+            given.append(f"--source-data {shlex.quote(str(self.source_data))}")
+        if self.form != "csv":
+            given.append(f"--from {self.form}")
+        return "".join(f" {argument}" for argument in given)
 
 
 @dataclass
@@ -285,6 +305,11 @@ def add_print_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder that holds Fig2, Fig4, … (default: %(default)s)",
     )
     parser.add_argument(
+        "--simulate-missing",
+        action="store_true",
+        help="use simulated source data, marked as such, for figures that have none",
+    )
+    parser.add_argument(
         "--output", type=a_path, default=DEFAULT_OUTPUT, metavar="DIR", help="default: %(default)s"
     )
     parser.add_argument(
@@ -308,8 +333,37 @@ def print_job(given: argparse.Namespace, panels: Iterable[str] = ()) -> PrintJob
     return PrintJob(given.source_data, given.output, given.format, given.form, tuple(panels))
 
 
+def with_data(job: PrintJob, script: FigureScript, simulate_missing: bool) -> PrintJob:
+    """Return a job whose folder has the tables of a figure: real ones, or else simulated ones.
+
+    Simulated tables that are there already are used, and said to be; they are made only where
+    `simulate_missing` asks for them, in ``simulated`` below the folder of the job.
+
+    Raises
+    ------
+    MissingDataError
+        If there are none, and none may be made.
+    """
+    if (job.source_data / script.folder).is_dir():
+        return job
+    simulated = job.source_data / SIMULATED_FOLDER.name
+    if simulate_missing:
+        from source_data_export.demonstration import ensure_demonstration
+
+        return replace(job, source_data=ensure_demonstration(simulated))
+    if (simulated / script.folder).is_dir():
+        logger.warning("%s: no real source data; drawn from simulated ones", script.name)
+        return replace(job, source_data=simulated)
+    raise MissingDataError(
+        f"{job.source_data / script.folder} does not exist. `make data` fetches the published "
+        "source data; --simulate-missing makes simulated ones; --source-data names another folder."
+    )
+
+
 def _run(script: FigureScript, given: argparse.Namespace) -> int:
-    printed = print_figure(script, print_job(given, given.panel), given.show)
+    require_writable(given.output)
+    job = with_data(print_job(given, given.panel), script, given.simulate_missing)
+    printed = print_figure(script, job, given.show)
     sys.stdout.writelines(f"{path}\n" for path in printed.pictures)
     for panel, problem in printed.problems.items():
         sys.stderr.write(f"error: panel {panel}: {problem}\n")
@@ -402,7 +456,7 @@ def _write_json(
     content = {
         "figure": script.name,
         "title": script.title,
-        "command": script.command,
+        "command": script.command + job.arguments,
         "software": software_versions(),
         "font": FONT,
         "composed": {name: [path.name for path in paths] for name, paths in composed.items()},
