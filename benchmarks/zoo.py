@@ -27,7 +27,9 @@ from core.utils.layers.outputs import element_of
 #: Sides that are tried before the network's own, pixels.
 SIDES = (64, 96)
 #: Images, and how many of them make a pass.
-IMAGES, BATCHES = 5, (2, 3)
+IMAGES, BATCHES = 3, (2, 3)
+#: Layers that are recorded at a time; bounds the memory.
+AT_ONCE = 40
 #: Largest difference that batches may make, as a share of the largest value of a layer.
 TOLERANCE = 1e-3
 
@@ -87,18 +89,32 @@ def compare(scorer: TorchScorer) -> Found:
     images = torch.rand((IMAGES, *scorer.input.shape), generator=source)
     hooked = cloned(network, scorer.preprocess(images, input_scale=1))
     paths = [path for path, _ in network.named_modules() if path]
-    readable = list(_readable(scorer, paths, hooked, found))
-    for batch in BATCHES:
-        recorded = scorer.respond(images, B=batch).recordings
-        for path, output in readable:
-            expected = output.images_first(element_of(hooked[path], output.element, path))
-            for kind, values in (("recordings", expected), ("units", _middle(output, expected))):
-                key = path if kind == "recordings" else f"unit of {path}"
-                if _equal(torch.as_tensor(recorded[key]), values):
-                    found.counts[kind] += batch == BATCHES[0]
-                else:
-                    found.wrong.append(f"{key} in batches of {batch}")
+    for some in batched(paths, AT_ONCE):
+        scorer.cleanup()
+        readable = list(_readable(scorer, some, hooked, found))
+        for batch in BATCHES if readable else ():
+            recorded = scorer.respond(images, B=batch).recordings
+            for path, output in readable:
+                _compare_layer(path, output, hooked[path], recorded, batch, found)
     return found
+
+
+def _compare_layer(
+    path: str, output: Any, hooked: Any, recorded: dict[str, Any], batch: int, found: Found
+) -> None:
+    expected = output.images_first(element_of(hooked, output.element, path))
+    for kind, values in (("recordings", expected), ("units", _middle(output, expected))):
+        key = path if kind == "recordings" else f"unit of {path}"
+        if not _equal(torch.as_tensor(recorded[key]), values):
+            found.wrong.append(f"{key} in batches of {batch}")
+        elif batch == BATCHES[0]:
+            found.counts[kind] += 1
+
+
+def batched(paths: list[str], size: int) -> Iterator[list[str]]:
+    """Split a list; `itertools.batched` came with Python 3.12."""
+    for start in range(0, len(paths), size):
+        yield paths[start : start + size]
 
 
 def _readable(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,7 +21,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import MalformedDataError, MissingDataError, UserError
+from core.errors import MalformedDataError, MissingDataError, UserError, choose_from
 from core.reading.safe_pickle import load_pickle
 from core.spaces import Space
 from neuro_data_analysis.matlab import v73 as matlab_v73
@@ -54,6 +55,12 @@ _INSTEAD = "read the MATLAB file that it was made of"
 
 #: Attribute of the root of a recording file that a simulator made.
 SIMULATED_ATTRIBUTE = "simulated"
+
+
+class NoExperimentError(MissingDataError, KeyError):
+    """A recording file holds no experiment of that number; also a `KeyError`, as of a mapping."""
+
+    __str__ = Exception.__str__
 
 
 @dataclass(frozen=True)
@@ -223,6 +230,10 @@ class Recordings(Mapping[int, Experiment]):
     ) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        simulated = ", SIMULATED" if self.simulated else ""
+        return f"Recordings({str(self.path)!r}, {len(self)} experiments{simulated})"
+
     @property
     def n_elements(self) -> int:
         """Number of elements of the file, absent ones included."""
@@ -242,7 +253,7 @@ class Recordings(Mapping[int, Experiment]):
         return expi in self._present
 
     def __getitem__(self, expi: int) -> Experiment:
-        """Read one experiment; `MissingDataError` if there is none of that number."""
+        """Read one experiment; `NoExperimentError` if there is none of that number."""
         element = self.raw(expi)
         with self._naming(expi):
             info = _info(expi, element)
@@ -284,11 +295,11 @@ class Recordings(Mapping[int, Experiment]):
 
         Raises
         ------
-        MissingDataError
+        NoExperimentError
             If there is no experiment of that number.
         """
         if not 1 <= expi <= self.n_elements or self._is_absent(expi):
-            raise MissingDataError(
+            raise NoExperimentError(
                 f"{self.path} holds no experiment {expi}; it has {len(self)} experiments of "
                 f"numbers 1 to {self.n_elements}."
             )
@@ -454,3 +465,13 @@ def _blocks(presented: Mapping[str, Any] | None) -> tuple[tuple[Block, ...], ...
         )
         for thread in range(N_THREADS)
     )
+
+
+def __getattr__(name: str) -> Any:
+    """Find the published functions of this module in `neuro_data_analysis.published_calls`."""
+    if name.startswith("_"):  # asked for by Python while this module is still being imported
+        raise AttributeError(name)
+    calls = import_module("neuro_data_analysis.published_calls")
+    if name not in calls.__all__:
+        raise AttributeError(choose_from(name, (*globals(), *calls.__all__), f"name of {__name__}"))
+    return getattr(calls, name)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path, PureWindowsPath
+from typing import Any
 
 import pandas as pd
 
-from core.errors import MalformedDataError, MissingDataError
+from core.errors import MalformedDataError, MissingDataError, choose_from
 
 #: Visual hierarchy, in the order in which every figure shows it.
 AREAS = ("V1", "V4", "IT")
@@ -244,3 +246,13 @@ def _session_of(match: re.Match[str]) -> Session:
     except ValueError as error:
         raise MalformedDataError(f"{match.string!r} holds no calendar date ({error}).") from error
     return Session(parts["animal"], date)
+
+
+def __getattr__(name: str) -> Any:
+    """Find the published functions of this module in `neuro_data_analysis.published_calls`."""
+    if name.startswith("_"):  # asked for by Python while this module is still being imported
+        raise AttributeError(name)
+    calls = import_module("neuro_data_analysis.published_calls")
+    if name not in calls.__all__:
+        raise AttributeError(choose_from(name, (*globals(), *calls.__all__), f"name of {__name__}"))
+    return getattr(calls, name)

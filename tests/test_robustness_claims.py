@@ -13,6 +13,7 @@ import pytest
 from scipy import stats
 
 from core.source_tables.reader import SourceData
+from core.spaces import Space
 from figure_reproduction.__main__ import main
 from figure_reproduction.robustness.claims import Claim, judged, paired_claim, unsaid
 from figure_reproduction.robustness.dots import paired_tests
@@ -43,7 +44,7 @@ def test_block_sizes_are_found_again_from_the_published_columns(experiments, sma
     """First and last block exactly, those between up to a repeated presentation."""
     with load_neural_data(small_matroot) as recordings:
         for row, expi in enumerate(experiments.table["Expi"]):
-            for space, thread in zip(("DeePSim", "BigGAN"), recordings[expi].threads, strict=True):
+            for space, thread in zip(Space, recordings[expi].threads, strict=True):
                 found = experiments.sizes[space][row]
                 true = np.array([block.n_images for block in thread.blocks[: len(found)]])
                 assert found[0] == true[0]
@@ -52,7 +53,7 @@ def test_block_sizes_are_found_again_from_the_published_columns(experiments, sma
 
 
 def test_t_from_block_sums_is_that_of_the_published_table(experiments):
-    for space in ("DeePSim", "BigGAN"):
+    for space in Space:
         assert experiments.rebuilt_difference(space) < 0.3
 
 
@@ -64,7 +65,7 @@ def test_every_thread_has_its_own_seed(experiments, small_source_data):
         response={s: r[3:] for s, r in again.response.items()},
         sem={s: r[3:] for s, r in again.sem.items()},
     )  # fmt: skip
-    for space in ("DeePSim", "BigGAN"):
+    for space in Space:
         kept = [test.t for test in fewer.permuted[space]]
         same = np.isclose(kept, [test.t for test in experiments.permuted[space][3:]])
         p = np.array([[a.p, b.p] for a, b in

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from core.source_tables.reader import SourceData
-from core.source_tables.registry import EXTENDED_4C_WINDOWS, FIGURE_5C_WINDOWS, SPACES
+from core.source_tables.registry import EXTENDED_4C_WINDOWS, FIGURE_5C_WINDOWS
+from core.spaces import Space
 from figure_reproduction.robustness.experiments import Experiments
 from neuro_data_analysis.robustness.models import benjamini_hochberg
 
@@ -104,7 +105,7 @@ def _count(
 ) -> dict[str, Any]:
     fc, bg = (
         np.stack([source.read(key, window=window, space=space)[rows] for window in windows])
-        for space in SPACES
+        for space in Space
     )
     recorded = experiments.recorded[rows]
     published = paired_tests(fc - bg, np.ones_like(recorded))
@@ -132,6 +133,6 @@ def _dots(tests: PairedTests, corrected: NDArray[np.float64]) -> dict[str, int]:
         "dots": int(marked.sum()),
         **{
             f"{space} larger": int((marked & (sign * tests.t > 0)).sum())
-            for space, sign in zip(SPACES, (1, -1), strict=True)
+            for space, sign in zip(Space, (1, -1), strict=True)
         },
     }

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from core.source_tables.reader import SourceData
-from core.source_tables.registry import FIGURE_5C_WINDOWS, SPACES
+from core.source_tables.registry import FIGURE_5C_WINDOWS
+from core.spaces import Space
 from figure_reproduction.robustness.claims import (
     Claim,
     decides,
@@ -54,24 +55,24 @@ BIN_MS = 50
 def success_claims(experiments: Experiments) -> Iterator[Claim]:
     """Figure 4A: threads climb, in which areas and spaces, DeePSim more often than BigGAN."""
     for area in AREAS:
-        for space in SPACES:
+        for space in Space:
             yield _climbing(experiments, area, space)
     for area, expected in (("V1", 1), ("V4", 1), ("IT", 0)):
         yield _more_often(experiments, area, expected)
 
 
-def _climbing(experiments: Experiments, area: str, space: str) -> Claim:
+def _climbing(experiments: Experiments, area: str, space: Space) -> Claim:
     rows = experiments.group(area)
     passed = experiments.passes(space, SUCCESS_LEVEL)[rows].astype(float)
     published = int(experiments.published_passes(space, SUCCESS_LEVEL)[rows].sum())
     sites = experiments.table["site"].iloc[rows].tolist()
     animals = experiments.table["Animal"].iloc[rows].tolist()
     k, n = int(passed.sum()), len(rows)
-    never = (area, space) == ("V1", "BigGAN")
+    never = (area, space) == ("V1", Space.BIGGAN)
     claim = f"{space} evolutions {'do not climb' if never else 'climb'} in {area}"
     if n < 2:
         return unsaid(claim, "4A", f"{n} experiments")
-    rng = np.random.default_rng([SEED, 1, AREAS.index(area), SPACES.index(space)])
+    rng = np.random.default_rng([SEED, 1, AREAS.index(area), space.thread])
     resampled = cluster_bootstrap(lambda drawn: float(passed[drawn].mean()), sites, rng, animals)
     test = stats.binomtest(k, n, SUCCESS_LEVEL, alternative="greater")
     few = resampled.n_clusters < FEW_CLUSTERS or k in (0, n)
@@ -114,7 +115,7 @@ def _climbing(experiments: Experiments, area: str, space: str) -> Claim:
 
 
 def expected_false_positives(
-    experiments: Experiments, area: str, space: str
+    experiments: Experiments, area: str, space: Space
 ) -> dict[str, float]:
     """How many threads of a group would pass the published test of 4A if none climbed.
 
@@ -125,7 +126,7 @@ def expected_false_positives(
     for name, (sd, memory) in FLAT_KINDS.items():
         rates = []
         for row in experiments.group(area):
-            rng = np.random.default_rng([SEED, 2, int(row), SPACES.index(space), sd > 0])
+            rng = np.random.default_rng([SEED, 2, int(row), space.thread, sd > 0])
             flat = flat_threads(experiments.thread(row, space), N_FLAT, rng, sd, memory)
             passed = (flat.best_p() < SUCCESS_LEVEL) & (flat.best_against_first() > 0)
             rates.append(passed.mean())
@@ -135,8 +136,8 @@ def expected_false_positives(
 
 def _more_often(experiments: Experiments, area: str, expected: int) -> Claim:
     rows = experiments.group(area)
-    fc, bg = (experiments.passes(space, SUCCESS_LEVEL)[rows].astype(float) for space in SPACES)
-    published = [int(experiments.published_passes(s, SUCCESS_LEVEL)[rows].sum()) for s in SPACES]
+    fc, bg = (experiments.passes(space, SUCCESS_LEVEL)[rows].astype(float) for space in Space)
+    published = [int(experiments.published_passes(s, SUCCESS_LEVEL)[rows].sum()) for s in Space]
     wording = "as often as" if expected == 0 else "more often than"
     return paired_claim(
         f"DeePSim evolutions climb {wording} BigGAN evolutions in {area}", "4A", expected,
@@ -163,10 +164,12 @@ def level_claims(experiments: Experiments) -> Iterator[Claim]:
             rows = experiments.group(area, "anysucc005")
             drawn = {s: r[rows, 0 if block == "initial" else -1]
                      for s, r in experiments.response.items()}  # fmt: skip
-            difference = drawn["DeePSim"] - drawn["BigGAN"]
+            difference = drawn[Space.DEEPSIM] - drawn[Space.BIGGAN]
             recorded = {s: r[every, last][rows] for s, r in experiments.response.items()}
             details = {} if block == "initial" else {
-                "last_recorded_block_only": mean_test(recorded["DeePSim"] - recorded["BigGAN"])
+                "last_recorded_block_only": mean_test(
+                    recorded[Space.DEEPSIM] - recorded[Space.BIGGAN]
+                )
             }  # fmt: skip
             wording = {1: "exceeds", -1: "is below", 0: "equals"}[sign]
             yield paired_claim(
@@ -191,7 +194,7 @@ def speed_claims(experiments: Experiments) -> Iterator[Claim]:
     rows = experiments.group("IT", "bothsucc001")
     times = {s: experiments.table[f"{p}_tc0_bslinit"].to_numpy(dtype=float)[rows]
              for s, p in PREFIXES.items()}  # fmt: skip
-    difference = times["DeePSim"] - times["BigGAN"]
+    difference = times[Space.DEEPSIM] - times[Space.BIGGAN]
     yield paired_claim(
         "DeePSim takes longer than BigGAN to climb in IT", "4D", 1,
         _paired(difference), difference, experiments.table.iloc[rows],
@@ -290,7 +293,7 @@ def window_claims(experiments: Experiments, source: SourceData) -> Iterator[Clai
         fc, bg = (
             np.mean([source.read("Fig5/window_response_mean", window=w, space=s)[rows]
                      for w in windows], axis=0)
-            for s in SPACES
+            for s in Space
         )  # fmt: skip
         recorded = experiments.recorded[rows]
         difference = np.nanmean(np.where(recorded, fc - bg, np.nan), axis=1)
@@ -308,14 +311,14 @@ def window_claims(experiments: Experiments, source: SourceData) -> Iterator[Clai
 def attribution_claims(experiments: Experiments, source: SourceData) -> Iterator[Claim]:
     """Claim that the gain of DeePSim comes early, that of BigGAN late (Extended Figure 4B)."""
     key = f"ExtendedFig4/attribution_{BIN_MS}ms"
-    shares = {space: np.asarray(source.read(key, space=space)) for space in SPACES}
+    shares = {space: np.asarray(source.read(key, space=space)) for space in Space}
     wanted = (("V4", 1, 1), ("V4", 3, -1), ("IT", 1, 1), ("IT", 2, -1))
     for number, (area, place, expected) in enumerate(wanted):
         groups = {s: experiments.group(area, f"{p}succ001") for s, p in PREFIXES.items()}
-        fc, bg = (shares[s][groups[s], place] for s in SPACES)
+        fc, bg = (shares[s][groups[s], place] for s in Space)
         fc, bg = fc[np.isfinite(fc)], bg[np.isfinite(bg)]
         both = experiments.group(area, "bothsucc001")
-        difference = shares["DeePSim"][both, place] - shares["BigGAN"][both, place]
+        difference = shares[Space.DEEPSIM][both, place] - shares[Space.BIGGAN][both, place]
         name, p = "unpaired t test", None
         if min(len(fc), len(bg)) > 1:
             t, p, df = unpaired_test(fc, bg)
@@ -336,14 +339,14 @@ def attribution_claims(experiments: Experiments, source: SourceData) -> Iterator
 
 def _all_threads(
     experiments: Experiments,
-    shares: dict[str, NDArray[np.float64]],
-    groups: dict[str, NDArray[np.intp]],
+    shares: dict[Space, NDArray[np.float64]],
+    groups: dict[Space, NDArray[np.intp]],
     place: int,
 ) -> Any:
     """Fit the shares of all climbing threads by space, with a random intercept of sites."""
-    rows = np.concatenate([groups[space] for space in SPACES])
-    values = np.concatenate([shares[space][groups[space], place] for space in SPACES])
-    is_fc = np.repeat([1.0, 0.0], [len(groups[space]) for space in SPACES])
+    rows = np.concatenate([groups[space] for space in Space])
+    values = np.concatenate([shares[space][groups[space], place] for space in Space])
+    is_fc = np.repeat([1.0, 0.0], [len(groups[space]) for space in Space])
     known = np.isfinite(values)
     table = experiments.table.iloc[rows[known]]
     return mixed_model(

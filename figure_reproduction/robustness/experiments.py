@@ -11,12 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.source_tables.reader import SourceData
-from core.source_tables.registry import SPACES
+from core.spaces import Space
 from neuro_data_analysis.neural_data_utils import AREAS
 from neuro_data_analysis.robustness.block_sums import BlockSums, PermutationTest, permutation_test
 
 #: Prefix of the columns of each space.
-PREFIXES = dict(zip(SPACES, ("FC", "BG"), strict=True))
+PREFIXES = {space: space.prefix for space in Space}
 
 #: First entry of the seed of every random draw; the second names the experiment or the claim.
 SEED = 1313
@@ -40,8 +40,8 @@ class Experiments:
     """
 
     table: pd.DataFrame
-    response: dict[str, NDArray[np.float64]]
-    sem: dict[str, NDArray[np.float64]]
+    response: dict[Space, NDArray[np.float64]]
+    sem: dict[Space, NDArray[np.float64]]
     recorded: NDArray[np.bool_]
 
     @classmethod
@@ -63,8 +63,8 @@ class Experiments:
                 zip(meta["Animal"], meta["prefchan"], meta["prefunit"], strict=True)]  # fmt: skip
         return cls(
             table.assign(site=site),
-            {space: source.read("Fig4/response_mean", space=space) for space in SPACES},
-            {space: source.read("Fig4/response_sem", space=space) for space in SPACES},
+            {space: source.read("Fig4/response_mean", space=space) for space in Space},
+            {space: source.read("Fig4/response_sem", space=space) for space in Space},
             source.read("Fig4/recorded_blocks") == 1,
         )
 
@@ -75,7 +75,7 @@ class Experiments:
             chosen &= self.table[success]
         return np.flatnonzero(chosen)
 
-    def thread(self, row: int, space: str) -> BlockSums:
+    def thread(self, row: int, space: Space) -> BlockSums:
         """Sizes, sums and squares of the recorded blocks of a thread, in normalised response."""
         return self._sums(row, space, self.sizes[space][row])
 
@@ -88,12 +88,12 @@ class Experiments:
         first and the last have the size of the best one; where that is the first or the last
         itself, the size known of other threads that comes nearest to the published t values.
         """
-        return {space: list(self._sizes_of(thread)) for thread, space in enumerate(SPACES)}
+        return {space: list(self._sizes_of(thread)) for thread, space in enumerate(Space)}
 
     def _sizes_of(self, thread: int) -> Iterator[NDArray[np.float64]]:
         first, best, last = (self._told_size(block, thread) for block in ("init", "max", "end"))
         length = self.recorded.sum(axis=1)
-        seen = np.where(self.recorded, self.response[SPACES[thread]], -np.inf).argmax(axis=1)
+        seen = np.where(self.recorded, self.response[tuple(Space)[thread]], -np.inf).argmax(axis=1)
         inner = (seen > 0) & (seen < length - 1) & np.isfinite(best)
         known = np.unique(best[inner])
         for row in range(len(self.table)):
@@ -109,12 +109,12 @@ class Experiments:
 
     def _distance(self, row: int, thread: int, sizes: NDArray[np.float64]) -> float:
         """How far the published t values lie from those that some block sizes give."""
-        sums = self._sums(row, SPACES[thread], sizes)
+        sums = self._sums(row, tuple(Space)[thread], sizes)
         rebuilt = np.array([sums.best_against_first(), sums.last_against_first()])
         published = self.table.loc[row, [f"t_maxinit_{thread}", f"t_endinit_{thread}"]]
         return float(np.nansum(abs(rebuilt - published.to_numpy(dtype=float))))
 
-    def _sums(self, row: int, space: str, sizes: NDArray[np.float64]) -> BlockSums:
+    def _sums(self, row: int, space: Space, sizes: NDArray[np.float64]) -> BlockSums:
         mean, sem = (values[space][row, : len(sizes)] for values in (self.response, self.sem))
         return BlockSums.from_moments(sizes, mean, sem)
 
@@ -128,22 +128,22 @@ class Experiments:
                 )
                 for row, expi in enumerate(self.table["Expi"])
             ]
-            for thread, space in enumerate(SPACES)
+            for thread, space in enumerate(Space)
         }
 
-    def passes(self, space: str, level: float) -> NDArray[np.bool_]:
+    def passes(self, space: Space, level: float) -> NDArray[np.bool_]:
         """Threads whose best two blocks exceed the first two by the permutation of blocks."""
         return np.array([test.p <= level for test in self.permuted[space]])
 
-    def published_passes(self, space: str, level: float) -> NDArray[np.bool_]:
+    def published_passes(self, space: Space, level: float) -> NDArray[np.bool_]:
         """Threads that succeed in Figure 4A: published p below the level, t above 0."""
-        thread = SPACES.index(space)
+        thread = space.thread
         p, t = self.table[f"p_maxinit_{thread}"], self.table[f"t_maxinit_{thread}"]
         return ((p < level) & (t > 0)).to_numpy()
 
-    def rebuilt_difference(self, space: str) -> float:
+    def rebuilt_difference(self, space: Space) -> float:
         """Largest difference of the t rebuilt from means, errors and sizes from the table's."""
-        thread = SPACES.index(space)
+        thread = space.thread
         rebuilt = np.array([test.t for test in self.permuted[space]])
         return float(np.nanmax(abs(rebuilt - self.table[f"t_maxinit_{thread}"])))
 

@@ -14,7 +14,7 @@ import numpy as np
 from core.files import atomic_write
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import SourceData
-from core.source_tables.registry import SPACES
+from core.spaces import Space
 from core.versions import software_versions
 from figure_reproduction.robustness.claims import Claim, judged
 from figure_reproduction.robustness.dots import count_dots
@@ -101,11 +101,11 @@ def analyse(folder: Path) -> Robustness:
     )
     return Robustness(
         claims=claims,
-        threads={space: _threads(experiments, space) for space in SPACES},
+        threads={space: _threads(experiments, space) for space in Space},
         dots=count_dots(experiments, source),
         n_by_block=n_by_block(experiments, "bothsucc005"),
         provenance=source.provenance("Fig4"),
-        rebuilt_t_differs_by={space: experiments.rebuilt_difference(space) for space in SPACES},
+        rebuilt_t_differs_by={space: experiments.rebuilt_difference(space) for space in Space},
     )
 
 
@@ -114,8 +114,8 @@ def _fresh(folder: Path) -> SourceData:
     return SourceData(folder)
 
 
-def _threads(experiments: Experiments, space: str) -> list[dict[str, Any]]:
-    table, thread = experiments.table, SPACES.index(space)
+def _threads(experiments: Experiments, space: Space) -> list[dict[str, Any]]:
+    table, thread = experiments.table, space.thread
     return [
         {
             "Expi": int(table["Expi"][row]),

@@ -13,7 +13,7 @@ from statsmodels.stats.proportion import proportions_ztest
 from core.errors import MissingDataError
 from core.published import published_values
 from core.source_tables.reader import SourceData
-from core.source_tables.registry import DRAWN_DIFFERENCES, DRAWN_SIMILARITIES
+from figure_reproduction.Figure3_reproduction import DIFFERENCES, SIMILARITIES
 from figure_reproduction.robustness.claims import LEVEL, Claim, unsaid
 from figure_reproduction.robustness.experiments import SEED
 from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks, success_masks
@@ -39,8 +39,8 @@ SHAPES = {
 def similarity_claims(source: SourceData) -> Iterator[Claim]:
     """Figure 3G: the more alike the prototypes, the more alike the responses."""
     table = _prototypes(source)
-    for difference in DRAWN_DIFFERENCES:
-        for similarity in DRAWN_SIMILARITIES:
+    for difference in DIFFERENCES:
+        for similarity in SIMILARITIES:
             pair = f"{difference} vs {similarity}"
             printed = _printed("3G", f"pearson_p {pair}")
             expected = -1 if printed is not None and printed < LEVEL else 0
@@ -71,7 +71,7 @@ def _prototypes(source: SourceData) -> pd.DataFrame | None:
         site=[f"{a}-{c}-{u}" for a, c, u in
               zip(meta["Animal"], meta["prefchan"], meta["prefunit"], strict=True)]
     )[["Animal", "visual_area", "site"]]  # fmt: skip
-    kept = table[[*DRAWN_SIMILARITIES, *DRAWN_DIFFERENCES]]
+    kept = table[[*SIMILARITIES, *DIFFERENCES]]
     return pd.concat([kept, meta], axis=1)[chosen].reset_index(drop=True)
 
 
