@@ -103,6 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     job = print_job(given)
+    require_writable(job.output)
     names = given.figure or (() if given.robustness else SCRIPTS)
     outcomes = [_make(name, job, given.simulate_missing) for name in names]
     if given.robustness:
