@@ -10,16 +10,17 @@ if __name__ == "__main__":
     sys.exit(start.run("figure_reproduction.__main__"))
 
 import argparse
+import json
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 
 import matplotlib as mpl
 
-from core.command_line import command_parser, some_of
+from core.command_line import command_parser, require_writable, some_of
 from core.errors import MissingDataError, UserError, exit_code_of
 from core.source_tables.provenance import read_provenance
 from core.source_tables.registry import FIGURE_NAMES
@@ -33,6 +34,7 @@ from figure_reproduction.page.page import (
     with_data,
 )
 from figure_reproduction.page.report import write_report
+from figure_reproduction.page.runs import record_run
 from figure_reproduction.page.verification import verify
 
 #: The figures of the paper, in its order.
@@ -93,6 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
         "best block, and put the table on the page; figures are made only where --figure names "
         "them",
     )
+    parser.add_argument("--json", action="store_true", help="print the verification as JSON")
     add_print_arguments(parser)
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -108,11 +111,11 @@ def _run(given: argparse.Namespace) -> int:
     outcomes = [_make(name, job, given.simulate_missing) for name in names]
     if given.robustness:
         _robustness(with_data(job, figure_script("Figure4"), given.simulate_missing))
-    write_report(job.output)
+    write_report(job.output, _not_made(outcomes))
     _print_summary(outcomes, job.output)
     codes = [outcome.printed.exit_code for outcome in outcomes]
     if given.verify:
-        codes.append(_verify(job.output))
+        codes.append(_verify(job.output, names, given.json))
     return min((code for code in codes if code), default=0)
 
 
@@ -126,6 +129,7 @@ def _make(name: str, job: PrintJob, simulate_missing: bool) -> MadeFigure:
         job = with_data(job, script, simulate_missing)
         origin = read_provenance(job.source_data / script.folder).kind
         printed = print_figure(script, job)
+        record_run(job.output, script.name, job.arguments, job.source_data)
     except UserError as error:
         printed = Printed(problems={script.name: error})
     except Exception as error:  # a defect in one figure must not take the others with it
@@ -133,6 +137,16 @@ def _make(name: str, job: PrintJob, simulate_missing: bool) -> MadeFigure:
         told = UserError(f"{type(error).__name__}: {error}; the log above has the details.")
         printed = Printed(problems={script.name: told})
     return MadeFigure(script, origin, printed, time.monotonic() - begun)
+
+
+def _not_made(outcomes: Iterable[MadeFigure]) -> dict[str, str]:
+    """Return why figures could not be made at all."""
+    return {
+        outcome.script.name: str(problem)
+        for outcome in outcomes
+        for name, problem in outcome.printed.problems.items()
+        if name == outcome.script.name
+    }
 
 
 def _robustness(job: PrintJob) -> None:
@@ -144,19 +158,22 @@ def _robustness(job: PrintJob) -> None:
     sys.stdout.write(told(found))
 
 
-def _verify(output: Path) -> int:
-    """Print how the numbers compare with the paper; 1 where one differs, 3 where none is real."""
-    found = verify(output)
-    if not found.panels:
-        raise MissingDataError(
-            "nothing to verify: no figure was made from real data (`make data` fetches them)."
-        )
-    sys.stdout.writelines(f"{discrepancy}\n" for discrepancy in found.discrepancies)
-    sys.stdout.write(
-        f"verified panels {', '.join(found.panels)}: {found.n_equal} numbers as printed, "
-        f"{len(found.discrepancies)} not\n"
-    )
-    return 1 if found.discrepancies else 0
+def _verify(output: Path, figures: Iterable[str], as_json: bool) -> int:
+    """Print how the numbers of this run compare with the paper.
+
+    Returns
+    -------
+    int
+        0 all equal, 1 one differs, 3 some could not be compared.
+    """
+    found = verify(output, figures)
+    if as_json:
+        told = {"outcome": found.outcome} | asdict(found)
+        sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.writelines(f"{discrepancy}\n" for discrepancy in found.discrepancies)
+        sys.stdout.write(f"{found}\n")
+    return {"PASS": 0, "FAIL": 1, "INCOMPLETE": MissingDataError.exit_code}[found.outcome]
 
 
 def _print_summary(outcomes: Iterable[MadeFigure], output: Path) -> None:

@@ -83,7 +83,7 @@ def draw_dots(
 
 def space_handles() -> list[Line2D]:
     """Return what a legend shows of the two spaces."""
-    return [
-        Line2D([], [], color=s.colour, linestyle=s.dash, linewidth=MEAN_PT, label=str(s))
-        for s in Space
+    looks: list[dict[str, Any]] = [
+        {"color": space.colour, "linestyle": space.dash, "label": str(space)} for space in Space
     ]
+    return [Line2D([], [], linewidth=MEAN_PT, **look) for look in looks]

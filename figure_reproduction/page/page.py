@@ -16,6 +16,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,6 +31,7 @@ from core.published import Statistic, compare
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import DEFAULT_FOLDER, SIMULATED_FOLDER, Reading, SourceData
 from core.versions import software_versions
+from figure_reproduction.page.runs import record_run
 from figure_reproduction.page.sheet import (
     FONT,
     Drawing,
@@ -44,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 #: Where pictures and numbers go by default.
 DEFAULT_OUTPUT = Path(__file__).resolve().parents[2] / "figures"
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 FORMATS = ("png", "pdf", "svg")
 
@@ -259,7 +263,7 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
                 printed.pictures += [path for paths in pictures.values() for path in paths]
         composed = {} if job.panels else _print_pages(script, entries, places, job)
         printed.pictures += [path for paths in composed.values() for path in paths]
-        _write_json(script, entries, composed, job)
+        _write_json(script, entries, composed, job, printed.problems)
         if show:
             plt.show()
     return printed
@@ -364,6 +368,7 @@ def _run(script: FigureScript, given: argparse.Namespace) -> int:
     require_writable(given.output)
     job = with_data(print_job(given, given.panel), script, given.simulate_missing)
     printed = print_figure(script, job, given.show)
+    record_run(job.output, script.name, job.arguments, job.source_data)
     sys.stdout.writelines(f"{path}\n" for path in printed.pictures)
     for panel, problem in printed.problems.items():
         sys.stderr.write(f"error: panel {panel}: {problem}\n")
@@ -420,10 +425,22 @@ def _entry(
     origin = reading.provenance
     return {
         "caption": panel.caption,
+        "code": _code(panel.show),
         "pictures": {name: [path.name for path in paths] for name, paths in pictures.items()},
         "provenance": asdict(origin) | {"explanation": origin.explanation},
         "inputs": reading.inputs,
         "statistics": [_statistic_entry(panel.name, s, origin.is_real) for s in statistics],
+    }
+
+
+def _code(show: Show) -> dict[str, Any]:
+    """Say which function computes and draws a panel, and where it stands."""
+    function = inspect.unwrap(show.func if isinstance(show, partial) else show)
+    file = Path(inspect.getsourcefile(function) or "").resolve()
+    return {
+        "file": file.relative_to(_ROOT).as_posix() if file.is_relative_to(_ROOT) else file.name,
+        "function": function.__name__,
+        "line": inspect.getsourcelines(function)[1],
     }
 
 
@@ -448,6 +465,7 @@ def _write_json(
     entries: dict[str, Any],
     composed: Mapping[str, Sequence[Path]],
     job: PrintJob,
+    problems: Mapping[str, UserError],
 ) -> None:
     path = job.output / f"{script.name}.json"
     panels = _earlier_panels(path) if job.panels else {}
@@ -456,9 +474,10 @@ def _write_json(
     content = {
         "figure": script.name,
         "title": script.title,
-        "command": script.command + job.arguments,
+        "command": script.command,
         "software": software_versions(),
         "font": FONT,
+        "missing": {name: str(problem) for name, problem in problems.items()},
         "composed": {name: [path.name for path in paths] for name, paths in composed.items()},
         "panels": {name: panels[name] for name in sorted(panels, key=order.index)},
     }

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -172,7 +173,7 @@ def _write_marks(figure: Figure, place: Place, width: float, height: float) -> N
     if not place.mark:
         return
     wide, high = place.drawing.size_mm
-    look = {"fontsize": MARK_PT, "color": "0.35", "in_layout": False, "gid": "mark"}
+    look: dict[str, Any] = {"fontsize": MARK_PT, "color": "0.35", "in_layout": False, "gid": "mark"}
     for third in (1 / 6, 3 / 6, 5 / 6):
         figure.text(
             (place.left + wide * third) / width,

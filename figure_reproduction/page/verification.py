@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from core.errors import MalformedDataError
 from core.files import read_json
@@ -39,7 +41,7 @@ class Discrepancy:
         where = " ".join(part for part in (self.area, self.space) if part)
         return (
             f"{self.panel}: {self.quantity}{f' ({where})' if where else ''}: "
-            f"published {self.published}, {self.found}"
+            f"published {_as_printed(self.published)}, {self.found}"
         )
 
 
@@ -54,12 +56,32 @@ class Verification:
     discrepancies : tuple of Discrepancy
         Those that did not.
     panels : tuple of str
-        Panels that were compared: those made from real data.
+        Panels with published numbers that were compared: those made from real data.
+    not_reached : mapping of str to int
+        Panel → published numbers of it that no real data were there for.
     """
 
     n_equal: int
     discrepancies: tuple[Discrepancy, ...]
     panels: tuple[str, ...]
+    not_reached: Mapping[str, int]
+
+    @property
+    def outcome(self) -> Literal["PASS", "FAIL", "INCOMPLETE"]:
+        """Whether every published number came out, one did not, or some were not reached."""
+        if self.discrepancies:
+            return "FAIL"
+        return "INCOMPLETE" if self.not_reached else "PASS"
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        n_missed = sum(self.not_reached.values())
+        where = f" (panels {', '.join(self.not_reached)}: no real data)" if n_missed else ""
+        total = self.n_equal + len(self.discrepancies) + n_missed
+        return (
+            f"{self.outcome}: of {total} published numbers {self.n_equal} equal, "
+            f"{len(self.discrepancies)} not, {n_missed} not reached{where}"
+        )
 
 
 def read_figure(path: Path) -> dict[str, Any]:
@@ -119,22 +141,29 @@ def unanswered(panels: Mapping[str, dict[str, Any]]) -> list[tuple[str, str, str
     return list(not_computed(compared, told))
 
 
-def verify(folder: Path) -> Verification:
+def verify(folder: Path, figures: Iterable[str] | None = None) -> Verification:
     """Compare the figures in an output folder with the paper.
 
     Parameters
     ----------
     folder : pathlib.Path
         Output folder of the figures.
+    figures : iterable of str, optional
+        Only these, such as ``"Figure4"``; all that lie there by default.
 
     Returns
     -------
     Verification
         Panels of simulated data and of untrained networks are not compared.
     """
+    paths = [
+        path
+        for path in sorted(folder.glob("Figure*[0-9].json"))
+        if figures is None or path.stem in figures
+    ]
     compared = {
         name: panel
-        for path in sorted(folder.glob("Figure*[0-9].json"))
+        for path in paths
         for name, panel in read_figure(path)["panels"].items()
         if is_compared(panel)
     }
@@ -142,8 +171,38 @@ def verify(folder: Path) -> Verification:
     return Verification(
         n_equal=sum(statistic["verdict"] == "equal" for _, statistic in statistics),
         discrepancies=(*_differing(statistics), *_missing(compared)),
-        panels=tuple(compared),
+        panels=tuple(name for name in compared if name.partition("_")[0] in _published_panels()),
+        not_reached=_not_reached(compared, figures),
     )
+
+
+def _published_panels() -> Counter[str]:
+    return Counter(key[0] for key in published_values())
+
+
+def _not_reached(compared: Iterable[str], figures: Iterable[str] | None) -> dict[str, int]:
+    """Count the published numbers of the panels of some figures that were not compared."""
+    reached = {name.partition("_")[0] for name in compared}
+    return {
+        panel: count
+        for panel, count in _published_panels().items()
+        if panel not in reached and (figures is None or figure_of_panel(panel) in figures)
+    }
+
+
+def figure_of_panel(panel: str) -> str:
+    """Return the figure that a panel belongs to.
+
+    >>> figure_of_panel("4A"), figure_of_panel("Ext5C"), figure_of_panel("recordings")
+    ('Figure4', 'FigureExt5', 'Figure4')
+    """
+    found = re.match(r"(Ext)?\d+", panel)
+    return f"Figure{found[0]}" if found else "Figure4"
+
+
+def _as_printed(value: float | str) -> str:
+    """Write a published value without the decimals that a count does not have."""
+    return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _differing(statistics: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[Discrepancy]:
