@@ -116,7 +116,7 @@ def test_real_data_carry_no_mark(kind):
     [
         (["--format", "gif"], 2, "unknown format 'gif'"),
         (["--panel", "9Z"], 2, "unknown panel '9Z'"),
-        (["--source-data", "/nowhere"], 3, "no source-data folder /nowhere"),
+        (["--source-data", "/nowhere"], 3, "/nowhere/Fig4 does not exist"),
     ],
 )
 def test_bad_arguments_are_one_sentence(arguments, code, told, capsys):
