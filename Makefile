@@ -22,7 +22,7 @@ base: $(BASE)/.ready ## The environment of figures and recordings, .venv/base (n
 figures: $(BASE)/.ready ## All figures and figures/index.html (simulated data where there are no real ones)
 	$(BASE)/bin/python -m figure_reproduction --simulate-missing
 
-data: $(BASE)/.ready ## The published source data from OSF, into source_data/
+data: $(BASE)/.ready ## The authors' source data (OSF) and block means, into source_data/
 	$(BASE)/bin/python -m core.source_data fetch
 
 test: $(FULL)/.ready lint types ## Checks and the whole test suite

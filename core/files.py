@@ -209,6 +209,14 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def git_blob_of(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-1 by which git knows a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        started = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        return hashlib.file_digest(file, lambda: started).hexdigest()
+
+
 def read_json(path: str | os.PathLike[str], largest_bytes: int = LARGEST_JSON_BYTES) -> Any:
     """Read a JSON file that may come from anywhere.
 

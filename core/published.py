@@ -14,7 +14,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-_PUBLISHED_FILE = Path(__file__).parent / "data" / "published_values.csv"
+from core.spaces import Space
+
+_DATA = Path(__file__).parent / "data"
+_PUBLISHED_FILE = _DATA / "published_values.csv"
+_DOTS_FILE = _DATA / "published_dots.csv"
+
+#: The published panels of time windows show the blocks 0 … 45.
+DOT_BLOCKS = range(46)
 
 #: Example experiment of Figure 2.
 EXAMPLE_EXPI = 155
@@ -105,7 +112,7 @@ def compare(panel: str, statistic: Statistic) -> Comparison:
     statistic : Statistic
         What came out.
     """
-    key = (_whole(panel), statistic.quantity, statistic.area, statistic.space)
+    key = (whole_panel(panel), statistic.quantity, statistic.area, statistic.space)
     published = published_values().get(key)
     if published is None:
         return Comparison("not published")
@@ -134,8 +141,8 @@ def not_computed(
     statistics : iterable of (panel, Statistic)
         All that they told.
     """
-    made = {_whole(panel) for panel in panels}
-    told = {(_whole(panel), s.quantity, s.area, s.space) for panel, s in statistics}
+    made = {whole_panel(panel) for panel in panels}
+    told = {(whole_panel(panel), s.quantity, s.area, s.space) for panel, s in statistics}
     yield from (key for key in published_values() if key[0] in made and key not in told)
 
 
@@ -154,7 +161,62 @@ def published_values() -> dict[Key, PublishedValue]:
         }
 
 
-def _whole(panel: str) -> str:
+@dataclass(frozen=True)
+class PublishedDots:
+    """Significance dots of one small plot of 5C or Extended 4C, read from the published picture.
+
+    Attributes
+    ----------
+    panel : str
+        ``"5C"`` or ``"Ext4C"``.
+    success_p : float
+        Threshold of success of both threads.
+    area : str
+        Visual area.
+    start_ms, stop_ms : int
+        The time window.
+    blocks : dict of str to frozenset of int
+        Space → 0-based blocks in which its response is the larger.
+    """
+
+    panel: str
+    success_p: float
+    area: str
+    start_ms: int
+    stop_ms: int
+    blocks: dict[str, frozenset[int]]
+
+    @property
+    def quantity(self) -> str:
+        """How the panels call the blocks that they mark."""
+        ending = "" if self.panel == "5C" else f"_p{self.success_p:.2f}".replace("0.", "")
+        return f"blocks where larger, {self.start_ms}-{self.stop_ms} ms{ending}"
+
+
+@cache
+def published_dots() -> tuple[PublishedDots, ...]:
+    """Return the significance dots of all small plots of 5C and Extended 4C."""
+    with _DOTS_FILE.open(encoding="utf-8", newline="") as file:
+        return tuple(
+            PublishedDots(
+                row["panel"], float(row["success_p"]), row["area"],
+                int(row["start_ms"]), int(row["stop_ms"]),
+                {space: _blocks(row[space]) for space in Space},
+            )
+            for row in csv.DictReader(file)
+        )  # fmt: skip
+
+
+def _blocks(text: str) -> frozenset[int]:
+    """Read a list of blocks and of runs of blocks, such as ``"1-2 5 7-9"``."""
+    runs = (part.partition("-") for part in text.split())
+    return frozenset(
+        block for first, _, last in runs for block in range(int(first), int(last or first) + 1)
+    )
+
+
+def whole_panel(panel: str) -> str:
+    """Return the panel of the paper that a part of it belongs to: 3G of 3G_avgpool_act."""
     return panel.partition("_")[0]
 
 

@@ -87,15 +87,21 @@ class StackedPsths:
         return self.offset * np.arange(self.n_blocks + 2, dtype=float)
 
 
-@FIGURE.panel("2B", reads=("example_trials", "example_psth_meta"))
-def show_2b(trials: ExampleTrials, meta: Mapping[str, Any]) -> Shown:
+@FIGURE.panel("2B", reads=("example_trials|example_block_means", "example_psth_meta"))
+def show_2b(responses: ExampleTrials | pd.DataFrame, meta: Mapping[str, Any]) -> Shown:
     """Firing rate of the example site, generation by generation.
 
     Evolved images of DeePSim (blue) and BigGAN (red), reference images shown in the same blocks
-    (dash-dotted) and baseline (dotted); mean and standard error over presentations.
+    (dash-dotted) and baseline (dotted); mean and standard error over presentations. Where single
+    presentations are not known, means and standard errors are those of the published blocks, and
+    the baseline, whose standard error is not published, has none.
     """
-    curves = compute_2b(trials)
-    drawing = Drawing(partial(draw_2b, curves, meta["expstr"]), (89, 64))
+    if isinstance(responses, pd.DataFrame):
+        curves, made_of = curves_of_blocks(responses), "published block means ± SEM"
+    else:
+        curves, made_of = compute_2b(responses), "presentations ± SEM"
+    title = f"{site_in_words(meta['expstr'])}: {made_of}"
+    drawing = Drawing(partial(draw_2b, curves, title), (89, 64))
     return Shown(tell_2b(curves), {"2B": drawing})
 
 
@@ -106,6 +112,20 @@ def compute_2b(trials: ExampleTrials) -> dict[tuple[Space, str], RateCurve]:
         for space in Space
         for response, (kind, column, _) in RESPONSES.items()
     }
+
+
+def curves_of_blocks(blocks: pd.DataFrame) -> dict[tuple[Space, str], RateCurve]:
+    """Take each kind of response from the means and standard errors of blocks, as published."""
+    generation = blocks["gen"].to_numpy(dtype=np.int64)
+    columns = {"evoked response": "evol", "reference images": "natref", "baseline": "bsl"}
+    curves = {}
+    for space in Space:
+        for response, column in columns.items():
+            mean = blocks[f"{space}_{column}_mean"].to_numpy(dtype=np.float64)
+            known = f"{space}_{column}_sem" in blocks
+            sem = blocks[f"{space}_{column}_sem"].to_numpy(np.float64) if known else 0 * mean
+            curves[space, response] = RateCurve(generation, Curve(mean, sem, len(mean)))
+    return curves
 
 
 def tell_2b(computed: Mapping[tuple[Space, str], RateCurve]) -> Iterator[Statistic]:
@@ -127,7 +147,7 @@ def draw_2b(
             linestyle=RESPONSES[response][2], marker=space.marker, markevery=3,
         )  # fmt: skip
     axes.set(xlabel="Block", ylabel="Rate (events/s)")
-    axes.set_title(site_in_words(title))
+    axes.set_title(title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     canvas.legend(loc="outside lower center", ncols=2)
 

@@ -14,14 +14,16 @@ import json
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
 from core.command_line import command_parser, require_writable, some_of
-from core.errors import MissingDataError, UserError, exit_code_of
+from core.errors import UserError, exit_code_of
+from core.files import atomic_write
 from core.source_tables.provenance import read_provenance
 from core.source_tables.registry import FIGURE_NAMES
 from figure_reproduction.page.page import (
@@ -86,7 +88,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="exit with 1 when a number printed in the paper does not come out of real data",
+        help="end with PASS, FAIL (1) or INCOMPLETE (3): do the numbers printed in the paper, and "
+        "the dots of 5C and Extended 4C, come out of real data?",
+    )
+    parser.add_argument(
+        "--json", type=a_path, metavar="FILE", help="write the verdict of --verify to a file, too"
     )
     parser.add_argument(
         "--robustness",
@@ -95,7 +101,6 @@ def main(arguments: list[str] | None = None) -> int:
         "best block, and put the table on the page; figures are made only where --figure names "
         "them",
     )
-    parser.add_argument("--json", action="store_true", help="print the verification as JSON")
     add_print_arguments(parser)
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -110,12 +115,12 @@ def _run(given: argparse.Namespace) -> int:
     names = given.figure or (() if given.robustness else SCRIPTS)
     outcomes = [_make(name, job, given.simulate_missing) for name in names]
     if given.robustness:
-        _robustness(with_data(job, figure_script("Figure4"), given.simulate_missing))
+        _robustness(with_data(figure_script("Figure4"), job, given.simulate_missing))
     write_report(job.output, _not_made(outcomes))
     _print_summary(outcomes, job.output)
     codes = [outcome.printed.exit_code for outcome in outcomes]
-    if given.verify:
-        codes.append(_verify(job.output, names, given.json))
+    if given.verify or given.json:
+        codes.append(_verify(outcomes, given.json))
     return min((code for code in codes if code), default=0)
 
 
@@ -126,7 +131,7 @@ def _make(name: str, job: PrintJob, simulate_missing: bool) -> MadeFigure:
     script = figure_script(name)
     origin = "none"
     try:
-        job = with_data(job, script, simulate_missing)
+        job = with_data(script, job, simulate_missing)
         origin = read_provenance(job.source_data / script.folder).kind
         printed = print_figure(script, job)
         record_run(job.output, script.name, job.arguments, job.source_data)
@@ -149,6 +154,27 @@ def _not_made(outcomes: Iterable[MadeFigure]) -> dict[str, str]:
     }
 
 
+def _verify(outcomes: Iterable[MadeFigure], as_json: Path | None) -> int:
+    """Say how the numbers of this run compare with the paper; the exit code of the verdict."""
+    panels: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    asked_for: list[str] = []
+    for outcome in outcomes:
+        names = [panel.name for panel in outcome.script.panels]
+        asked_for += names
+        panels |= outcome.printed.panels
+        for name, problem in outcome.printed.problems.items():
+            whole_figure = name == outcome.script.name
+            problems |= dict.fromkeys(names if whole_figure else [name], str(problem))
+    verification = verify(panels, problems, asked_for)
+    if as_json:
+        with atomic_write(as_json) as unfinished:
+            text = json.dumps(verification.as_json(), indent=1, ensure_ascii=False)
+            unfinished.write_text(text + "\n", encoding="utf-8")
+    sys.stdout.writelines(f"{line}\n" for line in verification.lines())
+    return verification.exit_code
+
+
 def _robustness(job: PrintJob) -> None:
     # Mixed models take as long to import as all figures together, and no figure needs them.
     from figure_reproduction.robustness.report import analyse, told, write_robustness
@@ -156,24 +182,6 @@ def _robustness(job: PrintJob) -> None:
     found = analyse(job.source_data)
     write_robustness(found, job.output)
     sys.stdout.write(told(found))
-
-
-def _verify(output: Path, figures: Iterable[str], as_json: bool) -> int:
-    """Print how the numbers of this run compare with the paper.
-
-    Returns
-    -------
-    int
-        0 all equal, 1 one differs, 3 some could not be compared.
-    """
-    found = verify(output, figures)
-    if as_json:
-        told = {"outcome": found.outcome} | asdict(found)
-        sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
-    else:
-        sys.stdout.writelines(f"{discrepancy}\n" for discrepancy in found.discrepancies)
-        sys.stdout.write(f"{found}\n")
-    return {"PASS": 0, "FAIL": 1, "INCOMPLETE": MissingDataError.exit_code}[found.outcome]
 
 
 def _print_summary(outcomes: Iterable[MadeFigure], output: Path) -> None:

@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from core.brief import brief
 from core.errors import MalformedDataError, MissingDataError, UserError, choose_from
 from core.reading.safe_pickle import load_pickle
 from core.spaces import Space
@@ -78,6 +79,8 @@ class Block:
     psth: NDArray[np.float64]
     image_index: NDArray[np.intp]
 
+    __repr__ = brief
+
     def __post_init__(self) -> None:
         if self.psth.shape != (PSTH_MS, len(self.image_index)):
             raise MalformedDataError(
@@ -115,6 +118,8 @@ class Thread:
     optimizer: str | None
     blocks: tuple[Block, ...]
     references: tuple[Block, ...]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,8 @@ class ExperimentInfo:
     spaces: tuple[str, str]
     optimizers: tuple[str | None, str | None]
 
+    __repr__ = brief
+
     @property
     def title(self) -> str:
         """Three lines that head the figures of this experiment, as published."""
@@ -173,6 +180,8 @@ class Experiment:
 
     info: ExperimentInfo
     threads: tuple[Thread, Thread]
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         lengths = {len(thread.blocks) for thread in self.threads}
@@ -306,7 +315,8 @@ class Recordings(Mapping[int, Experiment]):
         return self._elements[expi - 1]
 
     def _is_absent(self, expi: int) -> bool:
-        return not isinstance(self._elements[expi - 1].get("evol"), Mapping)
+        evolved = self._elements[expi - 1].get("evol")
+        return not isinstance(evolved, Mapping) or not evolved
 
     @contextmanager
     def _naming(self, expi: int) -> Iterator[None]:
@@ -398,9 +408,10 @@ def _stored_elements(file: h5py.File, path: Path) -> Sequence[Mapping[str, Any]]
     if VARIABLE not in file:
         names = ", ".join(name for name in file if not name.startswith("#")) or "none"
         raise MalformedDataError(f"{path} holds no variable {VARIABLE}; its variables: {names}.")
-    if not isinstance(file[VARIABLE], h5py.Group):
+    stored = matlab_v73.member(file, VARIABLE)
+    if not isinstance(stored, h5py.Group):
         raise MalformedDataError(f"{path}: {VARIABLE} is not a struct array; save it as one.")
-    return matlab_v73.StructArray(file[VARIABLE])
+    return matlab_v73.StructArray(stored)
 
 
 def _pickled_elements(path: Path) -> Sequence[Mapping[str, Any]]:
@@ -451,7 +462,7 @@ def _info(expi: int, element: Mapping[str, Any]) -> ExperimentInfo:
 
 def _blocks(presented: Mapping[str, Any] | None) -> tuple[tuple[Block, ...], ...]:
     """Return the blocks of both threads; none where nothing was presented."""
-    if not isinstance(presented, Mapping):
+    if not isinstance(presented, Mapping) or not presented:
         return ((),) * N_THREADS
     densities, indices = per_thread(presented["psth"]), per_thread(presented["idx_seq"])
     if len(densities[0]) != len(indices[0]):

@@ -20,6 +20,7 @@ import pandas as pd
 from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from core.brief import brief
 from core.errors import MalformedDataError, UsageError, choose_from
 from core.progress import progress
 from core.source_tables.peaks import COMMON_END, peak_bin
@@ -89,6 +90,8 @@ class TuningAxis:
     distance: NDArray[np.float64]
     response: NDArray[np.float64]
 
+    __repr__ = brief
+
     @cached_property
     def levels(self) -> Levels:
         """Responses grouped by position."""
@@ -131,6 +134,8 @@ class TunedSite:
     baseline_mean: float
     baseline_sem: float
     simulated: bool = False
+
+    __repr__ = brief
 
     def axes(self, fill: Fill = "both spaces") -> list[TuningAxis]:
         """Return the axes of the session, see `axes_of`."""

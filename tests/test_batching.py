@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from core.errors import UsageError, UserError
 from core.utils.batching import DoesNotFitError, map_batches, over_batches
 
+pytestmark = pytest.mark.numerics
+
 OUT_OF_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
     RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),

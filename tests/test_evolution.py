@@ -35,6 +35,7 @@ from core.insilico.paired_evolution.runs import Evolution, Field, Run
 from core.insilico.paired_evolution.settings import EvolutionSettings, Noise
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.Optimizers import CholeskyCMAES
+from tests.closeness import assert_same_pass
 from tests.tiny_networks import INPUT_SIDE, TinyGenerator, tiny_networks, tiny_scorer
 
 ROOT = Path(__file__).parents[1]
@@ -83,24 +84,26 @@ def finished(tmp_path_factory):
     return folder
 
 
+@pytest.mark.numerics
 def test_together_as_alone():
     """Runs of several units and repetitions evolve together as they do one after another."""
     seeds = [(unit, seed) for unit in range(3) for seed in (0, 1)]
     together = evolved([make_run(unit, seed) for unit, seed in seeds], batch_size=17).runs
     for (unit, seed), run in zip(seeds, together, strict=True):
         alone = evolved([make_run(0, seed)], [UNITS[unit]]).runs[0]
-        np.testing.assert_array_equal(alone.codes[1], run.codes[1])
+        np.testing.assert_allclose(alone.codes[1], run.codes[1], rtol=1e-6, atol=1e-6)
         for ours, theirs in zip(run.scores, alone.scores, strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+            assert_same_pass(ours, theirs)
 
 
+@pytest.mark.numerics
 def test_scores_are_responses_of_own_unit():
     """A score is what the network responds to the image of the code, in the run's own unit."""
     runs = evolved([make_run(unit) for unit in range(3)], generations=3).runs
     for run in runs:
         scorer = TorchScorer(tiny_scorer().model, "conv2", UNITS[run.unit], INPUT_SIDE)
         direct = scorer.score_tsr(TinyGenerator(20).visualize(run.codes[-1]))
-        np.testing.assert_allclose(run.scores[-1], direct, rtol=1e-5, atol=1e-6)
+        assert_same_pass(run.scores[-1], direct)
 
 
 @settings(max_examples=5, deadline=None)
@@ -176,7 +179,7 @@ def test_one_bad_unit_is_named_and_leaves_the_others_as_if_they_were_alone(answe
     for _ in range(6):
         alone.advance()
     resumed.advance()
-    np.testing.assert_array_equal(resumed.runs[0].scores[5], alone.runs[0].scores[5])
+    assert_same_pass(resumed.runs[0].scores[5], alone.runs[0].scores[5])
     assert resumed.runs[1].failed == bad.failed != ""
 
 
@@ -297,6 +300,7 @@ def test_image_lies_in_its_field():
     assert (shown == 0.5).all()
 
 
+@pytest.mark.numerics
 def test_each_run_has_its_own_field():
     """Runs of one batch are shown in fields of their own, across the borders of batches."""
     fields = [Field((7, 7), (0, 0), 24), Field((9, 9), (10, 6), 24), Field((5, 5), (8, 19), 24)]
@@ -305,7 +309,7 @@ def test_each_run_has_its_own_field():
     for run in runs:
         scorer = TorchScorer(tiny_scorer().model, "conv2", UNITS[run.unit], INPUT_SIDE)
         images = fields[run.unit].show(TinyGenerator(20).visualize(run.codes[-1]))
-        np.testing.assert_allclose(run.scores[-1], scorer.score_tsr(images), rtol=1e-5, atol=1e-6)
+        assert_same_pass(run.scores[-1], scorer.score_tsr(images))
 
 
 class OffCentre(torch.nn.Module):
@@ -407,7 +411,7 @@ def test_archives(finished):
         np.testing.assert_array_equal(first[0], next(iter(archive_codes(archive))))
         scorer = TorchScorer(tiny_scorer().model, "conv2", (3, 4, 4), INPUT_SIDE)
         images = TinyGenerator(first.shape[1]).visualize(archive_codes(archive))
-        np.testing.assert_allclose(archive["scores_all"], scorer.score_tsr(images), rtol=1e-4)
+        assert_same_pass(archive["scores_all"], scorer.score_tsr(images))
         assert archive["untrained"]
         assert read_archive(path).untrained
     assert biggan[1]["codes_all"].shape == (25, 256)
@@ -453,12 +457,13 @@ def test_labels_of_a_repetition_share_the_first_code(tmp_path):
         np.testing.assert_array_equal(first[folder, "CholCMA", number][0], codes[0])
 
 
+@pytest.mark.numerics
 def test_runs_do_not_depend_on_their_company(tmp_path, finished):
     """A unit evolves the same whichever units run beside it."""
     evolve_pairs(replace(SMALL, channels=(3, 4)), tmp_path, networks=tiny_networks())
     for path in tmp_path.rglob("scores*.npz"):
         alone, together = archive_of(path), archive_of(finished / path.relative_to(tmp_path))
-        np.testing.assert_allclose(alone["scores_all"], together["scores_all"], rtol=1e-3)
+        assert_same_pass(alone["scores_all"], together["scores_all"])
 
 
 def test_initial_codes(rng):

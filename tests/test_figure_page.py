@@ -105,10 +105,14 @@ def test_simulated_data_are_marked_and_never_compared(tmp_path):
     assert "would prove nothing" in page
 
 
-@pytest.mark.parametrize("kind", ["published", "recordings", "found", "computed"])
-def test_real_data_carry_no_mark(kind):
-    place = Place(Drawing(lambda canvas: None, (60, 40)), mark=Provenance(kind).mark)
-    assert print_sheet([place]).texts == []
+@pytest.mark.parametrize("kind", ["published", "recordings", "block means", "found", "computed"])
+def test_real_data_carry_no_mark_but_one_small_line_of_origin(kind):
+    origin = Provenance(kind, {"from": "somewhere"})
+    drawing = Drawing(lambda canvas: None, (120, 40))
+    [line] = print_sheet([Place(drawing, mark=origin.mark, origin=origin.line)]).texts
+    assert line.get_text().startswith("Data: ")
+    assert line.get_text().endswith("somewhere")
+    assert line.get_fontsize() < 6
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from core.utils.generators.caffenet import INPUT_SIZES, build_caffenet
 from core.utils.generators.upconv_specs import GENERATORS, build
 from core.utils.weights.give_weights import flat_key
 from core.utils.weights.state_dicts import load_strictly
+from tests.closeness import assert_same_pass
 
 # What each layer computes, written from the description of the published networks: operation
 # (L linear, C convolution, T transposed convolution), channels in and out, kernel, stride, padding.
@@ -127,6 +128,9 @@ CAFFENET_CHILDREN = """
     conv1 relu1 pool1 norm1 conv2 relu2 pool2 norm2 conv3 relu3 conv4 relu4 conv5 relu5 pool5
     flatten fc6 relu6 fc7 relu7 fc8
 """
+
+#: Full intensity of images in grey levels.
+WHITE = 255.0
 
 
 def layers_of(name: str) -> list[list[str]]:
@@ -251,6 +255,7 @@ def test_sampled_codes_are_valid_for_every_generator(name, file_of):
     assert generator.visualize(codes).shape == (2, 3, IMAGE_PIXELS[name], IMAGE_PIXELS[name])
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("name", ["norm1", "norm2", "conv3", "pool5"])
 def test_maps_become_the_image_of_the_table(name, rng):
     """An independent network with the same weights gives the same image."""
@@ -262,14 +267,15 @@ def test_maps_become_the_image_of_the_table(name, rng):
     generator.G.load_state_dict(state)
     code = generator.sample_vector(1, rng=rng)
     expected = by_the_table(name, state, code.view(1, *generator.latent_shape))
-    torch.testing.assert_close(generator(code), expected[:, [2, 1, 0]], rtol=1e-4, atol=1e-2)
+    assert_same_pass(generator(code), expected[:, [2, 1, 0]], scale=WHITE)
 
 
+@pytest.mark.numerics
 def test_vectors_become_the_image_of_the_table(fc6):
     """The same for the generator that the paper uses most."""
     code = fc6.sample_vector(1, rng=3)
     expected = by_the_table("fc6", fc6.G.state_dict(), code)
-    torch.testing.assert_close(fc6(code), expected[:, [2, 1, 0]], rtol=1e-4, atol=1e-2)
+    assert_same_pass(fc6(code), expected[:, [2, 1, 0]], scale=WHITE)
 
 
 def test_image_is_mean_plus_output_in_rgb(file_of):
@@ -320,22 +326,22 @@ def test_gradients_reach_the_code_and_nothing_else(norm1):
     assert not any(p.requires_grad or p.grad is not None for p in norm1.parameters())
 
 
+@pytest.mark.numerics
 def test_batches_give_the_images_of_one_call(norm1):
     """On the CPU, without gradient, whatever the batch size; also as arrays for plotting."""
     codes = norm1.sample_vector(3, rng=2)
-    images = norm1.visualize(codes.requires_grad_(), scale=255.0)
-    batched = norm1.visualize_batch(codes, 255.0, 2)
-    torch.testing.assert_close(batched, images.detach())
+    images = norm1.visualize(codes.requires_grad_(), scale=WHITE)
+    batched = norm1.visualize_batch(codes, WHITE, 2)
+    assert_same_pass(batched, images, scale=WHITE)
     assert not batched.requires_grad
     array = codes.detach().numpy()
-    torch.testing.assert_close(norm1.visualize_batch_np(array, 255.0, 1), batched)
+    assert_same_pass(norm1.visualize_batch_np(array, WHITE, 1), batched, scale=WHITE)
     rendered = norm1.render(array)
     assert [image.shape for image in rendered] == [(240, 240, 3)] * 3
-    np.testing.assert_allclose(
-        rendered[2][10, 20], batched[2, :, 10, 20] / 255, rtol=1e-4, atol=1e-5
-    )
+    assert_same_pass(rendered[2][10, 20], batched[2, :, 10, 20] / WHITE, scale=1)
 
 
+@pytest.mark.numerics
 def test_batches_shrink_when_memory_runs_out(norm1, monkeypatch):
     """The images come all the same."""
     codes = norm1.sample_vector(3, rng=2)
@@ -349,7 +355,7 @@ def test_batches_shrink_when_memory_runs_out(norm1, monkeypatch):
         return forward(maps)
 
     monkeypatch.setattr(norm1.G, "forward", small)
-    torch.testing.assert_close(norm1.visualize_batch(codes), expected)
+    assert_same_pass(norm1.visualize_batch(codes), expected, scale=1)
     assert sizes == [3, 1, 1, 1]
 
 
@@ -431,15 +437,17 @@ def test_weights_of_half_precision_are_widened(file_of):
     assert upconvGAN("norm1", weights=path, device="cpu").G.conv1_1.bias.dtype == torch.float32
 
 
+@pytest.mark.numerics
 def test_blend_of_one_code_is_that_code(fc6):
     """With a single code of weight one the blending generator is the plain one."""
     blender = multiZupconvGAN(pretrained=False, device="cpu")
     code = fc6.sample_vector(1, rng=4)
     plain = blender.visualize(code[:, None], torch.ones(1, 1, 512))
-    torch.testing.assert_close(plain, fc6.visualize(code))
+    assert_same_pass(plain, fc6.visualize(code), scale=1)
     assert not blender.trained
 
 
+@pytest.mark.numerics
 def test_blend_follows_its_equation():
     """Maps of several codes are added channel by channel; the rest of the network follows."""
     blender = multiZupconvGAN("conv3_1", "norm1", pretrained=False, device="cpu")
@@ -448,7 +456,7 @@ def test_blend_follows_its_equation():
     maps = [blender.pre(codes[:, z].view(2, 96, 27, 27)) for z in (0, 1)]
     mixed = sum(alpha[:, z, :, None, None] * maps[z] for z in (0, 1))
     expected = blender.post(mixed.clone())[:, [2, 1, 0]]
-    torch.testing.assert_close(blender(codes, alpha), expected, rtol=1e-4, atol=1e-3)
+    assert_same_pass(blender(codes, alpha), expected, scale=WHITE)
 
 
 def test_blend_refuses_what_does_not_fit():
@@ -579,17 +587,18 @@ def test_biggan_versions_have_their_size(version, pixels, millions):
         assert network.generator(torch.zeros(1, 256), 0.7).shape == (1, 3, pixels, pixels)
 
 
+@pytest.mark.numerics
 def test_biggan_images_follow_the_closed_form(wrapper):
     """(output + 1) / 2, clamped, scaled; batches and arrays give the same."""
     codes = wrapper.sample_vector(3, rng=0)
     raw = wrapper.BigGAN.generator(codes, 0.7)
     images = wrapper.visualize(codes, 2.0)
-    torch.testing.assert_close(images, ((raw + 1) / 2).clamp(0, 1) * 2)
-    torch.testing.assert_close(wrapper.visualize_batch(codes, 2.0, 2), images)
-    torch.testing.assert_close(wrapper.visualize_batch_np(codes.numpy(), 0.7, 1) * 2, images)
+    assert_same_pass(images, ((raw + 1) / 2).clamp(0, 1) * 2, scale=2)
+    assert_same_pass(wrapper.visualize_batch(codes, 2.0, 2), images, scale=2)
+    assert_same_pass(wrapper.visualize_batch_np(codes.numpy(), 0.7, 1) * 2, images, scale=2)
     rendered = wrapper.render(codes, 0.7, 2)
     assert rendered[1].shape == (16, 16, 3)
-    np.testing.assert_allclose(rendered[1][3, 4], images[1, :, 3, 4] / 2, rtol=1e-4)
+    assert_same_pass(rendered[1][3, 4], images[1, :, 3, 4] / 2, scale=1)
 
 
 def test_biggan_codes_are_noise_then_class(wrapper):
@@ -639,6 +648,7 @@ def test_bn_truncation_out_of_range_is_refused(wrapper, truncation):
         wrapper.visualize(torch.zeros(1, 256), bn_truncation=truncation)
 
 
+@pytest.mark.numerics
 def test_published_name_of_bn_truncation_is_accepted(wrapper):
     """`truncation=` chooses the statistics; these matter, the noise is the caller's."""
     generator = torch.Generator().manual_seed(0)
@@ -647,8 +657,8 @@ def test_published_name_of_bn_truncation_is_accepted(wrapper):
             rows.copy_(torch.randn(rows.shape, generator=generator))
     codes = wrapper.sample_vector(2, rng=0)
     found = wrapper.visualize_batch(codes, truncation=0.4)
-    torch.testing.assert_close(found, wrapper.visualize(codes, bn_truncation=0.4))
-    assert not torch.allclose(found, wrapper.visualize(codes))
+    assert_same_pass(found, wrapper.visualize(codes, bn_truncation=0.4), scale=1)
+    assert not torch.allclose(found, wrapper.visualize(codes), atol=1e-3)
 
 
 def row_of_statistics(truncation: float) -> float:
@@ -691,7 +701,7 @@ def test_biggan_weights_are_checked_key_by_key(wrapper, tmp_path, caplog):
     assert "UNTRAINED" not in repr(loaded) + repr(loaded.BigGAN)
     assert "not used: discriminator.weight" in caplog.text
     codes = wrapper.sample_vector(1, rng=0)
-    torch.testing.assert_close(loaded.visualize(codes), wrapper.visualize(codes))
+    assert_same_pass(loaded.visualize(codes), wrapper.visualize(codes), scale=1)
     del state["generator.layers.1.gamma"]
     torch.save(state, path)
     with pytest.raises(MalformedDataError, match=r"1 missing: generator\.layers\.1\.gamma"):

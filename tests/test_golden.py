@@ -7,6 +7,7 @@ import pytest
 from tests import golden
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("figure", golden.FIGURES)
 def test_figures_tell_their_golden_numbers(golden_figures, figure):
     """Number by number; where a change is meant, ``python -m tests.golden`` writes them anew."""

@@ -164,6 +164,7 @@ def test_cosines_agree_with_explicit_numpy(tiny, pictures):
         assert found == pytest.approx(value, abs=2e-6), readout
 
 
+@pytest.mark.numerics
 def test_matrices_hold_the_single_pairs_whatever_the_batch(tiny, pictures):
     for readout in ("resnet_L4_m", "RNrobust_L3focus"):
         matrix = cosine_matrix(pictures, pictures[:2], tiny, readout, batch_size=2)

@@ -44,6 +44,7 @@ from core.source_tables.provenance import Provenance
 from core.source_tables.reader import SourceData, Table, write_tables
 from core.utils.GAN_utils import upconvGAN
 from core.utils.generators.caffenet import build_caffenet
+from tests.closeness import assert_same_pass
 
 
 def test_units_are_those_of_the_architecture():
@@ -122,20 +123,21 @@ def codes(rng):
     return rng.standard_normal((40, 12)).astype(np.float32)
 
 
+@pytest.mark.numerics
 def test_responses_are_of_the_layer_itself_and_its_central_unit(codes):
     """An in-place rectifier does not reach the convolution before it; batches do not matter."""
     generator, network = ToyGenerator(12), ToyNetwork()
     found = responses_of(codes, generator, network, LAYERS, batch_size=7)
     x = resized(generator.visualize(torch.as_tensor(codes))) - 0.5
     conv1 = network.net.conv1(x)[:, :, 7, 7].detach().numpy()
-    np.testing.assert_allclose(found["conv1"], conv1, rtol=1e-4, atol=1e-5)
+    assert_same_pass(found["conv1"], conv1)
     assert (found["conv1"] < 0).any()
     np.testing.assert_array_equal(found["relu1"], np.maximum(found["conv1"], 0))
     assert found["fc6"].shape == (40, 8)
     assert not any(module._forward_hooks for module in network.net.modules())
     together = responses_of(codes, generator, network, LAYERS, batch_size=40)
     for layer in LAYERS:
-        np.testing.assert_allclose(found[layer], together[layer], rtol=1e-4, atol=1e-5)
+        assert_same_pass(found[layer], together[layer])
 
 
 def test_hooks_go_when_a_network_fails(codes):

@@ -33,6 +33,8 @@ from core.utils.layers.names import find_layer, published_name
 from core.utils.layers.record import record
 from core.utils.scoring.classifiers import load_classifier
 
+pytestmark = pytest.mark.numerics
+
 ALEXNET_NAMES = [
     "Image",
     *(".features.Conv2d0", ".features.ReLU1", ".features.MaxPool2d2"),

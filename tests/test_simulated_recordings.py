@@ -25,6 +25,7 @@ from neuro_data_analysis.evolution.stats import (
     summarize,
     time_constants,
 )
+from neuro_data_analysis.experiment_list import listed_experiments
 from neuro_data_analysis.neural_data_lib import MAT_FILE, Recordings, load_neural_data
 from neuro_data_analysis.neural_data_utils import (
     UNSTABLE_BASELINE,
@@ -46,7 +47,7 @@ from neuro_data_analysis.simulation.matroot import (
     simulate_matroot,
     truth_table,
 )
-from neuro_data_analysis.simulation.population import listed_experiments, plan_population
+from neuro_data_analysis.simulation.population import plan_population
 from tests.published_population import (
     PUBLISHED_4A,
     PUBLISHED_4C,

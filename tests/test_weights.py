@@ -7,6 +7,7 @@ import http.server
 import os
 import pickle
 import re
+import subprocess
 import sys
 import tarfile
 import threading
@@ -28,7 +29,7 @@ from core.utils.generators.upconv_specs import GENERATORS, build
 from core.utils.weights import fetch as weights
 from core.utils.weights.command import main
 from core.utils.weights.fetch import fetch, locate, require
-from core.utils.weights.registry import REGISTRY, Address, ByHand, Repository
+from core.utils.weights.registry import REGISTRY, Address, Repository
 from core.utils.weights.state_dicts import read_state_dict
 
 BODY = b"weights " * 5000
@@ -192,7 +193,7 @@ def test_fetched_file_is_whole_recorded_and_not_fetched_again(served, folder):
     assert beside.read_text() == f"{SHA256}  {path.name}\n"
     assert fetch("biggan-deep-256") == require("biggan-deep-256") == path
     assert served.asked == ["/biggan.bin"]
-    assert [file.suffix for file in sorted(folder.iterdir())] == [".lock", ".bin", ".sha256"]
+    assert [file.suffix for file in sorted(folder.iterdir())] == [".bin", ".sha256"]
 
 
 def test_force_fetches_again(served):
@@ -278,7 +279,7 @@ def test_hub_file_is_fetched_by_its_client_and_checked(hub, folder):
     path = fetch("norm1")
     assert path == folder / "upconvGAN_norm1.pt"
     assert path.read_bytes() == BODY
-    assert [file.suffix for file in sorted(folder.iterdir())] == [".lock", ".pt", ".sha256"]
+    assert [file.suffix for file in sorted(folder.iterdir())] == [".pt", ".sha256"]
     server, address = hub
     fetch("norm1")
     assert server.asked.count(address) == 1
@@ -349,11 +350,21 @@ def test_missing_client_of_the_hub_is_named(monkeypatch):
         require("fc6")
 
 
-def test_weights_without_address_are_put_by_hand(folder):
-    """The message says which file, what it is, and where it goes."""
-    with pytest.raises(MissingDataError, match=r"no public address.*imagenet_linf_8_pure.pt") as e:
-        require("resnet50_linf8")
-    assert str(folder / "imagenet_linf_8_pure.pt") in str(e.value)
+def test_the_robust_resnet_is_known_by_its_git_blob(served, monkeypatch, folder):
+    """Another file under that address is not kept; git itself says which blob it is."""
+    row = REGISTRY["resnet50_linf8"]
+    assert row.git_blob == "59f4be2146d66c6f8f22e3a293f79f1d65140e57"
+    assert row.source.url.endswith("/checkpoints/imagenet_linf_8_pure.pt")
+    (folder.parent / "body").write_bytes(BODY)
+    command = ["git", "hash-object", "--no-filters", "body"]
+    told = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, check=True)
+    right = replace(REGISTRY["biggan-deep-256"], git_blob=told.stdout.strip())
+    monkeypatch.setitem(REGISTRY, right.name, replace(right, git_blob=row.git_blob))
+    with pytest.raises(MalformedDataError, match=f"that git calls {right.git_blob} instead of 59f"):
+        fetch(right.name)
+    assert locate(right.name) is None
+    monkeypatch.setitem(REGISTRY, right.name, right)
+    assert fetch(right.name).read_bytes() == BODY
 
 
 def test_folder_that_cannot_be_written_is_named(served, folder):
@@ -473,7 +484,7 @@ def test_list_says_what_is_here(served, folder, capsys):
     out = capsys.readouterr().out
     assert re.search(rf"biggan-deep-256 +234 MB  present +{path}\n +Apache-2.0", out)
     assert re.search(r"fc6 +224 MB  absent ", out)
-    assert re.search(r"resnet50_linf8 +102 MB  by hand ", out)
+    assert re.search(r"resnet50_linf8 +98 MB  absent ", out)
     (folder / "caffenet.pt").write_bytes(b"?")
     assert main(["list", "--verify"]) == 0
     out = capsys.readouterr().out
@@ -507,16 +518,15 @@ def test_fetch_goes_on_after_a_failure(served, folder, monkeypatch, capsys):
 
 
 def test_fetch_without_names_takes_what_the_paper_uses(monkeypatch, capsys):
-    """Not the other generators, and nothing that only the user can bring; 'all' takes the rest."""
+    """Not the other generators; 'all' takes the rest."""
     monkeypatch.setenv(weights.OFFLINE_VARIABLE, "1")
     assert main(["fetch"]) == 3
     paper = capsys.readouterr().err
     assert main(["fetch", "all"]) == 3
     everything = capsys.readouterr().err
-    by_hand = [row.file for row in REGISTRY.values() if isinstance(row.source, ByHand)]
     for row in REGISTRY.values():
-        assert (f"error: {row.file} " in paper) == (bool(row.used_for) and row.file not in by_hand)
-        assert (f"error: {row.file} " in everything) == (row.file not in by_hand)
+        assert (f"error: {row.file} " in paper) == bool(row.used_for)
+        assert f"error: {row.file} " in everything
 
 
 @pytest.mark.parametrize("arguments", [["fetch", "fc66"], ["fetch", "all", "fc6"]])

@@ -6,28 +6,32 @@ An interrupted download goes on where it stopped, in the same call or in the nex
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import json
 import logging
 import os
 import socket
 import ssl
-import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
-from core.errors import CannotWriteError, MalformedDataError, MissingDataError, UsageError
-from core.files import UNFINISHED_SUFFIX, sha256_of
-
-if sys.platform != "win32":
-    import fcntl
+from core.errors import (
+    CannotWriteError,
+    MalformedDataError,
+    MissingDataError,
+    UsageError,
+)
+from core.files import UNFINISHED_SUFFIX, locked, open_own, sha256_of, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +42,8 @@ Progress = Callable[[int, int | None], None]
 _PASSING_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 _RANGE_NOT_SATISFIABLE = 416
 _CHUNK_BYTES = 1 << 18
+#: Longest note of where an unfinished file comes from, and longest number in a header.
+_LONGEST_NOTE, _MOST_DIGITS = 10_000, 16
 #: A connection that brings less than this over a whole time-out window counts as dead.
 _DEAD_BELOW_BYTES_PER_S = 1024
 
@@ -111,21 +117,24 @@ def download(
         return path
     unfinished = _Unfinished(path.with_name(f".{path.name}{UNFINISHED_SUFFIX}"), url)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _held(unfinished):
-            if path.is_file() and promise.broken_by(path) is None:  # fetched while we waited
-                unfinished.discard()
-                return path
-            connection = _Connection(url, unfinished, promise, timeout_s, progress)
-            _persist(connection, attempts, backoff_s, longest_wait_s)
-            broken = promise.broken_by(unfinished.path)
-            if broken is not None:
-                unfinished.discard()
-                raise MalformedDataError(
-                    f"{url} sent a file that {broken}; nothing was kept. Try again later, or "
-                    f"fetch it by hand and put it at {path}."
-                )
-            unfinished.become(path)
+        with locked(path):
+            try:
+                if path.is_file() and promise.broken_by(path) is None:  # fetched while we waited
+                    unfinished.discard()
+                    return path
+                unfinished.open().close()
+                connection = _Connection(url, unfinished, promise, timeout_s, progress)
+                _persist(connection, attempts, backoff_s, longest_wait_s)
+                broken = promise.broken_by(unfinished.path)
+                if broken is not None:
+                    unfinished.discard()
+                    raise MalformedDataError(
+                        f"{url} sent a file that {broken}; nothing was kept. Try again later, or "
+                        f"fetch it by hand and put it at {path}."
+                    )
+                unfinished.become(path)
+            finally:
+                unfinished.discard_if_empty()
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise CannotWriteError(
@@ -166,20 +175,24 @@ class _Unfinished:
     def resume_point(self) -> tuple[int, str]:
         """Return how many bytes can be kept and the validator they depend on; 0 for none."""
         try:
-            origin = json.loads(self.origin.read_text(encoding="utf-8"))
-            if origin["url"] == self.url and origin["validator"]:
-                return self.path.stat().st_size, origin["validator"]
-        except (OSError, ValueError, KeyError, TypeError):
+            with os.fdopen(open_own(self.origin, os.O_RDONLY), encoding="utf-8") as file:
+                origin = json.loads(file.read(_LONGEST_NOTE))
+            url, validator = origin["url"], origin["validator"]
+            if url == self.url and isinstance(validator, str) and validator:
+                return self.path.lstat().st_size, validator
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass
         return 0, ""
+
+    def open(self) -> BinaryIO:
+        """Open the file for reading and writing; make it when it is absent, follow no link."""
+        return os.fdopen(open_own(self.path, os.O_RDWR | os.O_CREAT), "r+b")
 
     def remember(self, headers: http.client.HTTPMessage) -> None:
         """Note which version the bytes come from: a strong ETag, or else the date."""
         etag = headers.get("ETag", "")
         validator = headers.get("Last-Modified", "") if etag[:2] in ("", "W/") else etag
-        self.origin.write_text(
-            json.dumps({"url": self.url, "validator": validator}), encoding="utf-8"
-        )
+        write_json(self.origin, {"url": self.url, "validator": validator})
 
     def become(self, path: Path) -> None:
         """Take the name of the finished file."""
@@ -187,9 +200,16 @@ class _Unfinished:
         self.origin.unlink(missing_ok=True)
 
     def restart(self) -> None:
-        """Keep the file (another process may wait for it) but none of its bytes."""
+        """Keep none of the bytes."""
         self.origin.unlink(missing_ok=True)
-        os.truncate(self.path, 0)
+        with self.open() as file:
+            file.truncate()
+
+    def discard_if_empty(self) -> None:
+        """Leave nothing behind of which nothing has arrived."""
+        with suppress(OSError):
+            if self.path.lstat().st_size == 0:
+                self.discard()
 
     def discard(self) -> None:
         """Leave nothing behind."""
@@ -247,7 +267,9 @@ class _Connection:
         headers = {"User-Agent": "dynamic-neuron-gan-alignment", "Accept-Encoding": "identity"}
         if offset:
             headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
-        with self._open(headers) as response:
+        watch = _Watch(self.timeout_s)
+        with watch, self._open(headers, watch) as response:
+            watch.restart()
             if response.status != http.client.PARTIAL_CONTENT:
                 offset = 0
             elif not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
@@ -255,14 +277,15 @@ class _Connection:
                 raise _PassingTrouble("the server sent another part than was asked for")
             total = self._announced_size(response, offset)
             self.unfinished.remember(response.headers)
-            received = self._append(response, offset, total)
+            received = self._append(response, offset, total, watch)
         if total is not None and received != total:
             raise _PassingTrouble(f"the connection closed after {received} of {total} bytes")
 
-    def _open(self, headers: dict[str, str]) -> http.client.HTTPResponse:
-        request = urllib.request.Request(self.url, headers=headers)
+    def _open(self, headers: dict[str, str], watch: _Watch) -> http.client.HTTPResponse:
         try:
-            return urllib.request.urlopen(request, timeout=self.timeout_s)
+            request = urllib.request.Request(self.url, headers=headers)
+            opener = urllib.request.build_opener(_Http(watch), _Https(watch), _Redirects(self.url))
+            return opener.open(request, timeout=self.timeout_s)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code == _RANGE_NOT_SATISFIABLE:
@@ -279,17 +302,30 @@ class _Connection:
                 ) from error
             raise _PassingTrouble(str(error.reason)) from error
         except (OSError, http.client.HTTPException) as error:
-            raise _PassingTrouble(str(error) or type(error).__name__) from error
+            raise _PassingTrouble(watch.told or str(error) or type(error).__name__) from error
+        except ValueError as error:  # UnicodeError is one
+            raise MalformedDataError(
+                f"{self.url} leads to an address that cannot be ({error!s:.100})."
+            ) from error
 
     def _announced_size(self, response: http.client.HTTPResponse, offset: int) -> int | None:
         """Return the whole file's length; None where only the end of a chunked body will tell."""
-        if (length := response.headers.get("Content-Length")) is not None:
+        lengths = set(response.headers.get_all("Content-Length") or ())
+        if lengths and not response.chunked:
+            (length,) = lengths if len(lengths) == 1 else ("",)
+            if not (length.isascii() and length.isdigit() and len(length) < _MOST_DIGITS):
+                self.unfinished.discard()
+                raise MalformedDataError(
+                    f"{self.url} says that its file is {' and '.join(sorted(lengths))!r:.80} bytes "
+                    "long; try again later, or fetch it by hand."
+                )
             total = offset + int(length)
             if self.promise.size not in (None, total):
                 self.unfinished.discard()
                 raise MalformedDataError(
                     f"{self.url} offers a file of {total} bytes instead of {self.promise.size}."
                 )
+            self._require_below_limit(total)
             return total
         if not response.chunked and self.promise.sha256 is None and self.promise.size is None:
             raise MalformedDataError(
@@ -298,71 +334,152 @@ class _Connection:
             )
         return self.promise.size
 
-    def _append(self, response: http.client.HTTPResponse, received: int, total: int | None) -> int:
-        window_start, window_bytes = time.monotonic(), 0
-        with self.unfinished.path.open("r+b") as file:
+    def _require_below_limit(self, n_bytes: int) -> None:
+        limits = [n for n in (self.promise.size, self.promise.max_size) if n is not None]
+        if limits and n_bytes > min(limits):
+            self.unfinished.discard()
+            raise MalformedDataError(
+                f"{self.url} sends more than the {min(limits)} bytes that were expected at most; "
+                "nothing was kept."
+            )
+
+    def _append(
+        self,
+        response: http.client.HTTPResponse,
+        received: int,
+        total: int | None,
+        watch: _Watch,
+    ) -> int:
+        with self.unfinished.open() as file:
             file.truncate(received)
             file.seek(received)
-            while chunk := _read(response):
+            while chunk := _read(response, watch):
+                self._require_below_limit(received + len(chunk))
                 file.write(chunk)
                 received += len(chunk)
-                if self.promise.max_size is not None and received > self.promise.max_size:
-                    self.unfinished.discard()
-                    raise MalformedDataError(
-                        f"{self.url} sends more than the {self.promise.max_size} bytes that were "
-                        "expected at most; nothing was kept."
-                    )
-                window_bytes += len(chunk)
                 if self.progress is not None:
                     self.progress(received, total)
-                if time.monotonic() - window_start >= self.timeout_s:
-                    if window_bytes < _DEAD_BELOW_BYTES_PER_S * self.timeout_s:
-                        raise _PassingTrouble(f"{window_bytes} bytes in {self.timeout_s:.0f} s")
-                    window_start, window_bytes = time.monotonic(), 0
         return received
 
 
-def _read(response: http.client.HTTPResponse) -> bytes:
+def _read(response: http.client.HTTPResponse, watch: _Watch) -> bytes:
     """Read what has arrived; network trouble is told apart from a full disk."""
     try:
-        return response.read1(_CHUNK_BYTES)
-    except (OSError, http.client.HTTPException) as error:
-        raise _PassingTrouble(str(error) or type(error).__name__) from error
+        chunk = response.read1(_CHUNK_BYTES)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _PassingTrouble(watch.told or str(error) or type(error).__name__) from error
+    if watch.told:
+        raise _PassingTrouble(watch.told)
+    watch.n_bytes += len(chunk)
+    return chunk
+
+
+class _Watch:
+    """Closes a connection over which too little comes, whether of a head, a chunk or a body."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self.told = ""
+        self.n_bytes = 0
+        self._sockets: list[socket.socket] = []
+        self._ended = threading.Event()
+        self.restart()
+
+    def __enter__(self) -> None:
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for connected in self._sockets:
+            connected.close()
+
+    def restart(self) -> None:
+        """Begin a new time-out window."""
+        self._until, self.n_bytes = time.monotonic() + self.timeout_s, 0
+
+    def add(self, connected: socket.socket) -> None:
+        """Watch one more connection; redirects make several."""
+        self._sockets.append(connected)
+
+    def _look(self) -> None:
+        while not self._ended.wait(self.timeout_s / 10):
+            if time.monotonic() < self._until:
+                continue
+            if self.n_bytes < _DEAD_BELOW_BYTES_PER_S * self.timeout_s:
+                self.told = f"{self.n_bytes} bytes in {self.timeout_s:.0f} s"
+                for connected in self._sockets:
+                    with suppress(OSError):
+                        connected.shutdown(socket.SHUT_RDWR)
+                return
+            self.restart()
+
+
+def _watched(kind: type[http.client.HTTPConnection], watch: _Watch) -> Any:
+    class Watched(kind):  # type: ignore[misc, valid-type]
+        def connect(self) -> None:
+            super().connect()
+            watch.add(self.sock)
+
+    return Watched
+
+
+class _Http(urllib.request.HTTPHandler):
+    def __init__(self, watch: _Watch) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_watched(http.client.HTTPConnection, self._watch), req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, watch: _Watch) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        context = ssl.create_default_context()
+        return self.do_open(
+            _watched(http.client.HTTPSConnection, self._watch), req, context=context
+        )
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https, and from outside never to a private address."""
+
+    def __init__(self, url: str) -> None:
+        self._from_inside = _is_private(url)
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if not newurl.startswith(("http://", "https://")):
+            raise MalformedDataError(f"{req.full_url} redirects to {newurl!r:.100}; not followed.")
+        if not self._from_inside and _is_private(newurl):
+            raise MalformedDataError(
+                f"{req.full_url} redirects to {newurl!r:.100}, an address of this machine or its "
+                "network; not followed."
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _is_private(url: str) -> bool:
+    """Whether a host is this machine, or of a network that others do not reach."""
+    host = urlsplit(url).hostname or ""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False  # connecting to it says why
+    addresses = {str(one[4][0]).partition("%")[0] for one in found}
+    return any(not ipaddress.ip_address(address).is_global for address in addresses)
 
 
 def _retry_after_s(error: urllib.error.HTTPError) -> float | None:
     """Return the wait that a server asks for, given in seconds or as a date."""
     asked = error.headers.get("Retry-After", "").strip()
-    if asked.isdigit():
+    if asked.isascii() and asked.isdigit() and len(asked) < _MOST_DIGITS:
         return float(asked)
     try:
         return max(0.0, (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
-
-
-@contextmanager
-def _held(unfinished: _Unfinished) -> Iterator[None]:
-    """Hold an unfinished file (made when absent) while other processes that want it wait."""
-    path = unfinished.path
-    while True:
-        with path.open("ab") as file:
-            if sys.platform == "win32":  # no advisory locks, and no renaming of an open file
-                file.close()
-            else:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                if not _is_open_at(file, path):  # whoever held it finished and renamed it
-                    continue
-            try:
-                yield
-            finally:
-                if path.exists() and path.stat().st_size == 0:
-                    unfinished.discard()
-            return
-
-
-def _is_open_at(file: BinaryIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False

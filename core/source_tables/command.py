@@ -14,9 +14,16 @@ from typing import Any
 from tqdm import tqdm
 
 from core.command_line import a_path, command_parser, help_texts, some_of
-from core.errors import MissingDataError, exit_code_of
-from core.source_tables import osf
-from core.source_tables.placement import choose_files, figure_of, files_of, place
+from core.errors import MissingDataError, UserError, exit_code_of
+from core.source_tables import block_means, osf
+from core.source_tables.placement import (
+    FoundFile,
+    Placed,
+    choose_files,
+    figure_of,
+    files_of,
+    place,
+)
 from core.source_tables.provenance import Provenance, read_provenance
 from core.source_tables.reader import DEFAULT_FOLDER, TableStatus, check_folder
 from core.source_tables.registry import FIGURE_NAMES, FIGURES, TABLES
@@ -45,11 +52,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _add_fetch(commands: Any) -> None:
-    fetched = "Download the source data from OSF, or take them from a folder or zip archive."
+    fetched = "Download the authors' source data, or take them from a folder or zip archive."
     fetch = commands.add_parser(
         "fetch",
         help=fetched,
-        **help_texts(fetched, "python -m core.source_data fetch --from ~/Downloads/osfstorage.zip"),
+        **help_texts(
+            f"{fetched} The tables of all figures are on OSF; the block means of all 170 "
+            "evolutions give Figures 2, 4, 5 and Extended 4. Both are fetched by default.",
+            "python -m core.source_data fetch --from ~/Downloads/osfstorage.zip",
+        ),
+    )
+    fetch.add_argument(
+        "--source", action="append", choices=_SOURCES, help="only this; may be repeated"
     )
     fetch.add_argument(
         "--output", type=a_path, default=DEFAULT_FOLDER, metavar="DIR", help="default: %(default)s"
@@ -82,29 +96,83 @@ def _fetch(given: argparse.Namespace) -> int:
     """Fetch source data; 1 if files of other content were kept."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if given.given_by_hand is None:
-        with tqdm(unit="B", unit_scale=True, disable=None, desc="OSF") as bar:
-            placed = osf.fetch(
+        return _fetch_from(given, given.source or list(_SOURCES))
+    with files_of(given.given_by_hand) as found:
+        if not block_means.are_block_means(found):
+            return _place(given, found)
+    _tell_block_means(given.output, block_means.keep(given.given_by_hand, given.output))
+    return 0
+
+
+def _fetch_from(given: argparse.Namespace, sources: list[str]) -> int:
+    """Fetch one source after the other; what fails is told, and does not stop the others."""
+    came, failed = [], []
+    for source in sources:
+        try:
+            came.append(_SOURCES[source](given))
+        except UserError as error:
+            if len(sources) == 1:
+                raise
+            sys.stderr.write(f"{source}: {error}\n")
+            failed.append(error.exit_code)
+    return max(came) if came else min(failed)
+
+
+def _fetch_osf(given: argparse.Namespace) -> int:
+    with tqdm(unit="B", unit_scale=True, disable=None, desc="OSF") as bar:
+        return _tell(
+            given,
+            osf.fetch(
                 given.output, given.figure, given.force, progress=lambda n, of: _show(bar, n, of)
-            )
-    else:
-        with files_of(given.given_by_hand) as found:
-            chosen, unknown = choose_files(found)
-            wanted = given.figure or FIGURES
-            chosen = {name: file for name, file in chosen.items() if figure_of(name) in wanted}
-            if not chosen:
-                raise MissingDataError(
-                    f"{given.given_by_hand} holds no file that a figure reads; expected names such "
-                    "as Fig4A_SuccessRate_maxinit.csv."
-                )
-            origin = Provenance("found", {"from": given.given_by_hand.name})
-            placed = place(chosen, given.output, origin, given.force)
-            placed.unknown = unknown
-    out = sys.stdout
-    out.write(
+            ),
+        )
+
+
+def _fetch_block_means(given: argparse.Namespace) -> int:
+    if given.figure and not set(given.figure) & set(block_means.FIGURES_MADE):
+        raise MissingDataError(
+            f"block means make no table of {', '.join(given.figure)}, only of "
+            f"{', '.join(block_means.FIGURES_MADE)}."
+        )
+    with tqdm(unit="B", unit_scale=True, disable=None, desc="block means") as bar:
+        is_new = block_means.fetch(given.output, progress=lambda n, of: _show(bar, n, of))
+    _tell_block_means(given.output, is_new)
+    return 0
+
+
+_SOURCES = {"osf": _fetch_osf, "block-means": _fetch_block_means}
+
+
+def _tell_block_means(folder: Path, is_new: bool) -> None:
+    state = "checked and kept" if is_new else "there already"
+    sys.stdout.write(
+        f"block means of all 170 evolutions {state} in {block_means.kept_archive(folder)}; real "
+        "data for Figures 2, 4, 5 and Extended 4, without single trials\n"
+    )
+
+
+def _place(given: argparse.Namespace, found: list[FoundFile]) -> int:
+    """Place the tables of a folder or archive that was downloaded by hand."""
+    chosen, unknown = choose_files(found)
+    wanted = given.figure or FIGURES
+    chosen = {name: file for name, file in chosen.items() if figure_of(name) in wanted}
+    if not chosen:
+        raise MissingDataError(
+            f"{given.given_by_hand} holds no file that a figure reads; expected names such "
+            f"as Fig4A_SuccessRate_maxinit.csv, or block means with their {block_means.INDEX_FILE}."
+        )
+    origin = Provenance("found", {"from": given.given_by_hand.name})
+    placed = place(chosen, given.output, origin, given.force)
+    placed.unknown = unknown
+    return _tell(given, placed)
+
+
+def _tell(given: argparse.Namespace, placed: Placed) -> int:
+    sys.stdout.write(
         f"{len(placed.written)} files written, {len(placed.unchanged)} there already, "
         f"{len(placed.unknown)} that no figure reads; in {given.output}\n"
     )
-    out.writelines(f"placed {renamed}\n" for renamed in placed.renamed)
+    sys.stdout.writelines(f"placed {renamed}\n" for renamed in placed.renamed)
     for path in placed.kept:
         sys.stderr.write(f"kept {path}: it has other content; --force replaces it\n")
     if placed.kept:

@@ -21,6 +21,7 @@ from core.errors import MalformedDataError, MissingDataError
 from core.files import UNFINISHED_SUFFIX, locked, read_json, sha256_of, write_json
 from core.reading.download import Progress, download
 from core.source_tables.placement import (
+    LARGEST_ARCHIVE_BYTES,
     FoundFile,
     Placed,
     choose_files,
@@ -145,7 +146,12 @@ def _fetch(
             local = _one_by_one(missing, remote, scratch, progress)
             placed = place(local, folder, origin, force)
         else:
-            archive = download(addresses.archive, scratch / "storage.zip", progress=progress)
+            archive = download(
+                addresses.archive,
+                scratch / "storage.zip",
+                max_size=LARGEST_ARCHIVE_BYTES,
+                progress=progress,
+            )
             with files_of(archive) as packed:
                 placed = place(_verified(packed, missing), folder, origin, force)
     except MalformedDataError:

@@ -17,10 +17,19 @@ PROVENANCE_FILE = "provenance.json"
 KINDS: dict[str, tuple[str, str]] = {
     "published": ("", "the authors' source data, fetched from OSF"),
     "recordings": ("", "exported by this software from recordings"),
+    "block means": ("", "computed by this software from the block means that the authors publish"),
     "simulated": ("SIMULATED", "exported from simulated recordings; not data of the paper"),
     "computed": ("", "computed by this software, no recordings involved"),
     "untrained": ("UNTRAINED", "computed by this software with untrained networks; not a result"),
     "found": ("", "files without a note of origin, such as a download made by hand"),
+}
+
+
+#: The kinds in a word or two, where they can be said shorter than by their name.
+_SHORT = {
+    "published": "authors' tables",
+    "block means": "authors' block means",
+    "found": "files of unnoted origin",
 }
 
 
@@ -62,6 +71,12 @@ class Provenance:
     def explanation(self) -> str:
         """One phrase that says what the kind means."""
         return KINDS[self.kind][1]
+
+    @property
+    def line(self) -> str:
+        """Say in one short line where data come from."""
+        told = self.details.get("from") or self.details.get("recording")
+        return f"Data: {_SHORT.get(self.kind, self.kind)}" + (f", {told}" if told else "")
 
     def of(self, names: Iterable[str]) -> Provenance:
         """Return the origin of some files of the folder taken together.

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.brief import brief
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError
 from core.files import (
     UNFINISHED_SUFFIX,
@@ -60,6 +61,8 @@ class Table:
     key: str
     value: Any
     member: Mapping[str, Any] = field(default_factory=dict)
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,9 @@ class SourceData:
         self._values: dict[Path, Any] = {}
         self._origins: dict[Path, Provenance] = {}
         self._lengths: dict[tuple[str, str], tuple[int, Path]] = {}
+
+    def __repr__(self) -> str:
+        return f"SourceData({str(self.folder)!r}, form={self.form!r})"
 
     def read(self, key: str, **member: Any) -> Any:
         """Read one table.
@@ -172,19 +178,21 @@ class SourceData:
             Folder of the tables, ``"Fig4"``.
         names : iterable of str
             Names of tables in that folder, each as `read_all` gives it; None for a missing one that
-            every figure can be drawn without. `ORIGIN` stands for the origin of the others.
+            every figure can be drawn without. ``"a|b"`` is the first of some tables that is there.
+            `ORIGIN` stands for the origin of the others.
 
         Raises
         ------
         MissingDataError, MalformedDataError
             As `read`.
         """
-        keys = [f"{figure}/{name}" for name in names if name != ORIGIN]
+        chosen = {name: self._first_there(figure, name) for name in names if name != ORIGIN}
+        keys = list(chosen.values())
         values = {key: self._read_if_needed(key) for key in keys}
         read = {path for key in keys for path in self._files(key)} & self.inputs.keys()
         inputs = {p.relative_to(self.folder).as_posix(): self.inputs[p] for p in sorted(read)}
         origin = self._origin(self.folder / figure).of([path.name for path in sorted(read)])
-        given = [origin if name == ORIGIN else values[f"{figure}/{name}"] for name in names]
+        given = [origin if name == ORIGIN else values[chosen[name]] for name in names]
         return Reading(tuple(given), inputs, origin)
 
     def provenance(self, figure: str) -> Provenance:
@@ -204,6 +212,12 @@ class SourceData:
         if spec.twin is not None and self.form == "pkl":
             spec = spec_of(spec.twin.key)
         return [spec.find(self.folder, member) for member in spec.members]
+
+    def _first_there(self, figure: str, name: str) -> str:
+        """Return the key of the first of some alternatives whose files are there."""
+        keys = [f"{figure}/{alternative}" for alternative in name.split("|")]
+        there = (key for key in keys if all(path.is_file() for path in self._files(key)))
+        return next(there, keys[0])
 
     def _read_if_needed(self, key: str) -> Any:
         try:
@@ -403,6 +417,8 @@ class ExamplePsth:
     offset: float
     title: str
     labels: Literal["truthful", "legacy"]
+
+    __repr__ = brief
 
     @classmethod
     def of(

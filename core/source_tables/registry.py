@@ -113,6 +113,13 @@ TIME_CONSTANT_COLUMNS = tuple(
     for count in ("tc0", "tc_cnt")
 )
 
+#: Responses of the example evolution block by block, for Figure 2B where there are no trials.
+BLOCK_MEAN_COLUMNS = tuple(
+    f"{space}_{value}"
+    for space in Space
+    for value in ("evol_mean", "evol_sem", "bsl_mean", "natref_mean", "natref_sem")
+)
+
 _META_TEXT = frozenset(
     {"Animal", "expdate", "ephysFN", "visual_area", "space1", "space2",
      "optim_names1", "optim_names2"}
@@ -438,6 +445,12 @@ TABLES: dict[str, TableSpec] = {
             "the same as one pickled dictionary", "events/s",
             PickledDict({"Expi": None, "expstr": None, "psth_arr": None, "offset": None}),
             optional=True,
+        ),
+        TableSpec(
+            "Fig2", "example_block_means", f"Figure2B_block_means_Exp{EXAMPLE_EXPI}.csv",
+            "responses of each block where single presentations are not known",
+            "events/s; generation from 1",
+            Columns(("gen", *BLOCK_MEAN_COLUMNS), "blocks of the example"), optional=True,
         ),
         TableSpec(
             "Fig2", "example_trials",

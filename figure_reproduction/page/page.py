@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import inspect
 import json
-import logging
 import math
 import shlex
 import sys
@@ -31,6 +30,7 @@ from core.published import Statistic, compare
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import DEFAULT_FOLDER, SIMULATED_FOLDER, Reading, SourceData
 from core.versions import software_versions
+from figure_reproduction.page.choice import choose_data
 from figure_reproduction.page.runs import record_run
 from figure_reproduction.page.sheet import (
     FONT,
@@ -41,8 +41,6 @@ from figure_reproduction.page.sheet import (
     print_sheet,
     style,
 )
-
-logger = logging.getLogger(__name__)
 
 #: Where pictures and numbers go by default.
 DEFAULT_OUTPUT = Path(__file__).resolve().parents[2] / "figures"
@@ -207,11 +205,14 @@ class Printed:
     ----------
     pictures : list of pathlib.Path
         Files written.
+    panels : dict of str to dict
+        Panel → what the JSON file says of it.
     problems : dict of str to UserError
         Panel → why it could not be made.
     """
 
     pictures: list[Path] = field(default_factory=list)
+    panels: dict[str, Any] = field(default_factory=dict)
     problems: dict[str, UserError] = field(default_factory=dict)
 
     @property
@@ -247,7 +248,7 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
     source = SourceData(job.source_data, job.form)
     require_writable(job.output)
     wanted = [panel for panel in script.panels if not job.panels or panel.name in job.panels]
-    printed, entries, places = Printed(), {}, dict[str, Place]()
+    printed, places = Printed(), dict[str, Place]()
     with locked(job.output / script.name), plt.style.context(style()):
         for panel in wanted:
             try:
@@ -255,15 +256,15 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
                 shown = panel.show(*reading.tables)
                 drawn = _places(shown.drawings, reading.provenance)
                 pictures = _print_pictures(drawn, job, show)
-                entries[panel.name] = _entry(panel, reading, shown.statistics, pictures)
+                printed.panels[panel.name] = _entry(panel, reading, shown.statistics, pictures)
             except (MissingDataError, MalformedDataError) as problem:
                 printed.problems[panel.name] = problem
             else:
                 places |= drawn
                 printed.pictures += [path for paths in pictures.values() for path in paths]
-        composed = {} if job.panels else _print_pages(script, entries, places, job)
+        composed = {} if job.panels else _print_pages(script, printed.panels, places, job)
         printed.pictures += [path for paths in composed.values() for path in paths]
-        _write_json(script, entries, composed, job, printed.problems)
+        _write_json(script, printed.panels, composed, job, printed.problems)
         if show:
             plt.show()
     return printed
@@ -330,6 +331,11 @@ def add_print_arguments(parser: argparse.ArgumentParser) -> None:
         default="csv",
         help="read tables from CSV or from their pickled twins where there are any",
     )
+    parser.add_argument(
+        "--simulate-missing",
+        action="store_true",
+        help="draw simulated source data, marked as such, where there are none",
+    )
 
 
 def print_job(given: argparse.Namespace, panels: Iterable[str] = ()) -> PrintJob:
@@ -337,36 +343,22 @@ def print_job(given: argparse.Namespace, panels: Iterable[str] = ()) -> PrintJob
     return PrintJob(given.source_data, given.output, given.format, given.form, tuple(panels))
 
 
-def with_data(job: PrintJob, script: FigureScript, simulate_missing: bool) -> PrintJob:
-    """Return a job whose folder has the tables of a figure: real ones, or else simulated ones.
-
-    Simulated tables that are there already are used, and said to be; they are made only where
-    `simulate_missing` asks for them, in ``simulated`` below the folder of the job.
+def with_data(script: FigureScript, job: PrintJob, simulate_missing: bool) -> PrintJob:
+    """Let a figure be drawn from the best data that are there; one line says which and why.
 
     Raises
     ------
     MissingDataError
-        If there are none, and none may be made.
+        If there are none.
     """
-    if (job.source_data / script.folder).is_dir():
-        return job
-    simulated = job.source_data / SIMULATED_FOLDER.name
-    if simulate_missing:
-        from source_data_export.demonstration import ensure_demonstration
-
-        return replace(job, source_data=ensure_demonstration(simulated))
-    if (simulated / script.folder).is_dir():
-        logger.warning("%s: no real source data; drawn from simulated ones", script.name)
-        return replace(job, source_data=simulated)
-    raise MissingDataError(
-        f"{job.source_data / script.folder} does not exist. `make data` fetches the published "
-        "source data; --simulate-missing makes simulated ones; --source-data names another folder."
-    )
+    choice = choose_data(job.source_data, script.folder, simulate_missing)
+    sys.stderr.write(f"{script.name}: {choice.why}\n")
+    return replace(job, source_data=choice.folder)
 
 
 def _run(script: FigureScript, given: argparse.Namespace) -> int:
     require_writable(given.output)
-    job = with_data(print_job(given, given.panel), script, given.simulate_missing)
+    job = with_data(script, print_job(given, given.panel), given.simulate_missing)
     printed = print_figure(script, job, given.show)
     record_run(job.output, script.name, job.arguments, job.source_data)
     sys.stdout.writelines(f"{path}\n" for path in printed.pictures)
@@ -376,7 +368,10 @@ def _run(script: FigureScript, given: argparse.Namespace) -> int:
 
 
 def _places(drawings: Mapping[str, Drawing], origin: Provenance) -> dict[str, Place]:
-    return {name: Place(drawing, mark=origin.mark) for name, drawing in drawings.items()}
+    return {
+        name: Place(drawing, mark=origin.mark, origin=origin.line)
+        for name, drawing in drawings.items()
+    }
 
 
 def _print_pictures(
@@ -423,7 +418,7 @@ def _entry(
 ) -> dict[str, Any]:
     """Return what the JSON file says of a panel."""
     origin = reading.provenance
-    return {
+    entry = {
         "caption": panel.caption,
         "code": _code(panel.show),
         "pictures": {name: [path.name for path in paths] for name, paths in pictures.items()},
@@ -431,6 +426,7 @@ def _entry(
         "inputs": reading.inputs,
         "statistics": [_statistic_entry(panel.name, s, origin.is_real) for s in statistics],
     }
+    return _without_nan(entry)
 
 
 def _code(show: Show) -> dict[str, Any]:

@@ -18,7 +18,12 @@ from core.source_tables.layouts import Columns, Grid
 from core.source_tables.provenance import KINDS
 from core.source_tables.registry import TABLES, TableSpec
 from figure_reproduction.page.runs import read_runs
-from figure_reproduction.page.verification import is_compared, read_figure, unanswered, verify
+from figure_reproduction.page.verification import (
+    discrepancies_of,
+    is_compared,
+    read_figure,
+    unanswered,
+)
 
 PAGE = "index.html"
 
@@ -114,7 +119,9 @@ def write_report(folder: Path, not_made: Mapping[str, str] | None = None) -> Pat
         ),
         areas=("V1", "V4", "IT"),
         verdicts=count_verdicts(figures),
-        discrepancies=verify(folder).discrepancies,
+        discrepancies=discrepancies_of(
+            {name: panel for figure in figures for name, panel in figure["panels"].items()}
+        ),
         anchors={
             name: f"{figure['figure']}-{name}" for figure in figures for name in figure["panels"]
         },
@@ -125,15 +132,14 @@ def write_report(folder: Path, not_made: Mapping[str, str] | None = None) -> Pat
 
 
 def count_verdicts(figures: list[dict[str, Any]]) -> Counter[str]:
-    """Count the numbers of real data that the paper prints: those equal, and those that differ."""
-    found = Counter(
+    """Count how the published numbers compare with those of real data: equal, differs."""
+    return Counter(
         statistic["verdict"].partition(" by ")[0]
         for figure in figures
         for panel in figure["panels"].values()
         for statistic in panel["statistics"]
-        if "verdict" in statistic
+        if statistic.get("verdict", "not published") != "not published"
     )
-    return Counter({verdict: n for verdict, n in found.items() if verdict != "not published"})
 
 
 def shown_value(value: Any) -> str:

@@ -6,7 +6,7 @@ A picture is printed by the same code and at the same size alone and in its comp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ COLUMN_MM, PAGE_MM, HIGHEST_MM = 89.0, 183.0, 247.0
 LEFT_STRIP_MM, LOWER_STRIP_MM = 3.4, 2.6
 
 LETTER_PT, MARK_PT = 8, 5
+
+#: Width of a letter of that size, about, mm.
+MARK_LETTER_MM = 0.92
 
 #: The face of all text; it has the widths of Arial and comes with this software.
 FONT = "Liberation Sans"
@@ -65,6 +68,8 @@ class Place:
         Of the panel; empty where another picture of it has the letter.
     mark : str
         Word that says that the data are not the paper's; empty for real data.
+    origin : str
+        Where data without a mark come from, in one short line.
     """
 
     drawing: Drawing
@@ -72,6 +77,7 @@ class Place:
     top: float = 0.0
     letter: str = ""
     mark: str = ""
+    origin: str = ""
 
 
 @cache
@@ -103,7 +109,7 @@ def in_rows(rows: Sequence[Sequence[Place]]) -> Iterator[Place]:
     for row in rows:
         left = 0.0
         for place in row:
-            yield Place(place.drawing, left, top, place.letter, place.mark)
+            yield replace(place, left=left, top=top)
             left += place.drawing.size_mm[0]
         top += max((place.drawing.size_mm[1] for place in row), default=0.0)
 
@@ -138,7 +144,10 @@ def print_sheet(places: Iterable[Place]) -> Figure:
         columns = _between(edges_x, place.left + LEFT_STRIP_MM, place.left + wide)
         place.drawing.draw(figure.add_subfigure(grid[rows, columns]))
         _write_letter(figure, place, width, height)
-        _write_marks(figure, place, width, height)
+        if place.mark:
+            _write_marks(figure, place, width, height)
+        else:
+            _write_origin(figure, place, width, height)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure
@@ -170,8 +179,6 @@ def _write_letter(figure: Figure, place: Place, width: float, height: float) -> 
 
 def _write_marks(figure: Figure, place: Place, width: float, height: float) -> None:
     """Write the mark into each third of the strips, so that a third of a picture has it whole."""
-    if not place.mark:
-        return
     wide, high = place.drawing.size_mm
     look: dict[str, Any] = {"fontsize": MARK_PT, "color": "0.35", "in_layout": False, "gid": "mark"}
     for third in (1 / 6, 3 / 6, 5 / 6):
@@ -185,6 +192,19 @@ def _write_marks(figure: Figure, place: Place, width: float, height: float) -> N
             1 - (place.top + high * third) / height,
             place.mark, ha="center", va="center", rotation=90, **look,
         )  # fmt: skip
+
+
+def _write_origin(figure: Figure, place: Place, width: float, height: float) -> None:
+    """Write where the data come from; only what they are, where a narrow picture has no room."""
+    wide, high = place.drawing.size_mm
+    text = place.origin
+    if len(text) * MARK_LETTER_MM > wide - LEFT_STRIP_MM:
+        text = text.partition(",")[0]
+    figure.text(
+        (place.left + wide - 0.4) / width, 1 - (place.top + high - 0.3) / height, text,
+        fontsize=MARK_PT, color="0.45", ha="right", va="bottom", in_layout=False,
+        parse_math=False,
+    )  # fmt: skip
 
 
 def letters_of(panels: Iterable[tuple[str, str]]) -> dict[str, str]:

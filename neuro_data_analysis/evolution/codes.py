@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.brief import brief
 from core.errors import MalformedDataError, MissingDataError
 from neuro_data_analysis.matlab import v73 as matlab_v73
 from neuro_data_analysis.matlab.v5 import read_v5
@@ -48,6 +49,8 @@ class LatentCodes:
     codes: NDArray[np.floating[Any]]
     picture_names: tuple[str, ...]
     generation: NDArray[np.intp]
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         lengths = (len(self.codes), len(self.picture_names), len(self.generation))
@@ -150,11 +153,11 @@ def read_merged_codes(path: str | os.PathLike[str]) -> LatentCodes:
         missing = [name for name in ("codes_all", "code_geni", "img_ids") if name not in file]
         if missing:
             raise MalformedDataError(f"{path} holds no {', '.join(missing)}.")
-        names = tuple(as_text(name) for name in flat(matlab_v73.decode(file["img_ids"])))
+        names = tuple(as_text(name) for name in flat(matlab_v73.variable(file, "img_ids")))
         return LatentCodes(
-            codes=as_numbers(matlab_v73.decode(file["codes_all"]), "codes_all"),
+            codes=as_numbers(matlab_v73.variable(file, "codes_all"), "codes_all"),
             picture_names=names,
-            generation=as_integers(matlab_v73.decode(file["code_geni"]), "code_geni"),
+            generation=as_integers(matlab_v73.variable(file, "code_geni"), "code_geni"),
         )
 
 

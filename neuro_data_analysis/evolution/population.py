@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from core.brief import brief
 from core.errors import MalformedDataError, MissingDataError
 from core.source_tables.registry import META_COLUMNS
 from core.spaces import Space
@@ -54,6 +55,8 @@ class Population:
     summaries: tuple[EvolutionSummary, ...]
     left_out: Mapping[int, str]
     optimizers: pd.DataFrame | None = None
+
+    __repr__ = brief
 
     @property
     def n_blocks(self) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from core.brief import brief
 from core.errors import MalformedDataError, UsageError
 from core.source_tables.registry import EXTENDED_4C_WINDOWS
 from core.spaces import BySpace, Space
@@ -33,7 +34,7 @@ RISE_FRACTION = 0.8
 TIME_CONSTANT_BASELINES = ("", "_bsl0", "_bslinit")
 
 #: Comparisons of Student tests: name → (space, blocks) against (space, blocks).
-_COMPARISONS = {
+COMPARISONS = {
     f"{first}{second}_{space.thread}": ((space, first), (space, second))
     for first, second in (("end", "init"), ("max", "init"), ("max", "end"))
     for space in Space
@@ -57,6 +58,8 @@ class Trials:
 
     psth: NDArray[np.float64]
     block_sizes: NDArray[np.intp]
+
+    __repr__ = brief
 
     @classmethod
     def of(cls, blocks: Sequence[Block]) -> Trials:
@@ -130,6 +133,8 @@ class BlockResponses:
     mean: BySpace[NDArray[np.float64]]
     sem: BySpace[NDArray[np.float64]]
 
+    __repr__ = brief
+
     def at(self, position: int) -> BlockResponses:
         """Return what lies at a position of the first axis, such as one of many windows."""
         mean = {space: values[position] for space, values in self.mean.items()}
@@ -147,6 +152,8 @@ class Trajectory(BlockResponses):
     """
 
     baseline: BySpace[NDArray[np.float64]]
+
+    __repr__ = brief
 
     @property
     def largest(self) -> float:
@@ -180,6 +187,8 @@ class EvolutionSummary:
     psths: BySpace[NDArray[np.float64]]
     tests: dict[str, float]
     activations: dict[str, float]
+
+    __repr__ = brief
 
     @property
     def n_blocks(self) -> int:
@@ -286,13 +295,29 @@ def block_tests(trials: BySpace[Trials]) -> dict[str, float]:
     groups = {
         (space, name): np.concatenate([blocks[i] for i in chosen])
         for space, blocks in responses.items()
-        for name, chosen in _compared_blocks(blocks).items()
+        for name, chosen in compared_blocks([block.mean() for block in blocks]).items()
     }
     results: dict[str, float] = {}
-    for name, (first, second) in _COMPARISONS.items():
+    for name, (first, second) in COMPARISONS.items():
         test = student(groups.get(first, ()), groups.get(second, ()))
         results |= {f"t_{name}": float(test.t), f"p_{name}": float(test.p)}
     return results
+
+
+def compared_blocks(means: ArrayLike) -> dict[str, tuple[int, int]]:
+    """Return the 0-based first, best and last two blocks of a thread; none below three blocks.
+
+    Parameters
+    ----------
+    means : array_like
+        (n_blocks,) mean responses. The best two blocks begin at the largest, see `block_tests`.
+    """
+    n = len(np.asarray(means))
+    if n < 3:
+        return {}
+    best = int(np.argmax(means))
+    best = n - 3 if best >= n - 2 else best
+    return {"init": (0, 1), "max": (best, best + 1), "end": (n - 2, n - 1)}
 
 
 def block_activations(experiment: Experiment) -> dict[str, float]:
@@ -392,15 +417,6 @@ def pad_blocks(values: NDArray[np.float64], n_blocks: int) -> NDArray[np.float64
     missing = max(n_blocks - len(values), 0)
     padding = np.broadcast_to(values[-2:].mean(axis=0), (missing, *values.shape[1:]))
     return np.concatenate([values, padding])
-
-
-def _compared_blocks(blocks: Sequence[NDArray[np.float64]]) -> dict[str, tuple[int, int]]:
-    n = len(blocks)
-    if n < 3:
-        return {}
-    best = int(np.argmax([block.mean() for block in blocks]))
-    best = n - 3 if best >= n - 2 else best
-    return {"init": (0, 1), "max": (best, best + 1), "end": (n - 2, n - 1)}
 
 
 def _moments(values: NDArray[np.float64]) -> dict[str, float]:

@@ -30,7 +30,7 @@ from neuro_data_analysis.evolution.stats import (
     kept_trials,
     pad_blocks,
 )
-from neuro_data_analysis.neural_data_lib import Block, Experiment
+from neuro_data_analysis.neural_data_lib import Block, Experiment, ExperimentInfo
 from neuro_data_analysis.neural_data_utils import AREAS
 
 #: The largest mean PSTH of the example takes this many distances between blocks (Figure 2D).
@@ -38,24 +38,8 @@ _PEAK_IN_OFFSETS = 2.2
 
 
 def figure2_tables(experiment: Experiment) -> Iterator[Table]:
-    """Yield the tables of Figure 2: PSTHs of every block, responses of every presentation.
-
-    The four PSTH files hold what their names say; the published ones have two labels swapped.
-    """
-    psths = block_psths(kept_trials(experiment))
-    slices = {name: getattr(psths, kind)[space] for name, (space, kind) in PSTH_SLICES.items()}
-    meta = {
-        "Expi": experiment.info.expi,
-        "offset": psth_offset(psths.mean),
-        "expstr": experiment.info.title,
-    }
-    note = {"labels": "each file holds what its name says"}
-    for name, psth in slices.items():
-        yield Table("Fig2/example_psth", psth.T, {"slice": name})
-    yield Table("Fig2/example_psth_meta", meta | note)
-    together = np.stack(list(slices.values())).transpose(2, 0, 1)
-    yield Table("Fig2/example_psth_pickle", meta | {"psth_arr": together})
-
+    """Yield the tables of Figure 2: PSTHs of every block, responses of every presentation."""
+    yield from example_psth_tables(experiment.info, block_psths(kept_trials(experiment)))
     kinds = {"evol": "blocks", "natref": "references"}
     trials = {
         (space, kind): trial_table(getattr(experiment.thread(space), blocks))
@@ -66,6 +50,28 @@ def figure2_tables(experiment: Experiment) -> Iterator[Table]:
         yield Table("Fig2/example_trials", table, {"space": space, "kind": kind})
     pickled = {PICKLED_TRIALS[which]: table for which, table in trials.items()}
     yield Table("Fig2/example_trials_pickle", pickled)
+
+
+def example_psth_tables(info: ExperimentInfo, psths: BlockResponses) -> Iterator[Table]:
+    """Yield the tables of Figure 2D.
+
+    The four PSTH files hold what their names say; the published ones have two labels swapped.
+
+    Parameters
+    ----------
+    info : ExperimentInfo
+        The example.
+    psths : BlockResponses
+        Mean and SEM of each block, (200 ms, n_blocks) events/s.
+    """
+    slices = {name: getattr(psths, kind)[space] for name, (space, kind) in PSTH_SLICES.items()}
+    meta = {"Expi": info.expi, "offset": psth_offset(psths.mean), "expstr": info.title}
+    note = {"labels": "each file holds what its name says"}
+    for name, psth in slices.items():
+        yield Table("Fig2/example_psth", psth.T, {"slice": name})
+    yield Table("Fig2/example_psth_meta", meta | note)
+    together = np.stack(list(slices.values())).transpose(2, 0, 1)
+    yield Table("Fig2/example_psth_pickle", meta | {"psth_arr": together})
 
 
 def figure4_tables(population: Population) -> Iterator[Table]:

@@ -6,6 +6,7 @@ array as its shape. Opening a file reads nothing but its head; a value is decode
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,16 +23,49 @@ from core.errors import MalformedDataError, MissingDataError, UserError
 #: ten times that in memory; a value that is read once needs none of it again.
 _METADATA_CACHE_BYTES = 1 << 20
 
-#: Classes whose value lives in MATLAB's object store, which no reader outside MATLAB can rebuild.
-_OPAQUE_CLASSES = frozenset(
-    {"string", "table", "timetable", "datetime", "categorical", "FileWrapper__"}
+#: Classes that can be rebuilt outside MATLAB; none is written by other programs.
+_NUMBERS = frozenset(
+    {"double", "single", *(f"{sign}int{8 * n}" for sign in ("", "u") for n in (1, 2, 4, 8))}
 )
+_CLASSES = _NUMBERS | {"logical", "char", "cell", "struct", "canonical empty", ""}
 
+#: What to do in MATLAB about values that only MATLAB can rebuild.
+_ADVICE = {
+    "string": "convert it with char or cellstr",
+    "table": "convert it with table2struct",
+    "timetable": "convert it with timetable2table and table2struct",
+    "categorical": "convert it with cellstr",
+    "datetime": "convert it with datestr",
+    "function_handle": "convert it with func2str",
+}
+
+#: What one value may take, its parts and what they refer to together: bytes as doubles, and items
+#: that are stored one by one. Attributes and descriptions of arrays are far smaller.
+MOST_BYTES = 1 << 30
+MOST_ITEMS = 30_000
+_LARGEST_ATTRIBUTE = 4096
+_MOST_CHUNKS = 1 << 20
+_MOST_AXES = 32
 
 #: A value that takes so many times its place in the file was not written by MATLAB, whose only
 #: filter, deflate, reaches 1032.
 _LARGEST_RATIO = 2000
 _MANY_VALUES = 100_000
+
+
+class _Budget:
+    """What is left for one value."""
+
+    def __init__(self) -> None:
+        self.bytes, self.items = MOST_BYTES, MOST_ITEMS
+
+    def spend(self, n_values: int = 0, n_items: int = 1) -> None:
+        self.bytes -= 8 * n_values
+        self.items -= n_items
+        if self.bytes < 0 or self.items < 0:
+            raise ValueError(
+                f"it holds more than {MOST_BYTES} bytes or {MOST_ITEMS} parts, as no value does"
+            )
 
 
 class Struct(Mapping[str, Any]):
@@ -50,7 +84,7 @@ class Struct(Mapping[str, Any]):
         self._fields = fields
 
     def __getitem__(self, field: str) -> Any:
-        return decode(self._stored(field))
+        return decode(self._stored(field), field)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)
@@ -67,7 +101,10 @@ class Struct(Mapping[str, Any]):
 
     def _stored(self, field: str) -> h5py.Dataset | h5py.Group:
         with reading(self._file.filename):
-            stored = self._fields.get(field)
+            if isinstance(self._fields, h5py.Group):
+                stored = member(self._fields, field)
+            else:
+                stored = self._fields.get(field)
             if isinstance(stored, h5py.Reference):
                 stored = self._file[stored]
         if stored is None:
@@ -89,9 +126,7 @@ class StructArray(Sequence[Struct]):
     def __init__(self, group: h5py.Group) -> None:
         self._group = group
         self._is_single = not _is_struct_array(group)
-        self._references = (
-            {} if self._is_single else {name: group[name][()].ravel() for name in group}
-        )
+        self._references = {} if self._is_single else _references_of(group)
         lengths = {len(references) for references in self._references.values()} or {1}
         if len(lengths) > 1:
             raise MalformedDataError(
@@ -112,10 +147,6 @@ class StructArray(Sequence[Struct]):
             return Struct(self._group.file, self._group)
         fields = {name: references[index] for name, references in self._references.items()}
         return Struct(self._group.file, fields)
-
-
-class Opaque(str):
-    """Stands for a value that only MATLAB can rebuild; reads as the name of its class."""
 
 
 def open_v73(path: str | os.PathLike[str]) -> h5py.File:
@@ -169,28 +200,57 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
         raise MalformedDataError(f"{path} is damaged: {error}. Copy the file again.") from error
 
 
-def decode(item: h5py.Dataset | h5py.Group) -> Any:
+def member(group: h5py.Group, name: str) -> Any:
+    """Return what lies in a group under a name, None if there is nothing.
+
+    Raises
+    ------
+    MalformedDataError
+        If the name is a link to another place or file, which MATLAB never writes.
+    """
+    link = group.get(name, getlink=True)
+    if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
+        raise MalformedDataError(
+            f"{group.file.filename} was refused: {group.name}/{name} is a link to "
+            f"{getattr(link, 'filename', link.path)!r}, which MATLAB does not write."
+        )
+    return None if link is None else group[name]
+
+
+def variable(file: h5py.File, name: str) -> Any:
+    """Decode a variable of a file, see `decode`; `MalformedDataError` if there is none."""
+    stored = member(file, name)
+    if stored is None:
+        raise MalformedDataError(f"{file.filename} holds no variable {name}.")
+    return decode(stored, name)
+
+
+def decode(item: h5py.Dataset | h5py.Group, name: str = "") -> Any:
     """Decode one MATLAB value.
 
     Parameters
     ----------
     item : h5py.Dataset or h5py.Group
         Where the value is stored.
+    name : str, optional
+        What to call it in errors.
 
     Returns
     -------
-    numpy.ndarray, str, Struct, StructArray, scipy.sparse.csc_array or Opaque
+    numpy.ndarray, str, Struct, StructArray or scipy.sparse.csc_array
         Numbers and logicals keep MATLAB's shape, singleton axes included; an empty array keeps the
         shape it was stored with. A char row is a str, a char matrix an object array of rows, a cell
-        an object array of decoded values.
+        an object array of decoded values. A struct without fields has none.
 
     Raises
     ------
     MalformedDataError
-        If the stored data cannot be read (a file damaged in the middle).
+        If the stored data cannot be read (a file damaged in the middle), lie in another file, are
+        more than a value can be (`MOST_BYTES`, `MOST_ITEMS`), or are of a class that only MATLAB
+        can rebuild.
     """
     try:
-        return _decode(item)
+        return _decode(item, name or str(item.name), _Budget())
     except UserError:
         raise
     except Exception as error:
@@ -199,83 +259,142 @@ def decode(item: h5py.Dataset | h5py.Group) -> Any:
         ) from error
 
 
-def _decode(item: h5py.Dataset | h5py.Group) -> Any:
-    if isinstance(item, h5py.Group):
-        return _decode_group(item)
+def _decode(item: h5py.Dataset | h5py.Group, name: str, budget: _Budget) -> Any:
+    budget.spend()
     matlab_class = _matlab_class(item)
+    _require_known_class(item, matlab_class, name)
+    if isinstance(item, h5py.Group):
+        return _decode_group(item, matlab_class, budget)
     if _is_empty(item):
-        return _decode_empty(matlab_class, item)
-    if "MATLAB_object_decode" in item.attrs or matlab_class in _OPAQUE_CLASSES:
-        return Opaque(matlab_class)
+        return _decode_empty(matlab_class, item, budget)
+    values = _read(item, budget)
+    if item.dtype == h5py.ref_dtype:
+        return _decode_references(item, values, name, budget)
+    if matlab_class == "char":
+        return _text(values, budget)
+    return np.asarray(_of_class(values, matlab_class)).T
+
+
+def _require_known_class(item: h5py.Dataset | h5py.Group, matlab_class: str, name: str) -> None:
+    if matlab_class not in _CLASSES or "MATLAB_object_decode" in item.attrs:
+        advice = _ADVICE.get(matlab_class, "convert it to numbers, char, cell or struct")
+        raise MalformedDataError(
+            f"{item.file.filename}: field {name!r} is a MATLAB {matlab_class[:40] or 'object'} "
+            f"{'' if matlab_class in ('function_handle', 'table') else 'object'}".rstrip()
+            + f", which only MATLAB can read; there, {advice} and save again."
+        )
+
+
+def _read(item: h5py.Dataset, budget: _Budget) -> Any:
+    """Read an array that lies in this file and is no larger than what is stored of it can be."""
+    if item.is_virtual or item.external:
+        raise MalformedDataError(
+            f"{item.file.filename} was refused: {item.name} lies in another file, which MATLAB "
+            "does not write."
+        )
+    budget.spend(item.size * max(1, item.dtype.itemsize // 8))
     if item.size > _MANY_VALUES:
         stored_bytes = item.id.get_storage_size()
         if item.nbytes > _LARGEST_RATIO * stored_bytes:
             raise ValueError(f"{item.nbytes} bytes are promised, {stored_bytes} are stored")
-    if item.dtype == h5py.ref_dtype:
-        return _decode_references(item)
-    values = item[()]
-    if matlab_class == "char":
-        return _text(values)
+    if item.chunks:
+        n_values = math.prod(item.chunks)
+        n_chunks = math.prod(-(-n // c) for n, c in zip(item.shape, item.chunks, strict=True))
+        if n_values * item.dtype.itemsize > MOST_BYTES or n_chunks > _MOST_CHUNKS:
+            raise ValueError(f"an array of shape {item.shape} in chunks of shape {item.chunks}")
+    return item[()]
+
+
+def _of_class(values: Any, matlab_class: str) -> Any:
+    """Return stored numbers as what they are: truth values, complex or real."""
     if matlab_class == "logical":
-        values = values.astype(bool)
+        return values.astype(bool)
     if values.dtype.names == ("real", "imag"):
-        values = values["real"] + 1j * values["imag"]
-    return np.asarray(values).T
+        return values["real"] + 1j * values["imag"]
+    return values
 
 
-def _decode_group(group: h5py.Group) -> Any:
+def _decode_group(group: h5py.Group, matlab_class: str, budget: _Budget) -> Any:
     if "MATLAB_sparse" in group.attrs:
-        rows = int(group.attrs["MATLAB_sparse"])
-        columns = len(group["jc"]) - 1
+        rows, jc = int(_attribute(group, "MATLAB_sparse")), member(group, "jc")
+        budget.spend(rows)
+        ends = _read(jc, budget)
         if "data" not in group:
-            return scipy.sparse.csc_array((rows, columns))
-        parts = (group["data"][()], group["ir"][()], group["jc"][()])
-        matrix = scipy.sparse.csc_array(parts, shape=(rows, columns))
+            return scipy.sparse.csc_array((rows, len(ends) - 1))
+        values = _of_class(_read(member(group, "data"), budget), matlab_class)
+        parts = (values, _read(member(group, "ir"), budget), ends)
+        matrix = scipy.sparse.csc_array(parts, shape=(rows, len(ends) - 1))
         matrix.check_format(full_check=True)  # indices out of range would reach foreign memory
         return matrix
     return StructArray(group) if _is_struct_array(group) else Struct(group.file, group)
 
 
-def _decode_references(item: h5py.Dataset) -> np.ndarray:
-    references = item[()]
+def _decode_references(
+    item: h5py.Dataset, references: Any, name: str, budget: _Budget
+) -> np.ndarray:
+    budget.spend(n_items=references.size)
     cells = np.empty(references.shape, dtype=object)
     for position, reference in np.ndenumerate(references):
-        cells[position] = decode(item.file[reference])
+        cells[position] = _decode(item.file[reference], name, budget)
     return cells.T
 
 
-def _decode_empty(matlab_class: str, item: h5py.Dataset) -> Any:
+def _references_of(group: h5py.Group) -> dict[str, Any]:
+    """Return the references of a struct array, field by field."""
+    budget = _Budget()
+    fields = {name: _read(member(group, name), budget).ravel() for name in group}
+    budget.spend(n_items=sum(map(len, fields.values())))
+    return fields
+
+
+def _decode_empty(matlab_class: str, item: h5py.Dataset, budget: _Budget) -> Any:
+    shape = _shape_of_empty(item)
+    if matlab_class == "struct" and 0 not in shape:  # structs without fields
+        budget.spend(n_items=math.prod(shape))
+        structs = [Struct(item.file, {}) for _ in range(math.prod(shape))]
+        return structs[0] if len(structs) == 1 else np.array(structs, dtype=object).reshape(shape)
+    if 0 not in shape:
+        raise ValueError(f"an empty array of shape {shape}")
     if matlab_class == "char":
         return ""
     kinds = {"cell": object, "struct": object, "logical": bool}
-    shape = _shape_of_empty(item)
-    if 0 not in shape:
-        raise ValueError(f"an empty array of shape {shape}")
     return np.zeros(shape, dtype=kinds.get(matlab_class, np.float64))
 
 
-def _text(codes: np.ndarray) -> str | np.ndarray:
+def _text(codes: np.ndarray, budget: _Budget) -> str | np.ndarray:
     rows = codes.T if codes.ndim == 2 else codes.reshape(1, -1)
-    texts = [row.astype("<u2").tobytes().decode("utf-16-le") for row in rows]
+    budget.spend(n_items=len(rows))
+    texts = [row.astype("<u2").tobytes().decode("utf-16-le", "replace") for row in rows]
     return texts[0] if len(texts) == 1 else np.array(texts, dtype=object)
 
 
 def _matlab_class(item: h5py.Dataset | h5py.Group) -> str:
-    stored = item.attrs.get("MATLAB_class", b"")
-    return stored.decode() if isinstance(stored, bytes) else str(stored)
+    stored = _attribute(item, "MATLAB_class", b"")
+    return stored.decode("utf-8", "replace") if isinstance(stored, bytes) else str(stored)
+
+
+def _attribute(item: h5py.Dataset | h5py.Group, name: str, absent: Any = None) -> Any:
+    if name not in item.attrs:
+        return absent
+    stored = item.attrs.get_id(name)
+    if stored.get_storage_size() > _LARGEST_ATTRIBUTE:
+        raise ValueError(f"attribute {name} has {stored.get_storage_size()} bytes")
+    return item.attrs[name]
 
 
 def _is_empty(item: h5py.Dataset) -> bool:
-    return bool(item.attrs.get("MATLAB_empty", 0))
+    return bool(_attribute(item, "MATLAB_empty", 0))
 
 
 def _shape_of_empty(item: h5py.Dataset) -> tuple[int, ...]:
-    return tuple(int(length) for length in np.ravel(item[()]))
+    if item.size > _MOST_AXES:
+        raise ValueError(f"an array of {item.size} axes")
+    return tuple(int(length) for length in np.ravel(_read(item, _Budget())))
 
 
 def _is_struct_array(group: h5py.Group) -> bool:
     # A struct array keeps one dataset of references per field, which (unlike a cell) has no class.
-    fields = [group[name] for name in group]
+    fields = [member(group, name) for name in group]
     return bool(fields) and all(
         isinstance(field, h5py.Dataset)
         and field.dtype == h5py.ref_dtype
@@ -289,7 +408,7 @@ def _why_not_v73(path: Path, error: OSError) -> str:
     if head.startswith(b"MATLAB 5.0"):
         return (
             f"{path} is a MATLAB v5 file, not v7.3. In MATLAB: load it and "
-            "save(file, 'BFEStats', '-v7.3')."
+            "save(file, names of the variables, '-v7.3')."
         )
     if head.startswith(b"MATLAB 7.3") or head.startswith(b"\x89HDF"):
         return f"{path} is a MATLAB v7.3 file that cannot be opened; it may be cut off ({error})."

@@ -29,6 +29,9 @@ CELL = 224
 #: Cells that are left white.
 WHITE_CELLS = frozenset({("both", "maxblk"), ("both", "maxblk_avg")})
 
+#: What a montage may be stored as. Other readers of Pillow start programs, such as Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP")
+
 #: (224, 224, 3) intensities from 0 to 1.
 Picture = NDArray[np.float32]
 
@@ -58,7 +61,7 @@ def read_montage(path: str | os.PathLike[str]) -> Picture:
         raise MissingDataError(f"there is no prototype montage {path}.")
     width, height = len(PROTOTYPES) * CELL, len(THREADS) * CELL
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             if picture.size != (width, height):  # before anything is unpacked
                 raise MalformedDataError(
                     f"{path} has {picture.width} × {picture.height} pixels; a montage has "

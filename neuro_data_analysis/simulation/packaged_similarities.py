@@ -20,6 +20,7 @@ from core.command_line import a_path, command_parser
 from core.errors import MissingDataError, exit_code_of
 from core.files import atomic_write
 from core.progress import progress
+from neuro_data_analysis.experiment_list import listed_experiments
 from neuro_data_analysis.similarity.tables import (
     DEMONSTRATION_FEATURES,
     FeatureSettings,
@@ -27,7 +28,6 @@ from neuro_data_analysis.similarity.tables import (
     prototype_similarities,
 )
 from neuro_data_analysis.simulation.matroot import DEFAULT_SEED
-from neuro_data_analysis.simulation.population import listed_experiments
 from neuro_data_analysis.simulation.prototypes import read_truth, simulate_prototypes
 
 #: Columns that are kept: features of the untrained ResNet50, seed 0.

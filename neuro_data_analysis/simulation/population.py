@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from scipy.stats import beta
 
 from core.published import EXAMPLE_EXPI
 from neuro_data_analysis.evolution.stats import EVOKED_MS, MIN_IMAGES_LAST_BLOCK, RISE_FRACTION
+from neuro_data_analysis.experiment_list import listed_experiments
 from neuro_data_analysis.matlab.values import PSTH_MS
 from neuro_data_analysis.neural_data_utils import SHORT_BLOCKS
 from neuro_data_analysis.simulation.assumptions import (
@@ -157,13 +157,6 @@ class ExperimentPlan:
         """Return how the response to natural images unfolds, with a mean of 1 over 50-200 ms."""
         late_share = float(np.mean([thread.first_late_share for thread in self.threads]))
         return _split(late_share) @ _humps_of_unit_response(self.area, self.delay_ms, time_ms)
-
-
-def listed_experiments() -> pd.DataFrame:
-    """Read the list of the 170 real experiments, index Expi (package data)."""
-    table = resources.files("neuro_data_analysis").joinpath("data/experiments.csv")
-    with resources.as_file(table) as path:
-        return pd.read_csv(path, index_col="Expi")
 
 
 def plan_population(seed: int) -> tuple[ExperimentPlan, ...]:

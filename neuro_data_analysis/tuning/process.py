@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
+from core.brief import brief
 from neuro_data_analysis.tuning.statistics import Levels, explained_variance
 
 #: Bounds of the length scale, in units of the axis; its start is the range of the axis over 10.
@@ -107,6 +108,8 @@ class ProcessFit:
     n_unconverged: int = 0
     at_bound: tuple[str, ...] = ()
     problem: str = ""
+
+    __repr__ = brief
 
     @property
     def shape(self) -> CurveShape:

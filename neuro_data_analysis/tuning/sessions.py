@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.brief import brief
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from
 from core.reading.safe_pickle import load_pickle
 from neuro_data_analysis.matlab import v73 as matlab_v73
@@ -118,6 +119,8 @@ class TuningSession:
     image_names: list[str]
     path: Path
     simulated: bool = False
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         expected = (len(self.image_names), PSTH_MS, len(self.channels))
@@ -375,9 +378,9 @@ def _read_mat(path: Path) -> dict[str, Any]:
             raise MalformedDataError(
                 f"{path} holds no {', '.join(missing)}; it is not a tuning session."
             )
-        meta, trials = matlab_v73.decode(file["meta"]), matlab_v73.decode(file["Trials"])
+        meta, trials = matlab_v73.variable(file, "meta"), matlab_v73.variable(file, "Trials")
         return {
-            "rasters": np.asarray(matlab_v73.decode(file["rasters"]), dtype=np.float32).T,
+            "rasters": np.asarray(matlab_v73.variable(file, "rasters"), dtype=np.float32).T,
             "meta": {name: meta[name] for name in ("spikeID", "unitID") if name in meta},
             "Trials": {"imageName": trials["imageName"]} if "imageName" in trials else {},
         }

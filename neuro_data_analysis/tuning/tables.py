@@ -11,6 +11,7 @@ from typing import Literal
 
 import pandas as pd
 
+from core.brief import brief
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from
 from core.progress import progress
 from core.source_tables.peaks import COMMON_END
@@ -54,6 +55,8 @@ class TuningPopulation:
 
     sites: tuple[TunedSite, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
+
+    __repr__ = brief
 
     @property
     def simulated(self) -> bool:

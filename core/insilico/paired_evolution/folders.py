@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 from numpy.typing import NDArray
 
+from core.brief import brief
 from core.errors import MalformedDataError
 from core.reading.array_files import read_arrays
 
@@ -128,6 +129,8 @@ class Archive:
     generations: NDArray[np.intp]
     responses: NDArray[np.float64]
     untrained: bool
+
+    __repr__ = brief
 
 
 def read_archive(path: Path) -> Archive:

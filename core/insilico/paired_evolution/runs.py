@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from core.brief import brief
 from core.errors import MalformedDataError, UsageError
 from core.insilico.paired_evolution.settings import Noise
 from core.utils.batching import map_batches
@@ -97,6 +98,8 @@ class Run:
     codes: deque[NDArray[np.float32]] = field(default_factory=deque)
     best_codes: list[NDArray[np.float32]] = field(default_factory=list)
     failed: str = ""
+
+    __repr__ = brief
 
     @property
     def generation(self) -> int:

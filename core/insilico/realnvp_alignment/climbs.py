@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.brief import brief
 from core.errors import MalformedDataError, UsageError, choose_from
 from core.files import atomic_write
 from core.insilico.realnvp_alignment.ascent import climb_by_adam, climb_by_cma
@@ -84,6 +85,8 @@ class Climbs:
     reached_output: NDArray[np.float64]
     top: NDArray[np.float64]
     score: NDArray[np.float64]
+
+    __repr__ = brief
 
     def save(self, folder: Path) -> None:
         """Write the cell into a folder, whole or not at all."""

@@ -38,6 +38,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from core.brief import brief
 from core.errors import UsageError
 from core.utils.layers.outputs import LayerOutput
 
@@ -228,6 +229,8 @@ class WeightedSum(Special):
     weights: ArrayLike | Tensor
     units: Any = None
 
+    __repr__ = brief
+
     def on(self, output: LayerOutput) -> Reader:
         """Return what reads it from a layer."""
         return _Combined(*_weights(self.weights, self.units, output))
@@ -239,6 +242,8 @@ class Direction(Special):
 
     weights: ArrayLike | Tensor
     units: Any = None
+
+    __repr__ = brief
 
     def on(self, output: LayerOutput) -> Reader:
         """Return what reads it from a layer."""
@@ -252,6 +257,8 @@ class Cosine(Special):
 
     pattern: ArrayLike | Tensor
     units: Any = None
+
+    __repr__ = brief
 
     def on(self, output: LayerOutput) -> Reader:
         """Return what reads it from a layer."""

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from core.command_line import a_path, command_parser
 from core.errors import MalformedDataError, exit_code_of
 from core.utils.weights.fetch import FOLDER_VARIABLE, check, fetch, locate, weights_folder
-from core.utils.weights.registry import REGISTRY, ByHand, Weights, weights_named
+from core.utils.weights.registry import REGISTRY, Weights, weights_named
 
 _PROGRAM = "python -m core.utils.GAN_utils"
 
@@ -77,7 +77,7 @@ def _list(folder: Path, verify: bool) -> int:
 def _state(row: Weights, path: Path | None, verify: bool) -> tuple[str, str]:
     """Say whether a file is there, and what is wrong with it."""
     if path is None:
-        return ("by hand" if isinstance(row.source, ByHand) else "absent"), ""
+        return "absent", ""
     if not verify:
         return "present", ""
     try:
@@ -98,14 +98,10 @@ def _fetch(names: list[str], folder: Path, force: bool) -> int:
 
 
 def _chosen(names: list[str]) -> list[Weights]:
-    """Return rows by name; without any, what the paper uses and can be fetched."""
+    """Return rows by name; without any, what the paper uses."""
     if names and names != ["all"]:
         return [weights_named(name) for name in names]
-    return [
-        row
-        for row in REGISTRY.values()
-        if (row.used_for or names) and not isinstance(row.source, ByHand)
-    ]
+    return [row for row in REGISTRY.values() if row.used_for or names]
 
 
 def _fetch_one(row: Weights, folder: Path, force: bool) -> int:

@@ -6,18 +6,13 @@ import errno
 import logging
 import os
 import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError
-from core.files import UNFINISHED_SUFFIX, atomic_write, sha256_of
+from core.files import UNFINISHED_SUFFIX, atomic_write, git_blob_of, locked, sha256_of
 from core.reading.download import Progress, download
-from core.utils.weights.registry import Address, ByHand, Repository, Weights, weights_named
-
-if sys.platform != "win32":
-    import fcntl
+from core.utils.weights.registry import Address, Repository, Weights, weights_named
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +124,7 @@ def fetch(
     Raises
     ------
     MissingDataError
-        If the source cannot be reached, or the weights have no public address.
+        If the source cannot be reached.
     MalformedDataError
         If what arrived, or (without `force`) what is there, is not what its checksum says.
     CannotWriteError
@@ -141,28 +136,29 @@ def fetch(
         check(name, found)
         return found
     path = folder / weights.file
-    if isinstance(weights.source, ByHand):
-        raise MissingDataError(
-            f"weights {name!r} have no public address: get {weights.file} "
-            f"({weights.source}, {weights.about_mb} MB) and put it at {path}, or give its path."
-        )
     if os.environ.get(OFFLINE_VARIABLE, "").upper() in {"1", "ON", "YES", "TRUE"}:
         raise _unavailable(weights, folder, f"{OFFLINE_VARIABLE} is set")
     staging = folder / f".{name}{UNFINISHED_SUFFIX}"
     try:
-        with _alone(staging):
+        with locked(path):
             if not force and path.is_file():  # fetched while we waited
                 return path
             logger.warning("fetching %s (about %d MB) to %s", path.name, weights.about_mb, folder)
-            staged, stated_sha256 = _download(weights.source, staging, progress)
-            _place(weights, staged, stated_sha256, path)
-            shutil.rmtree(staging)
+            staging.mkdir(exist_ok=True)
+            try:
+                most_bytes = 2 * weights.about_mb << 20
+                staged, stated = _download(weights.source, most_bytes, staging, progress)
+                _place(weights, staged, stated, path)
+                shutil.rmtree(staging)
+            finally:
+                with suppress(OSError):  # keeps what has arrived, for the next call to go on
+                    staging.rmdir()
     except MissingDataError as error:
         raise _unavailable(weights, folder, str(error)) from error
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
+    except (OSError, CannotWriteError) as error:
+        reason = getattr(error, "strerror", None) or f"{error or type(error).__name__}"
         raise CannotWriteError(
-            f"cannot write {path}: {reason}. Free the space, or let ${FOLDER_VARIABLE} name "
+            f"cannot write {path}: {reason} Free the space, or let ${FOLDER_VARIABLE} name "
             "another folder."
         ) from error
     return path
@@ -202,29 +198,13 @@ def check(name: str, path: Path) -> str:
     return found
 
 
-@contextmanager
-def _alone(staging: Path) -> Iterator[None]:
-    """Let other processes that fetch the same file (the jobs of an array, say) wait."""
-    staging.mkdir(parents=True, exist_ok=True)
-    if sys.platform == "win32":  # no advisory locks
-        yield
-        return
-    with staging.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        staging.mkdir(exist_ok=True)  # whoever held the lock has removed it
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # keeps what has arrived, for the next call to go on
-                staging.rmdir()
-
-
 def _download(
-    source: Repository | Address, staging: Path, progress: Progress | None
+    source: Repository | Address, most_bytes: int, staging: Path, progress: Progress | None
 ) -> tuple[Path, str]:
     """Fetch one file into a folder; return it and the SHA-256 that its server states, or none."""
     if isinstance(source, Address):
-        return download(source.url, staging / source.url.rpartition("/")[2], progress=progress), ""
+        path = staging / source.url.rpartition("/")[2]
+        return download(source.url, path, max_size=most_bytes, progress=progress), ""
     try:
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     except ImportError as error:
@@ -250,6 +230,12 @@ def _place(weights: Weights, staged: Path, stated_sha256: str, path: Path) -> No
         raise MalformedDataError(
             f"{weights.source} sent a {weights.file} whose SHA-256 is {sha256} instead of "
             f"{expected}…; nothing was kept. Try again later."
+        )
+    if weights.git_blob and (blob := git_blob_of(staged)) != weights.git_blob:
+        staged.unlink()
+        raise MalformedDataError(
+            f"{weights.source} sent a {weights.file} that git calls {blob} instead of "
+            f"{weights.git_blob}; nothing was kept. Get that version, or give the path of yours."
         )
     with atomic_write(_checksum_file(path)) as unfinished:
         unfinished.write_text(f"{sha256}  {path.name}\n", encoding="ascii")

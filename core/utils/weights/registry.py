@@ -9,6 +9,9 @@ from core.errors import UsageError, choose_from
 
 _DEEPSIM_REPOSITORY = "binxu/DeePSim_DosovitskiyBrox2016"
 _BIGGAN_ADDRESS = "https://s3.amazonaws.com/models.huggingface.co/biggan"
+_ROBUST_ADDRESS = (
+    "https://raw.githubusercontent.com/Animadversio/Closed-loop-visual-insilico/HEAD/checkpoints"
+)
 _TORCHVISION_ADDRESS = "https://download.pytorch.org/models"
 
 
@@ -34,16 +37,6 @@ class Address:
 
 
 @dataclass(frozen=True)
-class ByHand:
-    """A file without a public address: the user puts it where it belongs."""
-
-    origin: str
-
-    def __str__(self) -> str:
-        return self.origin
-
-
-@dataclass(frozen=True)
 class Weights:
     """One row of the registry.
 
@@ -53,7 +46,7 @@ class Weights:
         How loaders and the command line call it.
     file : str
         Its name in the folder of the weights.
-    source : Repository, Address or ByHand
+    source : Repository or Address
     about_mb : int
         Size in MB (10⁶ bytes), from the number of parameters (4 bytes each).
     licence : str
@@ -64,16 +57,19 @@ class Weights:
         Relative to the folder, where published code kept it.
     sha256_start : str
         The first digits of its SHA-256, where the publisher states them in the file name.
+    git_blob : str
+        SHA-1 by which git knows the file, where its publisher keeps it in a repository.
     """
 
     name: str
     file: str
-    source: Repository | Address | ByHand
+    source: Repository | Address
     about_mb: int
     licence: str
     used_for: str = ""
     other_places: tuple[str, ...] = ()
     sha256_start: str = ""
+    git_blob: str = ""
 
 
 _DEEPSIM_LICENCE = "see the repository; by Dosovitskiy & Brox 2016"
@@ -137,10 +133,12 @@ _ROWS = (
     Weights(
         "resnet50_linf8",
         "imagenet_linf_8_pure.pt",
-        ByHand("the state dict of the L-infinity 8/255 ResNet50 of MadryLab/robustness"),
-        102,
+        # The L-infinity 8/255 ResNet50 of MadryLab/robustness, as a plain state dict.
+        Address(f"{_ROBUST_ADDRESS}/imagenet_linf_8_pure.pt"),
+        98,
         "MIT (MadryLab/robustness)",
         "image similarity, Figure 3; paired evolution, Ext. Figure 5",
+        git_blob="59f4be2146d66c6f8f22e3a293f79f1d65140e57",
     ),
     _torchvision("resnet50", "resnet50-0676ba61.pth", 102, "paired evolution, Ext. Figure 5"),
     _torchvision("alexnet", "alexnet-owt-7be5be79.pth", 244, "image similarity, Figure 3"),
