@@ -21,7 +21,7 @@ from typing import Any
 
 import matplotlib as mpl
 
-from core.command_line import command_parser, require_writable, some_of
+from core.command_line import a_path, command_parser, require_writable, some_of
 from core.errors import UserError, exit_code_of
 from core.files import atomic_write
 from core.source_tables.provenance import read_provenance
