@@ -310,11 +310,6 @@ def add_print_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder that holds Fig2, Fig4, … (default: %(default)s)",
     )
     parser.add_argument(
-        "--simulate-missing",
-        action="store_true",
-        help="use simulated source data, marked as such, for figures that have none",
-    )
-    parser.add_argument(
         "--output", type=a_path, default=DEFAULT_OUTPUT, metavar="DIR", help="default: %(default)s"
     )
     parser.add_argument(
