@@ -69,7 +69,7 @@ def test_same_data_give_the_same_bytes(published_4a, tmp_path):
         print_figure(FIGURE, job)
         write_report(folder)
     names = sorted(path.name for path in folders[0].iterdir())
-    assert names == ["4A.pdf", "4A.png", "4A.svg", "Figure4.json", "index.html"]
+    assert names == ["4A.pdf", "4A.png", "4A.svg", "Figure4.json", "index.html", "numbers.csv"]
     for name in names:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
 
