@@ -150,12 +150,16 @@ class MatRoot:
     @cached_property
     def recording_provenance(self) -> Provenance:
         """The origin of tables made from the recording file, whatever else it holds."""
+        recordings = self.recordings
+        kinds = {"simulated": recordings.simulated, "in_silico": recordings.in_silico}
+        note = {"note": recordings.note} if recordings.note else {}
         return Provenance(
-            "simulated" if self.recordings.simulated else "recordings",
+            next((kind for kind, is_so in kinds.items() if is_so), "recordings"),
             {
-                "recording": self.recordings.path.name,
-                "sha256": sha256_of(self.recordings.path),
+                "recording": recordings.path.name,
+                "sha256": sha256_of(recordings.path),
                 "software": _SOFTWARE,
+                **note,
             },
         )
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.brief import brief
-from core.errors import MalformedDataError
+from core.errors import MalformedDataError, UsageError
 from core.reading.array_files import read_arrays
 
 _FOLDER = re.compile(
@@ -24,6 +24,9 @@ _FOLDER = re.compile(
     r"(?:_(?P<row>\d+)_(?P<column>\d+))?(?P<in_field>_RFrsz)?"
 )
 _ARCHIVE = re.compile(r"scores(?P<label>.+)_(?P<number>\d{5})\.npz")
+
+#: Bytes that file systems take for one name.
+LONGEST_NAME = 255
 
 #: Ends the labels of runs in DeePSim.
 FC6_SUFFIX = "_fc6"
@@ -62,7 +65,13 @@ class EvolvedUnit:
         if layer[:1].isdigit():
             layer = f"%{ord(layer[0]):02X}{layer[1:]}"
         parts = [net, layer, *map(str, (self.channel, *self.centre))]
-        return "_".join([*parts, "RFrsz"] if self.in_field else parts)
+        name = "_".join([*parts, "RFrsz"] if self.in_field else parts)
+        if len(name) > LONGEST_NAME:
+            raise UsageError(
+                f"a folder for layer {self.layer[:40]!r}… of {self.net!r} would have a name of "
+                f"{len(name)} letters; a file system takes {LONGEST_NAME}."
+            )
+        return name
 
 
 def unit_of_folder(name: str) -> EvolvedUnit:

@@ -67,6 +67,9 @@ _COMMON = (
 LARGEST_SWEEP_BYTES = 1 << 18
 _DEEP_KEY = re.compile(r"(?:[\w\"'-]+[ \t]*\.[ \t]*){20}")
 
+#: Letters of a folder's name before its digest; file systems take 255 bytes in all.
+LONGEST_NAME = 200
+
 #: More cells than this are a mistake in a file.
 MOST_CELLS = 100_000
 
@@ -266,4 +269,5 @@ def _folder_name(settings: EvolutionSettings) -> str:
     first, stop = settings.channels
     unit = EvolvedUnit(settings.net, settings.layer, first)
     digest = sha256(repr(settings).encode()).hexdigest()[:8]
-    return f"{unit.folder}-{stop - 1}_{settings.placement}_{settings.generators[0]}_{digest}"
+    name = f"{unit.folder}-{stop - 1}_{settings.placement}_{settings.generators[0]}"
+    return f"{name[:LONGEST_NAME]}_{digest}"
