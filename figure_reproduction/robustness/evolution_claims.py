@@ -22,7 +22,6 @@ from figure_reproduction.robustness.claims import (
 )
 from figure_reproduction.robustness.experiments import PREFIXES, SEED, Experiments
 from neuro_data_analysis.neural_data_utils import AREAS
-from neuro_data_analysis.robustness.block_sums import flat_threads
 from neuro_data_analysis.robustness.intervals import (
     FEW_CLUSTERS,
     cluster_bootstrap,
@@ -37,14 +36,6 @@ from neuro_data_analysis.robustness.models import mixed_model
 
 #: Criterion of Figures 4A and 4D.
 SUCCESS_LEVEL = 0.01
-
-#: Flat threads drawn for each recorded one; standard deviation and memory of their excitability,
-#: the second kind being the simulator's.
-N_FLAT = 400
-FLAT_KINDS = {
-    "independent trials": (0.0, 0.0),
-    "excitability AR(1), SD 3 %, memory 0.5": (0.03, 0.5),
-}
 
 #: Windows of the two phases of the response, ms.
 EARLY_MS, LATE_MS = (50, 100), (150, 200)
@@ -110,6 +101,10 @@ def _climbing(experiments: Experiments, area: str, space: Space) -> Claim:
             "cluster_bootstrap_ci95": resampled.percentile,
             "cluster_bootstrap_bca_ci95": resampled.bca,
             "design_effect": design_effect(passed, sites),
+            "passed_against_flat_threads": {
+                kind: sum(threads[space][row].p <= SUCCESS_LEVEL for row in rows)
+                for kind, threads in experiments.flat.items()
+            },
             "expected_false_positives": expected_false_positives(experiments, area, space),
         },
     )
@@ -123,16 +118,11 @@ def expected_false_positives(
     From flat threads with the block sizes, lengths and variances of the recorded ones, with
     independent trials and with the simulator's excitability.
     """
-    expected = {}
-    for name, (sd, memory) in FLAT_KINDS.items():
-        rates = []
-        for row in experiments.group(area):
-            rng = np.random.default_rng([SEED, 2, int(row), space.thread, sd > 0])
-            flat = flat_threads(experiments.thread(row, space), N_FLAT, rng, sd, memory)
-            passed = (flat.best_p() < SUCCESS_LEVEL) & (flat.best_against_first() > 0)
-            rates.append(passed.mean())
-        expected[name] = float(np.sum(rates))
-    return expected
+    rows = experiments.group(area)
+    return {
+        kind: float(np.nansum([threads[space][row].published_rate for row in rows]))
+        for kind, threads in experiments.flat.items()
+    }
 
 
 def _more_often(experiments: Experiments, area: str, expected: int) -> Claim:

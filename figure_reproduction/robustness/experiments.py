@@ -13,13 +13,27 @@ from numpy.typing import NDArray
 from core.source_tables.reader import SourceData
 from core.spaces import BySpace, Space
 from neuro_data_analysis.neural_data_utils import AREAS
-from neuro_data_analysis.robustness.block_sums import BlockSums, PermutationTest, permutation_test
+from neuro_data_analysis.robustness.block_sums import (
+    BlockSums,
+    FlatComparison,
+    PermutationTest,
+    compare_with_flat,
+    permutation_test,
+)
 
 #: Prefix of the columns of each space.
 PREFIXES = {space: space.prefix for space in Space}
 
 #: First entry of the seed of every random draw; the second names the experiment or the claim.
 SEED = 1313
+
+
+#: Flat threads that recorded ones are held against: standard deviation (share of the rate) and
+#: memory of their excitability. The second is assumed, as in the simulator.
+FLAT_KINDS = {
+    "independent trials": (0.0, 0.0),
+    "excitability AR(1), SD 3 % of an evoked 55 % of the rate, memory 0.5": (0.0165, 0.5),
+}
 
 
 @dataclass(frozen=True)
@@ -131,6 +145,24 @@ class Experiments:
                 for row, expi in enumerate(self.table["Expi"])
             ]
             for space in Space
+        }
+
+    @cached_property
+    def flat(self) -> dict[str, dict[Space, list[FlatComparison]]]:
+        """Every thread against flat ones, by kind of excitability, space and row."""
+        return {
+            kind: {
+                space: [
+                    compare_with_flat(
+                        self.thread(row, space),
+                        np.random.default_rng([SEED, int(expi), space.thread, 1 + number]),
+                        excitability,
+                    )
+                    for row, expi in enumerate(self.table["Expi"])
+                ]
+                for space in Space
+            }
+            for number, (kind, excitability) in enumerate(FLAT_KINDS.items())
         }
 
     def passes(self, space: Space, level: float) -> NDArray[np.bool_]:
