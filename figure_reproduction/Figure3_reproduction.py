@@ -25,6 +25,7 @@ from core.source_tables.reader import ORIGIN
 from core.source_tables.registry import SIMILARITY_COLUMNS
 from figure_reproduction.page.page import Drawing, FigureScript, Shown, main
 from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks, success_masks
+from neuro_data_analysis.robustness.intervals import correlation_interval
 from neuro_data_analysis.similarity.tables import NETWORKS_DETAIL, UNTRAINED
 
 logger = logging.getLogger(__name__)
@@ -184,8 +185,19 @@ def tell_correlation(
 ) -> Iterator[Statistic]:
     """List r, p and n, named as in the list of published values."""
     columns = f"{difference} vs {similarity}"
-    yield Statistic(f"pearson_r {columns}", correlation.r)
-    yield Statistic(f"pearson_p {columns}", correlation.p)
+    basis = {
+        "test": "Pearson correlation over experiments, areas pooled; one of four panels",
+        "sided": "two-sided",
+        "correction": "none",
+        "df": correlation.n - 2,
+        "n": correlation.n,
+        "unit": "experiments; sites repeat among them",
+    }
+    yield Statistic(f"pearson_r {columns}", correlation.r, basis=basis)
+    yield Statistic(f"pearson_p {columns}", correlation.p, basis=basis)
+    ends = correlation_interval(correlation.r, correlation.n)
+    interval = basis | {"interval": "95 %, Fisher's z, experiments taken as independent"}
+    yield Statistic(f"r_ci95 {columns}", ends, basis=interval)
     yield Statistic(f"n {columns}", correlation.n)
 
 

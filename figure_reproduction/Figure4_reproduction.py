@@ -22,9 +22,16 @@ from core.published import Statistic
 from core.spaces import BySpace, Space
 from core.utils.statistics.t_tests import StudentTest
 from figure_reproduction.page.drawing import draw_curve, draw_experiments
-from figure_reproduction.page.groups import Curve, compare_spaces, members
+from figure_reproduction.page.groups import (
+    Curve,
+    basis_of_curve,
+    basis_of_paired,
+    compare_spaces,
+    members,
+)
 from figure_reproduction.page.page import Drawing, FigureScript, Shown, main
 from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks
+from neuro_data_analysis.robustness.intervals import mean_test, paired_effect
 
 FIGURE = FigureScript(
     "Figure4", "Fig4", "success, response and speed of evolutions across the visual hierarchy"
@@ -50,8 +57,9 @@ N_RESAMPLES, COVERAGE = 1000, 0.95
 def show_4a(success_rate: pd.DataFrame) -> Shown:
     """Fraction of valid evolutions whose response rose in V1, V4 and IT.
 
-    Best two blocks above the first two, P<0.01, for DeePSim (blue) and BigGAN (red); bands are
-    90 % credible intervals.
+    Best two blocks above the first two (Student test, P<0.01, t>0; the choice of the best block is
+    not corrected for), for DeePSim (blue) and BigGAN (red). Bands are 90 % credible intervals under
+    a uniform prior, which leave out the estimate where none or all climbed.
     """
     table = compute_4a(success_rate)
     return Shown(tell_4a(table), {"4A": Drawing(partial(draw_4a, table), (91.44, 91.44))})
@@ -62,12 +70,23 @@ def compute_4a(success_rate: pd.DataFrame) -> pd.DataFrame:
     return success_rate.set_index("label").reindex(list(AREAS))
 
 
+#: What a rate of 4A rests on.
+BASIS_4A = {
+    "criterion": "Student test of the best two against the first two blocks, pooled variance, "
+    "two-sided p < 0.01 and t > 0; the choice of the best block is not corrected for",
+    "interval": "central 90 % of Beta(k + 1, n - k + 1), a credible interval under a uniform "
+    "prior; it leaves out the estimate at k = 0 and k = n",
+    "unit": "threads; sites repeat among them",
+}
+
+
 def tell_4a(table: pd.DataFrame) -> Iterator[Statistic]:
     """List counts and 90 % intervals."""
     for area, row in table.iterrows():
         yield Statistic("n_valid", int(row["total"]), area=str(area))
         for space in Space:
             where: dict[str, Any] = {"area": str(area), "space": space}
+            where["basis"] = BASIS_4A | {"n": int(row["total"])}
             yield Statistic("n_success_p01", int(row[f"{space.prefix}_suc"]), **where)
             yield Statistic("success_rate", row[f"{space.prefix}_rate"], **where)
             yield Statistic("ci90_low", row[f"{space.prefix}_CI_1"], **where)
@@ -122,7 +141,9 @@ LIMITS_4B = {"initial": (-0.03, 1.04), "last": (0.05, 1.16)}
 def show_4b(mean: Responses, sem: Responses, masks: pd.DataFrame) -> Shown:
     """Normalised response of both threads in the first and in the last block.
 
-    One pair of dots per experiment, standard error over images; paired t tests.
+    One pair of dots per experiment, standard error over images; two-sided paired t tests over
+    experiments. The last block is the mean of a session's last two where it was shorter than the
+    longest, as published.
     """
     pairs = compute_4b(mean, sem, masks)
     size = (203.2, 139.7)
@@ -153,9 +174,18 @@ def compute_4b(
 def tell_4b(computed: Mapping[tuple[str, str], PairedBlock]) -> Iterator[Statistic]:
     """List the paired tests."""
     for (block, area), pair in computed.items():
-        yield Statistic(f"{block}_paired_t", pair.test.t, area=area)
-        yield Statistic(f"{block}_p", pair.test.p, area=area)
+        basis = basis_of_paired(pair.test)
+        yield Statistic(f"{block}_paired_t", pair.test.t, area=area, basis=basis)
+        yield Statistic(f"{block}_p", pair.test.p, area=area, basis=basis)
         yield Statistic(f"{block}_n", pair.test.n, area=area)
+        difference = pair.mean[Space.DEEPSIM] - pair.mean[Space.BIGGAN]
+        found, effect = mean_test(difference), paired_effect(difference)
+        yield Statistic(f"{block}_mean_difference", found.mean, area=area, basis=basis)
+        interval = basis | {"interval": "95 %, Student, experiments taken as independent"}
+        yield Statistic(f"{block}_difference_ci95", found.interval, area=area, basis=interval)
+        interval = basis | {"interval": "95 %, noncentral t"}
+        yield Statistic(f"{block}_d_z", effect.value, area=area, basis=basis)
+        yield Statistic(f"{block}_d_z_ci95", effect.interval, area=area, basis=interval)
 
 
 def draw_4b(
@@ -215,7 +245,8 @@ def show_4c(mean: Responses, recorded: NDArray[np.float64], masks: pd.DataFrame)
     """Normalised response block by block where both threads climbed.
 
     Single experiments (thin; dotted where a session is padded with its last two blocks) and mean
-    with standard error.
+    with standard error (its standard deviation divides by n, as published). Padding counts in mean
+    and error: few sessions reach the last blocks.
     """
     areas = compute_4c(mean, recorded == 1, masks)
     return Shown(tell_4c(areas), {"4C": Drawing(partial(draw_4c, areas), (228.6, 86.36))})
@@ -244,8 +275,12 @@ def tell_4c(computed: Mapping[str, Trajectories]) -> Iterator[Statistic]:
     for area, trajectories in computed.items():
         yield Statistic("n", trajectories.n, area=area)
         for space, curve in trajectories.curves.items():
-            yield Statistic("mean_by_block", curve.mean, area=area, space=space)
-            yield Statistic("sem_by_block", curve.sem, area=area, space=space)
+            where: dict[str, Any] = {"area": area, "space": space}
+            basis = basis_of_curve(trajectories.n)
+            yield Statistic("mean_by_block", curve.mean, **where, basis=basis)
+            yield Statistic("sem_by_block", curve.sem, **where, basis=basis)
+        recorded = np.isfinite(trajectories.recorded[Space.DEEPSIM]).sum(axis=0)
+        yield Statistic("n_recorded_by_block", recorded, area=area)
 
 
 def draw_4c(computed: Mapping[str, Trajectories], canvas: FigureBase) -> None:
@@ -334,6 +369,12 @@ def tell_4d(computed: Mapping[tuple[Space, str], TimeConstants]) -> Iterator[Sta
         where: dict[str, Any] = {"area": area, "space": space}
         yield Statistic("n", len(found.blocks), **where)
         if len(found.blocks):
+            where["basis"] = {
+                "n": len(found.blocks),
+                "unit": "threads; sites repeat among them",
+                "interval": f"95 %, percentiles of {N_RESAMPLES} resamples of threads",
+                "test": "none printed",
+            }
             yield Statistic("mean_time_constant_blocks", found.mean, **where)
             yield Statistic("ci95_low_blocks", found.low, **where)
             yield Statistic("ci95_high_blocks", found.high, **where)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from core.published import Statistic
 from core.spaces import Space
 from figure_reproduction.page.drawing import draw_curve, draw_experiments
-from figure_reproduction.page.groups import Curve, members
+from figure_reproduction.page.groups import Curve, basis_of_curve, members
 from figure_reproduction.page.page import Drawing, FigureScript, Shown, main
 from figure_reproduction.page.window_responses import (
     WindowResponses,
@@ -79,7 +79,8 @@ def tell_5a(computed: GroupPsths) -> Iterator[Statistic]:
         yield Statistic("n", computed[0, area, Space.DEEPSIM].curve.n, area=area)
     for (block, area, space), found in computed.items():
         name = f"mean_psth, block {block}"
-        yield Statistic(name, found.curve.mean, area=area, space=space)
+        basis = basis_of_curve(found.curve.n)
+        yield Statistic(name, found.curve.mean, area=area, space=space, basis=basis)
 
 
 def draw_5a(computed: GroupPsths, block: int, canvas: FigureBase) -> None:
@@ -106,7 +107,8 @@ def show_5c(responses: WindowResponses, masks: pd.DataFrame) -> Shown:
     """Response in each 10-ms window, block by block, in V4 and IT.
 
     Dots mark blocks where DeePSim (blue) or BigGAN (red) drives the larger response (paired t
-    tests, false-discovery rate 0.05 over blocks).
+    tests, false-discovery rate 0.05 over blocks). A session that has ended counts in every later
+    block as the mean of its last two, as published; `--robustness` counts the dots without that.
     """
     comparisons = compare_windows(responses, masks, "bothsucc005")
     windows = sorted({window for _, window in comparisons})

@@ -197,8 +197,15 @@ def tell_6c(curve: TuningCurve) -> Iterator[Statistic]:
     yield Statistic("gpr_length_scale", process.length_scale)
     yield Statistic("gpr_noise", process.noise)
     yield Statistic("gpr_R2", process.r2)
-    yield Statistic("anova_F", curve.axis.anova.f)
-    yield Statistic("anova_p", curve.axis.anova.p)
+    n_levels, n_trials = len(curve.axis.levels.distance), len(curve.axis.response)
+    basis = {
+        "test": "one-way analysis of variance over the positions on the axis",
+        "df": [n_levels - 1, n_trials - n_levels],
+        "n": n_trials,
+        "unit": "trials",
+    }
+    yield Statistic("anova_F", curve.axis.anova.f, basis=basis)
+    yield Statistic("anova_p", curve.axis.anova.p, basis=basis)
 
 
 def draw_6c(curve: TuningCurve, canvas: FigureBase) -> None:
@@ -349,11 +356,19 @@ def tell_shapes(shapes: Shapes) -> Iterator[Statistic]:
         yield Statistic(f"{shape}_count {group}", proportion.count)
         yield Statistic(f"{shape}_total {group}", proportion.total)
         yield Statistic(f"{shape}_ratio {group}", proportion.ratio)
-        yield Statistic(f"{shape}_interval {group}", [proportion.low, proportion.high])
+        interval = {"interval": "95 %, bootstrap of axes in the limit", "unit": "axes"}
+        ends = [proportion.low, proportion.high]
+        yield Statistic(f"{shape}_interval {group}", ends, basis=interval)
     for shape, test in shapes.tests.items():
         direction = SHAPES[shape][3]
-        yield Statistic(f"{shape} z, {direction} in successful", test.z)
-        yield Statistic(f"{shape} p, {direction} in successful", test.p)
+        basis = {
+            "test": "two-proportion z test, pooled variance",
+            "sided": f"one-sided ({direction} in successful)",
+            "n": [shapes.proportions[group, shape].total for group in GROUPS],
+            "unit": "axes, about ten a session",
+        }
+        yield Statistic(f"{shape} z, {direction} in successful", test.z, basis=basis)
+        yield Statistic(f"{shape} p, {direction} in successful", test.p, basis=basis)
 
 
 def draw_shapes(shapes: Shapes, canvas: FigureBase) -> None:
@@ -419,7 +434,8 @@ def tell_peaks(peaks: Peaks) -> Iterator[Statistic]:
         for distance, proportion in zip(peaks.distances, proportions, strict=True):
             yield Statistic(f"peak_count {group} at {distance}", proportion.count)
             interval = [proportion.low, proportion.high]
-            yield Statistic(f"peak_interval {group} at {distance}", interval)
+            basis = {"interval": "95 %, Wilson", "unit": "axes", "n": peaks.totals[group]}
+            yield Statistic(f"peak_interval {group} at {distance}", interval, basis=basis)
 
 
 def draw_peaks(peaks: Peaks, canvas: FigureBase) -> None:

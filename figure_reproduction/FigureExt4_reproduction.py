@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -23,6 +23,7 @@ from core.spaces import BySpace, Space
 from figure_reproduction.page.drawing import draw_curve, draw_dots
 from figure_reproduction.page.groups import (
     Curve,
+    basis_of_curve,
     compare_spaces,
     larger_by,
     members,
@@ -102,7 +103,8 @@ def show_4b(meta: pd.DataFrame, *shares: Shares) -> Shown:
     """Share of the rise in rate (best block minus first block) that falls into each time bin.
 
     Bins of 5 to 50 ms; mean and standard error over climbing threads; dots mark bins in which the
-    spaces differ (unpaired t tests).
+    spaces differ (two-sided unpaired t tests, as published, though most experiments are in both
+    groups).
     """
     attributions = compute_4b(dict(zip(ATTRIBUTION_BINS_MS, shares, strict=True)), meta)
     drawings = {
@@ -152,6 +154,23 @@ def _attribution(shares: Shares, bin_ms: int) -> Attribution:
     )
 
 
+FDR_BASIS = {"correction": "Benjamini-Hochberg at 0.05 over the bins of one width and area"}
+
+
+def basis_of_bins(found: Attribution) -> dict[str, Any]:
+    """Tell what the tests between the spaces rest on; the groups overlap."""
+    n = {space: curve.n for space, curve in found.curves.items()}
+    return {
+        "test": "unpaired Student test, DeePSim against BigGAN, though most experiments are in "
+        "both groups (as published)",
+        "sided": "two-sided",
+        "df": sum(n.values()) - 2,
+        "n": n,
+        "unit": "threads; sites repeat among them",
+        "correction": "none",
+    }
+
+
 def tell_4b(computed: Attributions) -> Iterator[Statistic]:
     """List group sizes, mean shares and the significant bins."""
     for area in AREAS:
@@ -159,12 +178,16 @@ def tell_4b(computed: Attributions) -> Iterator[Statistic]:
             yield Statistic("n", n, area=area, space=space)
     for (bin_ms, area), found in computed.items():
         for space, curve in found.curves.items():
-            yield Statistic(f"mean_fraction_bin{bin_ms}ms", curve.mean, area=area, space=space)
+            basis = basis_of_curve(curve.n)
+            name = f"mean_fraction_bin{bin_ms}ms"
+            yield Statistic(name, curve.mean, area=area, space=space, basis=basis)
         for bin_ in np.flatnonzero(found.significant):
             name = f"bin{bin_ms}ms_at_{found.centre_ms[bin_]:g}ms"
-            yield Statistic(f"unpaired_t_{name}", found.t[bin_], area=area)
-            yield Statistic(f"unpaired_p_{name}", found.p[bin_], area=area)
-            yield Statistic(f"fdr_{name}", bool(found.significant_fdr[bin_]), area=area)
+            basis = basis_of_bins(found)
+            yield Statistic(f"unpaired_t_{name}", found.t[bin_], area=area, basis=basis)
+            yield Statistic(f"unpaired_p_{name}", found.p[bin_], area=area, basis=basis)
+            survives = bool(found.significant_fdr[bin_])
+            yield Statistic(f"fdr_{name}", survives, area=area, basis=basis | FDR_BASIS)
 
 
 def draw_4b(computed: Attributions, bin_ms: int, canvas: FigureBase) -> None:
@@ -204,7 +227,8 @@ def show_4c(responses: WindowResponses, meta: pd.DataFrame) -> Shown:
     """Response in windows of 10, 20, 25 and 50 ms, block by block, in V4 and IT.
 
     Dots mark blocks where one space drives the larger response (paired t tests, false-discovery
-    rate 0.05 over blocks). Drawn for both published thresholds of success.
+    rate 0.05 over blocks; a session that has ended counts on as the mean of its last two blocks, as
+    published). Drawn for both published thresholds of success.
     """
     comparisons = compute_4c(responses, meta)
     drawings = {

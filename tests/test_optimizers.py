@@ -783,7 +783,12 @@ def test_sphere_weights_by_score_difference(maximize):
     """Without ranks a code weighs (its score - that of the basis) / population."""
     optimizer = sphere(rankweight=False, maximize=maximize)
     first = optimizer.get_init_pop()
-    second = optimizer.step_simple(score(first), first)
+    told = np.arange(10.0)[::-1] ** 2
+    second = optimizer.step_simple(told, first)
+    sum_of_gains = (1 if maximize else -1) * (told - told[0]) @ first  # also in the first step
+    np.testing.assert_allclose(
+        second[0], 3 * sum_of_gains / np.linalg.norm(sum_of_gains), atol=1e-12
+    )
     gains = (1 if maximize else -1) * np.arange(11.0) / 10
     target = gains @ second
     target *= 3 / np.linalg.norm(target)

@@ -202,7 +202,11 @@ class upconvGAN(nn.Module):
         return self.visualize_batch(codes, scale, B)
 
     def render(self, codes: Codes, scale: float = 1.0, B: int = 42) -> list[np.ndarray]:
-        """Return images as a list of arrays (height, width, 3)."""
+        """Return images as a list of arrays (height, width, 3).
+
+        As published, the second argument is white here and the truncation in
+        `BigGAN_wrapper.render`: give it by name where either may stand.
+        """
         return as_arrays(self.visualize_batch(codes, scale, B))
 
     def sample_vector(

@@ -388,6 +388,8 @@ def _entry(
 def _statistic_entry(panel: str, statistic: Statistic, is_real: bool) -> dict[str, Any]:
     """Return a statistic for the JSON file, beside the published value where the data are real."""
     entry = asdict(statistic)
+    if not statistic.basis:
+        del entry["basis"]
     if is_real:
         comparison = compare(panel, statistic)
         entry |= {"published": comparison.published, "verdict": str(comparison)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from core.published import Statistic
 from core.spaces import BySpace, Space
+from core.utils.statistics.t_tests import StudentTest
 from figure_reproduction.page.drawing import draw_curve, draw_dots
 from figure_reproduction.page.groups import (
     FDR,
     Curve,
+    basis_of_curve,
+    basis_of_paired,
     compare_spaces,
     larger_by,
     members,
@@ -56,10 +59,13 @@ class WindowComparison:
         Group means.
     larger : dict of Space to numpy.ndarray of bool
         (n_blocks,) significant after correction over the blocks, by the sign of t.
+    test : StudentTest
+        Paired, DeePSim against BigGAN, block by block.
     """
 
     curves: BySpace[Curve]
     larger: BySpace[NDArray[np.bool_]]
+    test: StudentTest
 
     @property
     def n(self) -> int:
@@ -105,10 +111,20 @@ def tell_windows(
             yield Statistic("n", found.n, area=area)
             told.add(area)
         name = f"{start}-{stop} ms"
+        basis = basis_of_paired(found.test) | {
+            "correction": f"Benjamini-Hochberg at {FDR} over all blocks of the window, padding "
+            "included (as published)"
+        }
         for space, curve in found.curves.items():
             significant = np.flatnonzero(found.larger[space]).tolist()
-            yield Statistic(f"blocks where larger, {name}", significant, area=area, space=space)
-            yield Statistic(f"mean_by_block, {name}", curve.mean, area=area, space=space)
+            where: dict[str, Any] = {"area": area, "space": space}
+            name_of_blocks = f"blocks where larger, {name}"
+            yield Statistic(name_of_blocks, significant, **where, basis=basis)
+            yield Statistic(
+                f"mean_by_block, {name}", curve.mean, **where, basis=basis_of_curve(found.n)
+            )
+        yield Statistic(f"paired_t_by_block, {name}", found.test.t, area=area, basis=basis)
+        yield Statistic(f"paired_p_by_block, {name}", found.test.p, area=area, basis=basis)
 
 
 def windows_drawing(
@@ -174,4 +190,5 @@ def _compared(responses: BySpace[NDArray[np.float64]]) -> WindowComparison:
     return WindowComparison(
         curves={space: Curve.of(values) for space, values in responses.items()},
         larger=larger_by(test.t, significant_after_fdr(test.p)),
+        test=test,
     )

@@ -132,6 +132,7 @@ def evolve_pairs(
     networks = networks or load_networks(settings, device)
     scorer = networks.scorer
     units = list(units_of(settings, scorer))
+    logger.info("%s sees images as %s", scorer.name, scorer.input)
     boxes = [receptive_field(settings, scorer, unit) for unit in units]
     scorer.set_units(settings.layer, [unit.index for unit in units])
     batches = []

@@ -319,7 +319,8 @@ def _published_timm(name: str) -> tuple[nn.Module, str]:
     import timm
 
     try:
-        if timm.get_pretrained_cfg(name).hf_hub_id is None:  # the hub itself minds the variable
+        config = timm.get_pretrained_cfg(name)
+        if config is None or config.hf_hub_id is None:  # the hub itself minds the variable
             require_network()
         return timm.create_model(name, pretrained=True), f"timm {name}"
     except Exception as error:  # the hub's errors change with its version
