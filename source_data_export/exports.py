@@ -36,7 +36,7 @@ from neuro_data_analysis.evolution.tables import (
     figure5_tables,
     summary_tables,
 )
-from neuro_data_analysis.neural_data_lib import Recordings, load_neural_data
+from neuro_data_analysis.neural_data_lib import OPTIMIZER_FILE, Recordings, load_neural_data
 from neuro_data_analysis.similarity.tables import (
     DEMONSTRATION_FEATURES,
     FeatureSettings,
@@ -59,9 +59,6 @@ Item = TypeVar("Item")
 PROTOTYPE_FOLDER = "prototypes"
 
 _SOFTWARE = f"{PROJECT} {software_versions()[PROJECT]}"
-
-#: Optimiser names by Expi, beside the recordings, for recordings that do not tell them.
-OPTIMIZER_FILE = "meta_optimizer_info.csv"
 
 
 @dataclass(frozen=True)
