@@ -97,7 +97,7 @@ def responsive_unit(network: nn.Module, layer: str, images: Images) -> tuple[int
     """Return the central unit that responds most, lest scores of a silent one be compared."""
     scorer = TorchScorer(network, imgpix=INPUT_SIDE, device="cpu")
     scorer.set_recording(layer)
-    _, recorded = scorer.score(images)
+    _, recorded = scorer.respond(images)
     row, column = (n // 2 for n in recorded[layer].shape[2:])
     return int(recorded[layer][0, :, row, column].argmax()), row, column
 
@@ -119,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _report(layer: str, images: Images, repeats: int) -> None:
     makers: dict[str, Any] = {"plain": plain, "torchvision": feature_extractor, "ours": ours}
     networks = {name: load_classifier("resnet50", pretrained=False).network for name in makers}
+    networks["ours"].to(memory_format=torch.channels_last)  # as a scorer does for networks by name
     unit = responsive_unit(networks["ours"], layer, images[:1])
     scorers = {name: make(networks[name], layer, unit) for name, make in makers.items()}
     scores = {name: score(images[:4]) for name, score in scorers.items()}  # and so warm up

@@ -39,7 +39,7 @@ from neuro_data_analysis.matlab.values import (
     flat,
     per_thread,
 )
-from neuro_data_analysis.neural_data_utils import Session, area_of_channel, parse_session
+from neuro_data_analysis.neural_data_utils import AREAS, Session, area_of_channel, parse_session
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +51,16 @@ EXPSEP_PICKLE = "Both_BigGAN_FC6_Evol_Stats_expsep.pkl"
 MERGE_PICKLE = "Both_BigGAN_FC6_Evol_Stats.pkl"
 VARIABLE = "BFEStats"
 
+#: Optimiser names by Expi, beside the recordings, for recordings that do not tell them.
+OPTIMIZER_FILE = "meta_optimizer_info.csv"
+
 #: What helps where a pickle of recordings cannot be read.
 _INSTEAD = "read the MATLAB file that it was made of"
 
 #: Attribute of the root of a recording file that a simulator made.
 SIMULATED_ATTRIBUTE = "simulated"
+#: Attributes of one whose responses are a network's, and of one with a note of origin.
+IN_SILICO_ATTRIBUTE, NOTE_ATTRIBUTE = "in_silico", "note"
 
 
 class NoExperimentError(MissingDataError, KeyError):
@@ -212,6 +217,10 @@ class Recordings(Mapping[int, Experiment]):
         Where they come from; named in errors.
     simulated : bool
         Whether a simulator made the file.
+    in_silico : bool
+        Whether the responses are a network's.
+    note : str
+        What the file says about its origin.
     close : callable, optional
         Called once when the recordings are closed.
     """
@@ -222,10 +231,12 @@ class Recordings(Mapping[int, Experiment]):
         path: Path,
         simulated: bool = False,
         close: Callable[[], None] = lambda: None,
+        in_silico: bool = False,
+        note: str = "",
     ) -> None:
         self._elements = elements
         self.path = path
-        self.simulated = simulated
+        self.simulated, self.in_silico, self.note = simulated, in_silico, note
         self.close = close
 
     def __enter__(self) -> Recordings:
@@ -386,10 +397,12 @@ def load_neural_data(matroot: str | os.PathLike[str] | None = None) -> Recording
         with matlab_v73.reading(path):
             elements = _stored_elements(file, path)
             simulated = bool(file.attrs.get(SIMULATED_ATTRIBUTE, False))
+            in_silico = bool(file.attrs.get(IN_SILICO_ATTRIBUTE, False))
+            note = str(file.attrs.get(NOTE_ATTRIBUTE, ""))
     except BaseException:
         file.close()
         raise
-    return Recordings(elements, path, simulated, close=file.close)
+    return Recordings(elements, path, simulated, file.close, in_silico, note)
 
 
 def _recording_file(given: str | os.PathLike[str] | None) -> Path:
@@ -451,13 +464,21 @@ def _info(expi: int, element: Mapping[str, Any]) -> ExperimentInfo:
         session=session,
         pref_channel=channel,
         pref_unit=int(as_integers(evolved["unit_in_pref_chan"], "unit_in_pref_chan")[0]),
-        area=area_of_channel(session, channel),
+        area=_area(meta, session, channel),
         image_size_deg=as_vector(evolved["imgsize"], "imgsize"),
         position_deg=as_positions(evolved["imgpos"])[0],
         stimuli=as_text(meta["stimuli"]),
         spaces=(spaces[0], spaces[1]),
         optimizers=(optimizers[0], optimizers[1]) if len(optimizers) == N_THREADS else (None, None),
     )
+
+
+def _area(meta: Mapping[str, Any], session: Session, channel: int) -> str:
+    """Return the area that a recording names, or that of the channel in the paper's arrays."""
+    named = as_text(meta["area"]) if "area" in meta else ""
+    if named and named not in AREAS:
+        raise MalformedDataError(f"area {named!r} is none of {', '.join(AREAS)}")
+    return named or area_of_channel(session, channel)
 
 
 def _blocks(presented: Mapping[str, Any] | None) -> tuple[tuple[Block, ...], ...]:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from core.errors import MalformedDataError, MissingDataError, choose_from
+from core.spaces import Space
 
 #: Visual hierarchy, in the order in which every figure shows it.
 AREAS = ("V1", "V4", "IT")
@@ -134,8 +135,8 @@ def inclusion_masks(meta: pd.DataFrame) -> pd.DataFrame:
     rules = pd.DataFrame(
         {
             "long_enough": meta["blockN"] > SHORT_BLOCKS,
-            "fc6_and_BigGAN": (meta["space1"] == "fc6")
-            & meta["space2"].str.contains("BigGAN", regex=False),
+            "fc6_and_BigGAN": (meta["space1"] == Space.DEEPSIM.generator)
+            & meta["space2"].str.contains(Space.BIGGAN.generator, regex=False),
             "stable": ~meta["ephysFN"].isin(UNSTABLE_BASELINE),
         },
         index=meta.index,
@@ -169,15 +170,14 @@ def success_masks(meta: pd.DataFrame, p_below: float) -> pd.DataFrame:
     pandas.DataFrame
         Same index, boolean columns ``FCsucc``, ``BGsucc``, ``bothsucc``, ``nonesucc``, ``anysucc``.
     """
-    texture = meta["p_maxinit_0"] < p_below
-    objects = meta["p_maxinit_1"] < p_below
+    succ = {space: meta[f"p_maxinit_{space.thread}"] < p_below for space in Space}
+    deepsim, biggan = succ[Space.DEEPSIM], succ[Space.BIGGAN]
     return pd.DataFrame(
         {
-            "FCsucc": texture,
-            "BGsucc": objects,
-            "bothsucc": texture & objects,
-            "nonesucc": ~texture & ~objects,
-            "anysucc": texture | objects,
+            **{f"{space.prefix}succ": found for space, found in succ.items()},
+            "bothsucc": deepsim & biggan,
+            "nonesucc": ~deepsim & ~biggan,
+            "anysucc": deepsim | biggan,
         }
     )
 
@@ -249,7 +249,7 @@ def _session_of(match: re.Match[str]) -> Session:
 
 
 def __getattr__(name: str) -> Any:
-    """Find the published functions of this module in `neuro_data_analysis.published_calls`."""
+    """Find published functions, such as `parse_montage`, in `published_calls`."""
     if name.startswith("_"):  # asked for by Python while this module is still being imported
         raise AttributeError(name)
     calls = import_module("neuro_data_analysis.published_calls")

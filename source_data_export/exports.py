@@ -36,7 +36,7 @@ from neuro_data_analysis.evolution.tables import (
     figure5_tables,
     summary_tables,
 )
-from neuro_data_analysis.neural_data_lib import Recordings, load_neural_data
+from neuro_data_analysis.neural_data_lib import OPTIMIZER_FILE, Recordings, load_neural_data
 from neuro_data_analysis.similarity.tables import (
     DEMONSTRATION_FEATURES,
     FeatureSettings,
@@ -59,9 +59,6 @@ Item = TypeVar("Item")
 PROTOTYPE_FOLDER = "prototypes"
 
 _SOFTWARE = f"{PROJECT} {software_versions()[PROJECT]}"
-
-#: Optimiser names by Expi, beside the recordings, for recordings that do not tell them.
-OPTIMIZER_FILE = "meta_optimizer_info.csv"
 
 
 @dataclass(frozen=True)
@@ -150,12 +147,16 @@ class MatRoot:
     @cached_property
     def recording_provenance(self) -> Provenance:
         """The origin of tables made from the recording file, whatever else it holds."""
+        recordings = self.recordings
+        kinds = {"simulated": recordings.simulated, "in_silico": recordings.in_silico}
+        note = {"note": recordings.note} if recordings.note else {}
         return Provenance(
-            "simulated" if self.recordings.simulated else "recordings",
+            next((kind for kind, is_so in kinds.items() if is_so), "recordings"),
             {
-                "recording": self.recordings.path.name,
-                "sha256": sha256_of(self.recordings.path),
+                "recording": recordings.path.name,
+                "sha256": sha256_of(recordings.path),
                 "software": _SOFTWARE,
+                **note,
             },
         )
 

@@ -128,3 +128,14 @@ def test_timm_names_are_known():
     pytest.importorskip("timm")
     scorer = TorchScorer("resnet10t", ".Linearfc", 7, imgpix=64, pretrained=False, device="cpu")
     assert scorer.score_tsr(torch.rand(2, 3, 32, 32)).shape == (2,)
+
+
+def test_no_network_asks_the_network_where_there_is_none(monkeypatch, tmp_path):
+    """HF_HUB_OFFLINE holds for torchvision's addresses as for those of the registry."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("NEURON_GAN_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(classifiers, "download", lambda *_: pytest.fail("it asked"))
+    with pytest.raises(MissingDataError, match=r"resnet18-\w+\.pth.*HF_HUB_OFFLINE is set"):
+        load_classifier("resnet18")
+    with pytest.raises(MissingDataError, match=r"alexnet.*HF_HUB_OFFLINE is set"):
+        load_classifier("alexnet")

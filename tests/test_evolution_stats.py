@@ -11,6 +11,7 @@ from scipy import stats
 
 from core.errors import MalformedDataError, UsageError
 from core.spaces import Space
+from core.utils.statistics.t_tests import student
 from neuro_data_analysis.evolution.population import (
     Population,
     collect,
@@ -33,7 +34,7 @@ from neuro_data_analysis.evolution.stats import (
     summarize,
     time_constants,
 )
-from neuro_data_analysis.neural_data_lib import Block
+from neuro_data_analysis.neural_data_lib import Block, Experiment, Thread
 from neuro_data_analysis.neural_data_utils import inclusion_masks, success_masks
 from tests.evolutions import make_experiment, make_info
 from tests.paper_constants import WINDOWS_EXT4C
@@ -288,3 +289,36 @@ def test_optimisers_come_from_a_side_table_where_recordings_do_not_tell(rng):
     table = pd.DataFrame({"optim_names1": ["CMAES"], "optim_names2": ["ZOHA"]}, index=[1])
     population = Population((summarize(silent),), {}, table)
     assert population.meta.loc[1, "optim_names2"] == "ZOHA"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_tied_blocks_are_one_block_for_tests_attribution_and_activations(seed):
+    """Two blocks hold the same rates in another order: their means differ by rounding alone."""
+    rng = np.random.default_rng(seed)
+    blocks = [rng.random((200, 12)) * 3 for _ in range(9)]
+    best = 7.3 + rng.random((200, 12))
+    for place in (3, 5):
+        order = np.concatenate([np.arange(50), 50 + rng.permutation(150)])
+        blocks[place] = best[order][:, rng.permutation(12)]
+    threads = tuple(
+        Thread(space, None, tuple(Block(b, np.arange(12)) for b in blocks), ())
+        for space in ("fc6", "BigGAN")
+    )
+    experiment = Experiment(make_info(), threads)
+    summary = summarize(experiment)
+    for space in Space:
+        np.testing.assert_array_equal(summary.best_psth(space), summary.psths[space][3])
+        first = blocks[3][50:200].mean(axis=0)
+        assert summary.activations[f"maxrsp_{space.thread}_mean"] == pytest.approx(first.mean())
+        rates = [b[50:200].mean(axis=0) for b in blocks]
+        pooled = [np.concatenate(rates[i : i + 2]) for i in (3, 0)]
+        expected = stats.ttest_ind(*pooled).statistic
+        assert summary.tests[f"t_maxinit_{space.thread}"] == pytest.approx(expected)
+
+
+def test_rounding_is_no_difference_between_samples():
+    """Means of constant PSTHs differ in the last digit; a test of that would find anything."""
+    rounded = 7.3 + 1e-15 * np.arange(10)
+    assert np.isnan(student(rounded, rounded[::-1]).t)
+    assert np.isnan(student(rounded, rounded[::-1], paired=True).t)
+    assert np.isfinite(student(7.3 + 1e-9 * np.arange(10), rounded).t)

@@ -742,3 +742,13 @@ def test_unknown_biggan_is_named():
     """The versions are listed."""
     with pytest.raises(UsageError, match="Did you mean 'biggan-deep-256'"):
         loadBigGAN("biggan-256", pretrained=False)
+
+
+def test_bfloat16_images_are_rendered(norm1):
+    """Numpy has no such type: pictures come as single precision, near those of the network."""
+    codes = norm1.sample_vector(1, rng=0)
+    expected = norm1.render(codes)[0]
+    halved = upconvGAN("norm1", pretrained=False, device="cpu").bfloat16()
+    (picture,) = halved.render(codes)
+    assert picture.dtype == np.float32
+    assert np.abs(picture - expected).mean() < 0.02

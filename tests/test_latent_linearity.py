@@ -257,7 +257,7 @@ def test_published_tables_without_our_columns_are_read(tmp_path):
     """A file with an unnamed index, without marks of dead units and without training columns."""
     folder = tmp_path / "ExtendedFig5"
     folder.mkdir()
-    (folder / "FigureExt6D_BigGAN_latent_code_linearity_results.csv").write_text(
+    (folder / "FigureExt6D_BigGAN_Caffenet_latent_code_linearity_results.csv").write_text(
         ",Layer,Target,Test_R2,Test_R2_class,Test_R2_noise,Layer_index,unit_index\n"
         '0,conv1,"(0,)",0.1,0.2,-0.01,0,0\n'
     )
@@ -304,7 +304,7 @@ def test_a_run_ends_in_a_table_that_says_that_it_is_untrained(toys, tmp_path):
     source = SourceData(tmp_path)
     table = source.read("ExtendedFig5/linearity_BigGAN")
     origin = source.provenance("ExtendedFig5")
-    assert path.name == "FigureExt6D_BigGAN_latent_code_linearity_results.csv"
+    assert path.name == "FigureExt6D_BigGAN_Caffenet_latent_code_linearity_results.csv"
     assert (origin.kind, origin.mark) == ("untrained", "UNTRAINED")
     assert origin.details["n_codes"] == "40"
     assert len(table) == 15 * 6 + 5 * 8

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from neuro_data_analysis.evolution.stats import best_block
 from neuro_data_analysis.robustness.block_sums import (
     BlockSums,
     autoregressive,
-    best_block,
+    compare_with_flat,
     flat_threads,
     permutation_test,
 )
@@ -141,6 +142,30 @@ def test_the_permutation_test_keeps_its_level_where_the_published_test_does_not(
     assert stats.binomtest(passed, 600, 0.05).pvalue > 0.001
     published = (flat.best_p() < 0.05) & (flat.best_against_first() > 0)
     assert published.mean() > 0.10
+
+
+def test_threads_against_flat_ones_keep_the_level_of_their_own_model():
+    """Uniform p where nothing climbs, small p where it does."""
+    rng = np.random.default_rng(14)
+    template = BlockSums.of(blocks_of(25, rng))
+    flat = flat_threads(template, 300, rng)
+    threads = [
+        BlockSums(*(part[i] for part in (flat.sizes, flat.sums, flat.squares))) for i in range(300)
+    ]
+    found = [compare_with_flat(thread, rng, n_threads=199) for thread in threads]
+    passed = sum(one.p <= 0.05 for one in found)
+    assert stats.binomtest(passed, 300, 0.05).pvalue > 0.001
+    assert np.mean([one.published_rate for one in found]) > 0.02  # at a level of 0.01
+    climbing = BlockSums.of(blocks_of(25, rng, climb=2))
+    assert compare_with_flat(climbing, rng).p == 1 / 1000
+
+
+def test_more_excitability_of_flat_threads_makes_a_thread_less_surprising():
+    thread = BlockSums.of(blocks_of(25, np.random.default_rng(3), climb=0.5))
+    p = [
+        compare_with_flat(thread, np.random.default_rng(0), (sd, 0.5)).p for sd in (0.0, 0.03, 0.1)
+    ]
+    assert p[0] < p[1] < p[2]
 
 
 def test_a_clear_climb_is_found_by_the_permutation_test():

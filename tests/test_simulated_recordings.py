@@ -377,8 +377,8 @@ def test_success_counts_come_near_the_published_ones(population):
     """Figure 4A: 10/37/67 in DeePSim and 0/20/65 in BigGAN, within 5."""
     rates = success_rates(population)
     np.testing.assert_array_equal(rates["total"], [10, 38, 106])
-    np.testing.assert_allclose(rates["FC_suc"], PUBLISHED_4A["DeePSim"], atol=5)
-    np.testing.assert_allclose(rates["BG_suc"], PUBLISHED_4A["BigGAN"], atol=5)
+    for space, counts in PUBLISHED_4A.items():
+        np.testing.assert_allclose(rates[f"{space.prefix}_suc"], counts, atol=5)
     masks = population.masks[population.masks["valid"]]
     both = [int((masks["bothsucc005"] & masks[f"{a}msk"]).sum()) for a in ("V1", "V4", "IT")]
     np.testing.assert_allclose(both, PUBLISHED_BOTH, atol=6)
@@ -412,24 +412,22 @@ def test_initial_and_last_differences_are_those_of_figure_4b(population):
 def test_mean_time_constants_are_those_of_figure_4d(population):
     """Blocks to 0.8 of the rise, within 3 of the published means."""
     masks = population.masks
-    for (area, thread), mean in PUBLISHED_4D.items():
-        space = ("FC", "BG")[thread]
-        chosen = masks["valid"] & masks[f"{space}succ001"] & masks[f"{area}msk"]
-        found = population.time_constants.loc[chosen, f"{space}_tc0_bslinit"].mean()
+    for (area, space), mean in PUBLISHED_4D.items():
+        chosen = masks["valid"] & masks[f"{space.prefix}succ001"] & masks[f"{area}msk"]
+        found = population.time_constants.loc[chosen, f"{space.prefix}_tc0_bslinit"].mean()
         assert found == pytest.approx(mean, abs=3), (area, space)
 
 
 def test_responses_unfold_as_in_figure_5a(population):
     """Mean PSTHs of the first and the late block, within 0.2 of the published ones."""
     masks = population.masks
-    for (block, area, thread), published in PUBLISHED_5A.items():
+    for (block, area, space), published in PUBLISHED_5A.items():
         chosen = (masks["valid"] & masks["anysucc005"] & masks[f"{area}msk"]).to_numpy()
-        space = tuple(Space)[thread]
         psths = np.stack([pad_blocks(s.psths[space], 56)[block] for s in population.summaries])
         mean = (psths / population.normalizer[:, None])[chosen].mean(axis=0)
         found = mean[list(published)]
         np.testing.assert_allclose(
-            found, list(published.values()), atol=0.2, err_msg=f"{block} {area} {thread}"
+            found, list(published.values()), atol=0.2, err_msg=f"{block} {area} {space}"
         )
 
 
@@ -443,13 +441,12 @@ def test_gains_unfold_as_in_extended_figure_4b(population):
         for space in Space
     }
     means = {}
-    for (area, thread), published in PUBLISHED_EXT4B.items():
-        space = tuple(Space)[thread]
+    for (area, space), published in PUBLISHED_EXT4B.items():
         chosen = masks["valid"] & masks[f"{space.prefix}succ001"] & masks[f"{area}msk"]
-        means[area, thread] = fractions[space][chosen.to_numpy()].mean(axis=0)
-        np.testing.assert_allclose(means[area, thread][1:], published, atol=0.1)
+        means[area, space] = fractions[space][chosen.to_numpy()].mean(axis=0)
+        np.testing.assert_allclose(means[area, space][1:], published, atol=0.1)
     for area in ("V4", "IT"):
-        difference = means[area, 0] - means[area, 1]
+        difference = means[area, Space.DEEPSIM] - means[area, Space.BIGGAN]
         assert difference[1] > 0.03
         assert difference[3] < -0.02
 

@@ -153,12 +153,12 @@ GOOD_MASKS = ",".join(TABLES["Fig4/masks"].layout.names)
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "cut off"),
-        (GOOD_MASKS, "cut off"),
+        ("", "it is empty"),
+        (GOOD_MASKS, "it holds no rows"),
         ("valid,FCsucc005\n1,1\n", "missing columns BGsucc005"),
         (f"{GOOD_MASKS}\n{'1,' * 13}2\n", "expected 0/1 or True/False"),
         (f"{GOOD_MASKS}\n{'1,' * 13}\n", "expected 0/1 or True/False"),
-        ("\x00\x01\n", "missing columns"),
+        ("\x00\x01\n", "it is no text"),
     ],
     ids=["empty", "no line end", "wrong columns", "not a flag", "missing flag", "binary"],
 )

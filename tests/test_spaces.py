@@ -15,13 +15,12 @@ from core.source_tables.registry import TABLES
 from core.spaces import Space
 from core.utils.statistics.t_tests import student
 from figure_reproduction.page.page import (
-    Drawing,
     FigureScript,
     PrintJob,
     Shown,
     print_figure,
-    printed_alone,
 )
+from figure_reproduction.page.sheet import Drawing, Place, print_sheet
 
 
 def test_each_space_has_the_names_of_the_paper_and_of_its_files():
@@ -49,13 +48,20 @@ def test_student_is_scipys_test_at_every_point(rng):
     pooled, expected = student(first, second), stats.ttest_ind(first, second)
     np.testing.assert_allclose(pooled.t, expected.statistic)
     np.testing.assert_allclose(pooled.p, expected.pvalue)
-    assert (pooled.n, pooled.df) == (16, 14)
+    assert (pooled.n, pooled.df.tolist()) == (16, [14] * 4)
     paired = student(first[:7], second, paired=True)
     differences = stats.ttest_rel(first[:7], second)
     np.testing.assert_allclose(paired.t, differences.statistic)
     np.testing.assert_allclose(paired.p, differences.pvalue)
-    assert (paired.n, paired.df) == (7, 6)
-    assert float(student(first[:, 0], second[:, 0]).t) == pytest.approx(expected.statistic[0])
+    assert (paired.n, paired.df.tolist()) == (7, [6] * 4)
+    welch, expected = (
+        student(first, second, equal_variances=False),
+        stats.ttest_ind(first, second, equal_var=False),
+    )
+    for name, value in (("t", expected.statistic), ("p", expected.pvalue), ("df", expected.df)):
+        np.testing.assert_allclose(getattr(welch, name), value)
+    alone = student(first[:, 0], second[:, 0])
+    assert (alone.t.shape, float(alone.t)) == ((), pytest.approx(float(pooled.t[0])))
 
 
 @pytest.mark.parametrize("paired", [False, True])
@@ -64,7 +70,8 @@ def test_student_is_nan_only_where_it_is_not_defined(paired):
     first = np.array([[1.0, 1, np.nan, 1], [1, 2, 2, 2], [1, 4, 4, 5]])
     second = np.array([[2.0, 2, 3, 7], [2, 2, 9, 3], [2, 2, 4, 4]])
     test = student(first, second, paired=paired)
-    assert np.isnan(test.t).tolist() == np.isnan(test.p).tolist() == [True, False, True, False]
+    for found in (test.t, test.p, test.df):
+        assert np.isnan(found).tolist() == [True, False, True, False]
     assert np.isnan(student(first[:1], second[:1], paired=paired).t).all()
     assert np.isnan(student([], [], paired=paired).t)
 
@@ -153,4 +160,5 @@ def test_the_docstring_is_the_caption_and_the_size_is_in_millimetres(folder, tmp
     figure = _figure()
     assert figure.panels[2].caption == "One more table. And what it means."
     shown = figure.panels[2].show(np.ones((5, 4)))
-    assert printed_alone(shown.drawings["c"]).get_size_inches().tolist() == [2, 1]
+    figure = print_sheet([Place(shown.drawings["c"])])
+    np.testing.assert_allclose(figure.get_size_inches(), [2, 1])

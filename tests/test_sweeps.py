@@ -190,10 +190,11 @@ def test_a_sweep_through_submitit(tmp_path, monkeypatch, capsys):
     assert len(list((output / "logs").glob("*_log.err"))) == 3
     assert main(arguments) == 0  # nothing is left to run
     assert len(list((output / "logs").glob("*_log.err"))) == 3
-    sweep_of(tmp_path, TWO_CELLS + "seed = 4")
-    assert main(arguments) == 2
+    sweep_of(tmp_path, "seed = 0\n" + TWO_CELLS)  # spelled out
+    assert main(arguments) == 0
     assert len(list((output / "logs").glob("*_log.err"))) == 3
-    assert "another experiment: seed differ" in capsys.readouterr().err
+    assert main([*arguments[:-1], "tests.tiny_networks:other"]) == 2
+    assert "another experiment: networks differ" in capsys.readouterr().err
 
 
 class Executor:
@@ -214,7 +215,10 @@ class Executor:
             except UserError as raised:
                 error = raised
         return SimpleNamespace(
-            exception=lambda: error, done=lambda: True, paths=SimpleNamespace(stderr="x.err")
+            exception=lambda: error,
+            done=lambda: True,
+            paths=SimpleNamespace(stderr="x.err"),
+            job_id=f"7_{len(self.arrays)}",
         )
 
 
@@ -233,6 +237,58 @@ def test_arrays_stay_below_the_limit(tmp_path):
     assert len({folder for array in executor.arrays for folder in array}) == 14
     assert len(outcome.waiting) == 14
     assert outcome.table is None
+
+
+def test_jobs_that_wait_in_the_queue_are_not_submitted_again(tmp_path):
+    """Called again, a sweep asks the cluster; what it has lost sight of is submitted anew."""
+    sweep = sweep_of(tmp_path, TWO_CELLS.replace("[2, 4]", "[0, 4]") + "channels_per_cell = 1")
+    executor, asked = Executor(run=False), []
+
+    def call(state, sweep=sweep):
+        def tell(logs, job_id):
+            asked.append(job_id)
+            return state
+
+        executor.arrays.clear()
+        run_sweep(
+            sweep, tmp_path / "out", Resources("slurm"), wait=False,
+            make_executor=lambda *_: executor, job_state=tell,
+        )  # fmt: skip
+        return sum(map(len, executor.arrays))
+
+    assert call("PENDING") == 8
+    assert asked == []
+    assert [call(state) for state in ("PENDING", "RUNNING", "UNKNOWN")] == [0, 0, 0]
+    assert set(asked) == {"7_1"}
+    grown = sweep_of(tmp_path, TWO_CELLS.replace("[2, 4]", "[0, 5]") + "channels_per_cell = 1")
+    assert call("PENDING", grown) == 2
+    assert call("CANCELLED", grown) == 10
+    for cell in grown.cells(tmp_path / "out"):
+        cell.fail("no memory")
+    assert call("PENDING", grown) == 10
+
+
+def test_a_sweep_may_grow_and_be_put_in_another_order(tmp_path):
+    """Cells that are done keep their folders."""
+    first = sweep_of(tmp_path, TWO_CELLS).cells(tmp_path)
+    other = TWO_CELLS.replace('["tiny", "breaks"]', '["breaks", "tiny", "more"]')
+    assert other != TWO_CELLS
+    grown = sweep_of(tmp_path, "seed = 0\n" + other).cells(tmp_path)
+    assert {cell.folder for cell in first} < {cell.folder for cell in grown}
+
+
+def test_long_names_are_cut_or_said(tmp_path):
+    """File systems take 255 bytes: of a cell's folder the end is cut, of a unit's it is said."""
+    layer = "layer" * 38
+    (cell,) = sweep_of(tmp_path, sweep_text(layer)).cells(tmp_path)
+    assert len(cell.folder.name) <= 255
+    cell.write()
+    with pytest.raises(UsageError, match=r"a name of \d+ letters; a file system takes 255"):
+        sweep_of(tmp_path, sweep_text(layer * 2)).cells(tmp_path)
+
+
+def sweep_text(layer):
+    return f'nets = ["tiny"]\nlayers = ["{layer}"]\nchannels = [0, 1]\ngenerators = ["fc6"]\n'
 
 
 def test_without_a_cluster(tmp_path, capsys):

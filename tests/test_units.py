@@ -11,7 +11,7 @@ from torch.nn import functional
 from core.errors import UsageError
 from core.utils import grad_RF_estim as rf
 from core.utils.CNN_scorers import TorchScorer
-from core.utils.layer_hook_utils import get_module_names
+from core.utils.layer_hook_utils import get_module_names, register_hook_by_module_name
 from core.utils.layers.names import find_layer, published_name
 from core.utils.layers.outputs import LayerOutput, channel_axis_of
 from core.utils.layers.probe import LayerProbe
@@ -507,6 +507,9 @@ def test_a_compiled_network_has_the_names_of_its_original(images):
     names, _, _ = get_module_names(compiled, (3, 8, 8), show=False)
     assert names["1"] == ".Conv2d0"
     assert scorer.layers == (".Conv2d0", ".Flatten1", ".Sequential")
+    with register_hook_by_module_name(compiled, ".Conv2d0") as activations:
+        network(images)
+    assert activations[".Conv2d0"].shape == (5, 2, 32, 32)
 
 
 def test_scores_do_not_depend_on_what_was_recorded_before(images):

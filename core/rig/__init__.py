@@ -7,13 +7,14 @@ recordings layout of the paper.
 """
 
 from core.rig.blocks import Request, Responses
-from core.rig.fake import FakeNeurons
+from core.rig.fake import FakeNeurons, FakeRig
 from core.rig.folder import FolderRig
 from core.rig.session import Rig, RigChannel, SessionInfo
 from core.rig.sockets import SocketRig
 
 __all__ = [
     "FakeNeurons",
+    "FakeRig",
     "FolderRig",
     "Request",
     "Responses",

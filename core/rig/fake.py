@@ -20,6 +20,7 @@ from core.errors import UsageError
 from core.files import atomic_write
 from core.rig.blocks import EVOKED_MS, Request, Responses, from_png
 from core.rig.folder import read_request, waiting_blocks
+from core.rig.session import Rig, SessionInfo
 
 FloatArray = NDArray[np.float64]
 
@@ -160,6 +161,34 @@ class FakeNeurons:
     def _drift(self, block: int) -> float:
         steps = np.random.default_rng([self.seed, 1 << 20]).standard_normal(block + 1)
         return float(np.exp(self.drift_sd * steps.sum()))
+
+
+class FakeRig(Rig):
+    """Fake neurons in this process, recorded like a rig's.
+
+    Parameters
+    ----------
+    neurons : FakeNeurons
+    session, info, references, repeats, seed
+        As for `Rig`.
+    """
+
+    def __init__(
+        self,
+        neurons: FakeNeurons,
+        session: str | Path,
+        info: SessionInfo,
+        *,
+        references: Sequence[str | Path] = (),
+        repeats: int = 1,
+        seed: int = 0,
+    ) -> None:
+        self.neurons = neurons
+        super().__init__(session, info, references=references, repeats=repeats, seed=seed)
+
+    def exchange(self, request: Request) -> Responses:
+        """Answer at once."""
+        return self.neurons(request).in_order_of(request.trials, "fake neurons")
 
 
 def serve_folder(

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Visual areas that recordings may name.
+AREAS = ("V1", "V4", "IT")
+
 #: Files of a session's folder.
 NOTE_FILE, LOG_FILE, STIMULI = "session.json", "log.csv", "stimuli"
 
@@ -49,6 +52,13 @@ class SessionInfo:
         Of the session on that day.
     channel, unit : int
         Preferred channel and its unit, from 1.
+    channels : tuple of int
+        Numbers of the rig's channels in the order of its responses; by default the preferred one
+        alone.
+    area : {"", "V1", "V4", "IT"}
+        Visual area; by default that of the channel in the paper's arrays.
+    optimizers : tuple of str
+        Of both threads, as recordings name them.
     position_deg : tuple of float
         Where pictures are shown, degrees of visual angle.
     size_deg : float
@@ -65,6 +75,9 @@ class SessionInfo:
     number: int = 1
     channel: int = 1
     unit: int = 1
+    channels: tuple[int, ...] = ()
+    area: str = ""
+    optimizers: tuple[str, ...] = ()
     position_deg: tuple[float, float] = (0.0, 0.0)
     size_deg: float = 3.0
     spaces: tuple[str, ...] = ("fc6", "BigGAN")
@@ -80,6 +93,23 @@ class SessionInfo:
                 f"animal {self.animal!r}, session {self.number}, channel {self.channel} and unit "
                 f"{self.unit} were given; an animal has a name, numbers begin with 1."
             )
+
+        if self.area not in ("", *AREAS) or self.channel not in self.recorded_channels:
+            raise UsageError(
+                f"area {self.area!r} and preferred channel {self.channel} of channels "
+                f"{self.recorded_channels} were given; areas are {', '.join(AREAS)}, and the "
+                "preferred channel is one of those recorded."
+            )
+
+    @property
+    def recorded_channels(self) -> tuple[int, ...]:
+        """Numbers of the rig's channels."""
+        return self.channels or (self.channel,)
+
+    @property
+    def column(self) -> int:
+        """Place of the preferred channel among the rig's responses, from 0."""
+        return self.recorded_channels.index(self.channel)
 
     @property
     def experiment(self) -> str:

@@ -19,6 +19,10 @@ KINDS: dict[str, tuple[str, str]] = {
     "recordings": ("", "exported by this software from recordings"),
     "block means": ("", "computed by this software from the block means that the authors publish"),
     "simulated": ("SIMULATED", "exported from simulated recordings; not data of the paper"),
+    "in_silico": (
+        "IN SILICO",
+        "exported from evolutions of a network's units; not data of the paper",
+    ),
     "computed": ("", "computed by this software, no recordings involved"),
     "untrained": ("UNTRAINED", "computed by this software with untrained networks; not a result"),
     "found": ("", "files without a note of origin, such as a download made by hand"),

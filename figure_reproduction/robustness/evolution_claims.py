@@ -12,6 +12,7 @@ from scipy import stats
 from core.source_tables.reader import SourceData
 from core.source_tables.registry import FIGURE_5C_WINDOWS
 from core.spaces import Space
+from core.utils.statistics.t_tests import student
 from figure_reproduction.robustness.claims import (
     Claim,
     decides,
@@ -21,7 +22,6 @@ from figure_reproduction.robustness.claims import (
 )
 from figure_reproduction.robustness.experiments import PREFIXES, SEED, Experiments
 from neuro_data_analysis.neural_data_utils import AREAS
-from neuro_data_analysis.robustness.block_sums import flat_threads
 from neuro_data_analysis.robustness.intervals import (
     FEW_CLUSTERS,
     cluster_bootstrap,
@@ -36,14 +36,6 @@ from neuro_data_analysis.robustness.models import mixed_model
 
 #: Criterion of Figures 4A and 4D.
 SUCCESS_LEVEL = 0.01
-
-#: Flat threads drawn for each recorded one; standard deviation and memory of their excitability,
-#: the second kind being the simulator's.
-N_FLAT = 400
-FLAT_KINDS = {
-    "independent trials": (0.0, 0.0),
-    "excitability AR(1), SD 3 %, memory 0.5": (0.03, 0.5),
-}
 
 #: Windows of the two phases of the response, ms.
 EARLY_MS, LATE_MS = (50, 100), (150, 200)
@@ -109,6 +101,10 @@ def _climbing(experiments: Experiments, area: str, space: Space) -> Claim:
             "cluster_bootstrap_ci95": resampled.percentile,
             "cluster_bootstrap_bca_ci95": resampled.bca,
             "design_effect": design_effect(passed, sites),
+            "passed_against_flat_threads": {
+                kind: sum(threads[space][row].p <= SUCCESS_LEVEL for row in rows)
+                for kind, threads in experiments.flat.items()
+            },
             "expected_false_positives": expected_false_positives(experiments, area, space),
         },
     )
@@ -122,16 +118,11 @@ def expected_false_positives(
     From flat threads with the block sizes, lengths and variances of the recorded ones, with
     independent trials and with the simulator's excitability.
     """
-    expected = {}
-    for name, (sd, memory) in FLAT_KINDS.items():
-        rates = []
-        for row in experiments.group(area):
-            rng = np.random.default_rng([SEED, 2, int(row), space.thread, sd > 0])
-            flat = flat_threads(experiments.thread(row, space), N_FLAT, rng, sd, memory)
-            passed = (flat.best_p() < SUCCESS_LEVEL) & (flat.best_against_first() > 0)
-            rates.append(passed.mean())
-        expected[name] = float(np.sum(rates))
-    return expected
+    rows = experiments.group(area)
+    return {
+        kind: float(np.nansum([threads[space][row].published_rate for row in rows]))
+        for kind, threads in experiments.flat.items()
+    }
 
 
 def _more_often(experiments: Experiments, area: str, expected: int) -> Claim:
@@ -212,7 +203,8 @@ def _slower(experiments: Experiments, other: str) -> Claim:
     table = experiments.table.iloc[rows]
     times = table["FC_tc0_bslinit"].to_numpy(dtype=float)
     is_it = np.repeat([True, False], [len(group) for group in groups.values()])
-    t, p, df = unpaired_test(times[is_it], times[~is_it])
+    test = student(times[is_it], times[~is_it])
+    t, p, df = float(test.t), float(test.p), float(test.df)
     sites, animals = table["site"].tolist(), table["Animal"].tolist()
     strata = [f"{animal} {area}" for animal, area in zip(animals, is_it, strict=True)]
 
@@ -228,7 +220,7 @@ def _slower(experiments: Experiments, other: str) -> Claim:
     )
     it, below = (cluster_means(times[part], [s for s, p in zip(sites, part, strict=True) if p])
                  for part in (is_it, ~is_it))  # fmt: skip
-    by_site = unpaired_test(it, below, equal_variances=False)
+    by_site = student(it, below, equal_variances=False)
     own = {
         str(animal): {
             "n": int(chosen.sum()),
@@ -251,7 +243,7 @@ def _slower(experiments: Experiments, other: str) -> Claim:
             f"mixed model {model.formula}, likelihood ratio" if use_model
             else "Welch test of site means, two-sided"
         ),
-        robust_p=model.p if use_model else by_site[1],
+        robust_p=model.p if use_model else float(by_site.p),
         effect_name="difference of mean time constants, blocks",
         effect=resampled.estimate,
         effect_ci95=resampled.bca,
@@ -263,25 +255,10 @@ def _slower(experiments: Experiments, other: str) -> Claim:
             "hedges_g": unpaired_effect(times[is_it], times[~is_it]),
             "median_difference": float(np.median(times[is_it]) - np.median(times[~is_it])),
             "cluster_bootstrap_ci95": resampled.percentile,
-            "welch_test_of_site_means_p": by_site[1],
+            "welch_test_of_site_means_p": float(by_site.p),
             "mixed_model": model,
         },
     )  # fmt: skip
-
-
-def unpaired_test(
-    first: NDArray[np.float64], second: NDArray[np.float64], equal_variances: bool = True
-) -> tuple[float, float, float]:
-    """Two-sided Student (or Welch) test: t, p and degrees of freedom; NaN where nothing varies."""
-    if min(len(first), len(second)) < 2 or max(np.ptp(first), np.ptp(second)) == 0:
-        return np.nan, np.nan, np.nan
-    n, m = len(first), len(second)
-    a, b = first.std(ddof=1), second.std(ddof=1)
-    t, p = stats.ttest_ind_from_stats(first.mean(), a, n, second.mean(), b, m, equal_variances)
-    if equal_variances:
-        return float(t), float(p), n + m - 2.0
-    parts = np.array([a**2 / n, b**2 / m])
-    return float(t), float(p), float(parts.sum() ** 2 / (parts**2 / [n - 1, m - 1]).sum())
 
 
 def window_claims(experiments: Experiments, source: SourceData) -> Iterator[Claim]:
@@ -321,7 +298,8 @@ def attribution_claims(experiments: Experiments, source: SourceData) -> Iterator
         difference = shares[Space.DEEPSIM][both, place] - shares[Space.BIGGAN][both, place]
         name, p = "unpaired t test", None
         if min(len(fc), len(bg)) > 1:
-            t, p, df = unpaired_test(fc, bg)
+            test = student(fc, bg)
+            t, p, df = float(test.t), float(test.p), float(test.df)
             name = (
                 f"unpaired t test, df {df:g}, two-sided, t = {t:.3f}, though {len(both)} of "
                 f"{len(fc)} and {len(bg)} experiments are in both groups"

@@ -24,6 +24,7 @@ from neuro_data_analysis.evolution.stats import (
     BlockResponses,
     EvolutionSummary,
     Trajectory,
+    best_block,
     compared_blocks,
 )
 
@@ -165,7 +166,7 @@ def _activations(moments: BySpace[Moments]) -> dict[str, float]:
     values: dict[str, float] = {}
     for name in ("maxrsp", "endrsp", "initrsp"):
         for space, blocks in moments.items():
-            index = {"maxrsp": int(blocks.mean.argmax()), "endrsp": -1, "initrsp": 0}[name]
+            index = {"maxrsp": int(best_block(blocks.mean)), "endrsp": -1, "initrsp": 0}[name]
             mean, sem, n = blocks.mean[index], blocks.sem[index], blocks.n[index]
             # The published std has ddof 0: √(n − 1) times the SEM, which has ddof 1.
             told = {"mean": mean, "std": sem * np.sqrt(n - 1), "sem": sem}

@@ -27,6 +27,9 @@ BASELINE_MS: Window = (0, 45)
 #: A last block with fewer images than this in either thread is dropped from both.
 MIN_IMAGES_LAST_BLOCK = 10
 
+#: Block means closer than this, relative to the largest, are tied; the first of them is the best.
+TIE = 1e-9
+
 #: Fraction of the maximal rise at which an evolution counts as having climbed (Figure 4D).
 RISE_FRACTION = 0.8
 
@@ -202,7 +205,7 @@ class EvolutionSummary:
 
     def best_psth(self, space: Space) -> NDArray[np.float64]:
         """Mean PSTH of the block of largest evoked response, (200 ms,) events/s."""
-        return self.psths[space][self.trajectory.mean[space].argmax()]
+        return self.psths[space][best_block(self.trajectory.mean[space])]
 
 
 def summarize(experiment: Experiment) -> EvolutionSummary:
@@ -304,6 +307,25 @@ def block_tests(trials: BySpace[Trials]) -> dict[str, float]:
     return results
 
 
+def best_block(means: ArrayLike) -> NDArray[np.intp]:
+    """Return the first block whose mean is the largest, ties within rounding included.
+
+    Parameters
+    ----------
+    means : array_like
+        (..., n_blocks) block means.
+
+    Returns
+    -------
+    numpy.ndarray of int
+        (...) 0-based block: the first within a relative `TIE` of the maximum.
+        Tests, attribution and activations all take this block.
+    """
+    values = np.asarray(means, dtype=np.float64)
+    largest = values.max(axis=-1, keepdims=True)
+    return np.asarray(np.argmax(values >= largest - TIE * abs(largest), axis=-1))
+
+
 def compared_blocks(means: ArrayLike) -> dict[str, tuple[int, int]]:
     """Return the 0-based first, best and last two blocks of a thread; none below three blocks.
 
@@ -315,7 +337,7 @@ def compared_blocks(means: ArrayLike) -> dict[str, tuple[int, int]]:
     n = len(np.asarray(means))
     if n < 3:
         return {}
-    best = int(np.argmax(means))
+    best = int(best_block(means))
     best = n - 3 if best >= n - 2 else best
     return {"init": (0, 1), "max": (best, best + 1), "end": (n - 2, n - 1)}
 
@@ -337,7 +359,7 @@ def block_activations(experiment: Experiment) -> dict[str, float]:
         blocks = trials.per_block(trials.responses())
         if len(blocks[-1]) < MIN_IMAGES_LAST_BLOCK:
             blocks = blocks[:-1]
-        best = int(np.argmax([block.mean() for block in blocks]))
+        best = int(best_block([block.mean() for block in blocks]))
         for name, block in (("maxrsp", best), ("endrsp", -1), ("initrsp", 0)):
             chosen[name, space] = blocks[block]
     return {

@@ -14,29 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-#: Block means closer than this, relative to the largest, are tied; the first of them is the best.
-TIE = 1e-9
+from neuro_data_analysis.evolution.stats import TIE, best_block
+
+#: A sum of squares below this share of the squares themselves is rounding: nothing varies.
+ROUNDING = 1e-13
 
 #: Blocks in each compared group (Methods: best two, first two).
 COMPARED = 2
-
-
-def best_block(means: ArrayLike) -> NDArray[np.intp]:
-    """Return the first block whose mean is the largest, ties within rounding included.
-
-    Parameters
-    ----------
-    means : array_like
-        (..., n_blocks) block means.
-
-    Returns
-    -------
-    numpy.ndarray of int
-        (...) 0-based block: the first within a relative 1e-9 of the maximum.
-    """
-    values = np.asarray(means, dtype=np.float64)
-    largest = values.max(axis=-1, keepdims=True)
-    return np.asarray(np.argmax(values >= largest - TIE * abs(largest), axis=-1))
 
 
 @dataclass(frozen=True)
@@ -139,7 +123,7 @@ class BlockSums:
     ) -> NDArray[np.float64]:
         (n1, s1, q1), (n2, s2, q2) = first, second
         around_means = (q1 - s1**2 / n1) + (q2 - s2**2 / n2)
-        nothing = around_means <= TIE * (q1 + q2)
+        nothing = around_means <= ROUNDING * (q1 + q2)
         error = np.sqrt(np.where(nothing, np.nan, around_means) / (n1 + n2 - 2) * (1 / n1 + 1 / n2))
         return np.asarray((s1 / n1 - s2 / n2) / error)
 
@@ -208,6 +192,60 @@ def permutation_test(
         autocorrelation=residual_autocorrelation(thread.means),
         n_permutations=n_permutations,
     )
+
+
+@dataclass(frozen=True)
+class FlatComparison:
+    """One thread against threads of its own blocks that do not climb.
+
+    Attributes
+    ----------
+    p : float
+        One-sided: share of flat threads whose own best against their own first two blocks gives
+        as large a t. It has the power of the published test, and its level where the excitability
+        assumed for the flat threads is not too small.
+    published_rate : float
+        Share of the flat threads that would pass the published test: p below the level, t above 0.
+    """
+
+    p: float
+    published_rate: float
+
+
+def compare_with_flat(
+    thread: BlockSums,
+    rng: np.random.Generator,
+    excitability: tuple[float, float] = (0.0, 0.0),
+    level: float = 0.01,
+    n_threads: int = 999,
+) -> FlatComparison:
+    """Compare a thread with flat ones of its own block sizes, mean and variance within blocks.
+
+    Parameters
+    ----------
+    thread : BlockSums
+        One thread, (n_blocks,).
+    rng : numpy.random.Generator
+        Draws the flat threads.
+    excitability : (float, float)
+        Standard deviation and memory of their gain, see `flat_threads`.
+    level : float, default 0.01
+        Of the published test.
+    n_threads : int, default 999
+        Flat threads.
+
+    Returns
+    -------
+    FlatComparison
+        NaN below 3 blocks and where nothing varies.
+    """
+    seen = float(thread.best_against_first())
+    if not np.isfinite(seen):
+        return FlatComparison(np.nan, np.nan)
+    flat = flat_threads(thread, n_threads, rng, *excitability)
+    t = flat.best_against_first()
+    passed = (flat.best_p() < level) & (t > 0)
+    return FlatComparison(_share_as_large(seen, t), float(passed.mean()))
 
 
 def residual_autocorrelation(means: ArrayLike) -> float:

@@ -38,15 +38,15 @@ def jeffreys_interval(successes: int, total: int, coverage: float = COVERAGE) ->
 
     Brown, Cai & DasGupta (2001), section 4.1.
     """
-    low, high = _proportion_interval(successes, total, coverage, "jeffreys")
-    return (0.0 if successes == 0 else low), (1.0 if successes == total else high)
+    return _proportion_interval(successes, total, coverage, "jeffreys")
 
 
 def _proportion_interval(successes: int, total: int, coverage: float, method: str) -> Interval:
     if total == 0:
         return np.nan, np.nan
     low, high = proportion_confint(successes, total, alpha=1 - coverage, method=method)
-    return float(low), float(high)
+    # Both ends close on the estimate, Wilson's but for rounding.
+    return (0.0 if successes == 0 else float(low)), (1.0 if successes == total else float(high))
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from PIL import Image
 
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from
 from core.files import atomic_write
+from core.spaces import Space
 
 #: Rows and columns of a montage.
-THREADS = ("FC", "BG", "both")
+THREADS = (*(space.prefix for space in Space), "both")
 PROTOTYPES = ("maxblk", "maxblk_avg", "reevol_G", "reevol_pix")
 
 #: Rows and columns of a cell, pixels; there is nothing between cells.

@@ -21,6 +21,7 @@ from core.errors import MissingDataError, UsageError, choose_from
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import Table
 from core.source_tables.registry import SIMILARITY_COLUMNS
+from core.spaces import Space
 from neuro_data_analysis.evolution.population import Population
 from neuro_data_analysis.similarity.montages import cut_cell, montage_file, read_montage
 from neuro_data_analysis.similarity.response_differences import difference_table
@@ -297,7 +298,7 @@ def _read_pictures(
     montages = (read_montage(Path(prototypes) / montage_file(expi)) for expi in experiments)
     return np.stack(
         [
-            [[cut_cell(montage, t, p) for t in ("FC", "BG")] for p in COMPARED_PROTOTYPES]
+            [[cut_cell(montage, s.prefix, p) for s in Space] for p in COMPARED_PROTOTYPES]
             for montage in montages
         ]
     )

@@ -23,6 +23,7 @@ from neuro_data_analysis.neural_data_lib import (
     EXPSEP_PICKLE,
     MAT_FILE,
     MERGE_PICKLE,
+    OPTIMIZER_FILE,
     SIMULATED_ATTRIBUTE,
     VARIABLE,
     load_neural_data,
@@ -44,7 +45,6 @@ N_ELEMENTS = 190
 
 #: Written beside the recording file.
 TRUTH_FILE = "truth.csv"
-OPTIMIZER_FILE = "meta_optimizer_info.csv"
 README_FILE = "README.md"
 
 _README_TITLE = "# SIMULATED recordings"

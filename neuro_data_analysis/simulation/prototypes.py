@@ -21,6 +21,7 @@ from scipy.special import expit
 
 from core.errors import MalformedDataError, UsageError
 from core.files import atomic_write
+from core.spaces import Space
 from neuro_data_analysis.evolution.stats import EVOKED_MS
 from neuro_data_analysis.matlab.values import N_THREADS, PSTH_MS
 from neuro_data_analysis.similarity.montages import CELL, Picture, montage_file, write_montage
@@ -173,13 +174,14 @@ def draw_prototypes(
     dict
         (thread, prototype) → (224, 224, 3) picture, as `write_montage` takes them.
     """
+    fc, bg = (space.prefix for space in Space)
     texture, own = LocalContent.draw(rng), LocalContent.draw(rng)
     contents = {
-        "FC": texture,
-        "BG": own.towards(texture, shared_content),
+        fc: texture,
+        bg: own.towards(texture, shared_content),
         "both": texture.towards(own, (1 - shared_content) / 2),
     }
-    best = {"FC": draw_texture(texture, rng), "BG": draw_object(contents["BG"], rng)}
+    best = {fc: draw_texture(texture, rng), bg: draw_object(contents[bg], rng)}
     cells = {(thread, "maxblk"): picture for thread, picture in best.items()}
     for thread, picture in best.items():
         blurred = gaussian_filter(picture, (MEAN_IMAGE_BLUR, MEAN_IMAGE_BLUR, 0))

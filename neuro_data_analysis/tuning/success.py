@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.errors import MalformedDataError, MissingDataError
+from core.spaces import Space
 from core.utils.statistics.t_tests import student
 from neuro_data_analysis.evolution.stats import EVOKED_MS, MIN_IMAGES_LAST_BLOCK, Trials
 from neuro_data_analysis.neural_data_lib import load_neural_data
@@ -31,9 +32,6 @@ SUCCESS_P_BELOW = 0.01
 
 #: Blocks compared at each end (inferred, see above).
 BLOCKS_COMPARED = 2
-
-#: Thread of the evolution in BigGAN.
-BIGGAN_THREAD = 1
 
 _EVOLVED_NAME = r"^block(?P<block>\d+)_thread(?P<thread>\d+)_gen_"
 
@@ -89,7 +87,7 @@ def compare_ends(threads: Sequence[Sequence[NDArray[np.float64]]]) -> EvolutionT
     -------
     EvolutionTest
     """
-    blocks = list(threads[BIGGAN_THREAD])
+    blocks = list(threads[Space.BIGGAN.thread])
     if min(len(thread[-1]) for thread in threads) < MIN_IMAGES_LAST_BLOCK:
         blocks = blocks[:-1]
     if len(blocks) < 2 * BLOCKS_COMPARED:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -28,11 +29,12 @@ from core.insilico.paired_evolution.files import (
 )
 from core.insilico.paired_evolution.plan import place_of, planned_runs, receptive_field, units_of
 from core.insilico.paired_evolution.runs import BATCH_SIZE, Evolution
-from core.insilico.paired_evolution.settings import EvolutionSettings
+from core.insilico.paired_evolution.settings import GENERATORS, EvolutionSettings
 from core.insilico.resumable import claim_folder, require_own_folder, unfinished
 from core.progress import progress
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upconvGAN
+from core.utils.generators.protocol import checked, object_named
 
 logger = logging.getLogger(__name__)
 
@@ -75,9 +77,23 @@ def load_networks(settings: EvolutionSettings, device: str = "auto") -> Networks
     for name in settings.generators:
         if name == "BigGAN":
             generators[name] = BigGAN_wrapper(loadBigGAN(settings.biggan, **options))
-        else:
+        elif name in GENERATORS:
             generators[name] = upconvGAN(name, **options)
+        else:
+            generators[name] = own_generator(name)
     return Networks(scorer, generators)
+
+
+def own_generator(name: str) -> ImageGenerator:
+    """Return the generator that ``module:object`` names: itself, or what the function returns.
+
+    Raises
+    ------
+    UsageError, MissingDataError
+        If there is no such object, or it does not keep the protocol.
+    """
+    found = object_named(name, "generator")
+    return checked(found if hasattr(found, "visualize") else found(), f"generator {name!r}")
 
 
 @writes_alone("folder")
@@ -132,16 +148,18 @@ def evolve_pairs(
     networks = networks or load_networks(settings, device)
     scorer = networks.scorer
     units = list(units_of(settings, scorer))
+    logger.info("%s sees images as %s", scorer.name, scorer.input)
     boxes = [receptive_field(settings, scorer, unit) for unit in units]
     scorer.set_units(settings.layer, [unit.index for unit in units])
     batches = []
     for name in settings.generators:
         generator, hessian = networks.generators[name], (hessians or {}).get(name)
         places = [place_of(settings, box, generator, scorer) for box in boxes]
-        plans = list(planned_runs(settings, name, units, places, hessian))
+        plans = list(planned_runs(settings, name, units, places, hessian, generator))
         evolution = Evolution(generator, scorer, [plan.run for plan in plans], batch_size)
         files = [RunFiles(root / plan.unit.folder, plan.file_label, plan.number) for plan in plans]
-        batches.append((root / f".{name}.checkpoint.npz", evolution, files))
+        saved = root / f".{quote(name, safe='')}.checkpoint.npz"
+        batches.append((saved, evolution, files))
     claim_folder(root, asdict(settings), resume)
     untrained = settings.untrained or networks.are_untrained
     failed: dict[str, str] = {}

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.brief import brief
-from core.errors import MalformedDataError
+from core.errors import MalformedDataError, UsageError
 from core.reading.array_files import read_arrays
 
 _FOLDER = re.compile(
@@ -25,8 +25,13 @@ _FOLDER = re.compile(
 )
 _ARCHIVE = re.compile(r"scores(?P<label>.+)_(?P<number>\d{5})\.npz")
 
+#: Bytes that file systems take for one name.
+LONGEST_NAME = 255
+
 #: Ends the labels of runs in DeePSim.
 FC6_SUFFIX = "_fc6"
+#: Comes between label and name of a generator that is neither of the published ones.
+OWN_INFIX = "_gan-"
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,13 @@ class EvolvedUnit:
         if layer[:1].isdigit():
             layer = f"%{ord(layer[0]):02X}{layer[1:]}"
         parts = [net, layer, *map(str, (self.channel, *self.centre))]
-        return "_".join([*parts, "RFrsz"] if self.in_field else parts)
+        name = "_".join([*parts, "RFrsz"] if self.in_field else parts)
+        if len(name) > LONGEST_NAME:
+            raise UsageError(
+                f"a folder for layer {self.layer[:40]!r}… of {self.net!r} would have a name of "
+                f"{len(name)} letters; a file system takes {LONGEST_NAME}."
+            )
+        return name
 
 
 def unit_of_folder(name: str) -> EvolvedUnit:
@@ -89,12 +100,19 @@ def unit_of_folder(name: str) -> EvolvedUnit:
 
 
 def run_label(label: str, generator: str) -> str:
-    """Return the label of file names: that of the optimiser, with ``_fc6`` in DeePSim."""
+    """Return the label of file names: that of the optimiser, with ``_fc6`` in DeePSim.
+
+    A generator of one's own follows as ``_gan-`` and its name, written as in addresses of the web.
+    """
+    if ":" in generator:
+        return f"{label}{OWN_INFIX}{quote(generator, safe='').replace('_', '%5F')}"
     return f"{label}{FC6_SUFFIX}" if generator == "fc6" else label
 
 
 def generator_of(label: str) -> str:
     """Return the generator that a label of file names tells of."""
+    if OWN_INFIX in label:
+        return unquote(label.partition(OWN_INFIX)[2])
     return "fc6" if label.endswith(FC6_SUFFIX) else "BigGAN"
 
 

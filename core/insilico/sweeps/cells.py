@@ -1,12 +1,14 @@
 """Cells of a sweep: what each runs, and where it stands, as files that any process can read.
 
 A cell is one network, layer, placement, generator and block of channels; all its units, optimisers
-and repetitions evolve together. Its folder holds ``cell.json`` (what to run), ``results/``, and
-``done.json`` or ``failed.json`` once it has ended. Paths cross the border of a process, no tensors.
+and repetitions evolve together. Its folder holds ``cell.json`` (what to run), ``results/``,
+``job.json`` where a cluster was given it, and ``done.json`` or ``failed.json`` once it has ended.
+Paths cross the border of a process, no tensors.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,10 +18,18 @@ from core.errors import BusyError, MalformedDataError, UsageError, UserError
 from core.files import locked, read_json, write_json
 from core.insilico.paired_evolution.settings import EvolutionSettings, Noise
 
-_CELL, _DONE, _FAILED = "cell.json", "done.json", "failed.json"
+_CELL, _DONE, _FAILED, _JOB = "cell.json", "done.json", "failed.json", "job.json"
 
 #: Where in the folder of a cell its evolutions are.
 RESULTS = "results"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of a cluster, and how long ago it was submitted, seconds."""
+
+    id: str
+    age_s: float
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,21 @@ class SweepCell:
     def fail(self, reason: str) -> None:
         """Note why it failed."""
         write_json(self.folder / _FAILED, {"reason": reason})
+
+    def note_job(self, job_id: str) -> None:
+        """Note the job that was submitted for it."""
+        write_json(self.folder / _JOB, {"id": str(job_id), "submitted": time.time()})
+
+    def job(self) -> Job | None:
+        """Return the job that was last submitted for it and has not failed, if there is one."""
+        path = self.folder / _JOB
+        if not path.is_file() or (self.folder / _FAILED).is_file():
+            return None
+        noted = _read(path)
+        try:
+            return Job(str(noted["id"]), time.time() - float(noted["submitted"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise MalformedDataError(f"{path} is not what a sweep wrote; remove it.") from error
 
     def write(self) -> None:
         """Write what to run for the process that will run it, and forget an earlier failure."""

@@ -3,7 +3,9 @@
 ``python -m core.insilico.sweeps FILE --output DIR`` runs the cells of a TOML file
 (`core.insilico.sweeps.file`), in processes of this machine or with ``--executor slurm`` on a
 cluster. Called again, it runs only what is not done: a cell that was stopped goes on from its last
-generation, one that failed is run alone. All runs end in ``DIR/runs.csv``.
+generation, one that failed is run alone, one that waits in the queue of a cluster is left there.
+The file may grow between calls, be put in another order or spell out defaults: each cell has a
+folder by its own settings. All runs end in ``DIR/runs.csv``.
 """
 
 from __future__ import annotations
@@ -43,6 +45,14 @@ POLL_S = 0.5
 TABLE_FILE = "runs.csv"
 
 _LOGS = "logs"
+
+#: States in which a job of SLURM has still to run or to end.
+_IN_QUEUE = frozenset(
+    {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "REQUEUE_HOLD", "RESIZING",
+     "STOPPED", "SUSPENDED"}
+)  # fmt: skip
+#: SLURM does not know a job for a moment after it was submitted, seconds at most.
+_UNKNOWN_S = 600
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,7 @@ def run_sweep(
     networks: str = "",
     wait: bool = True,
     make_executor: Callable[[Path, Resources], Any] | None = None,
+    job_state: Callable[[Path, str], str] | None = None,
 ) -> Outcome:
     """Run what is not done of a sweep, and gather all runs into one table.
 
@@ -131,6 +142,8 @@ def run_sweep(
         Until all jobs have ended; False leaves them to the cluster.
     make_executor : callable, optional
         Makes a submitit executor from a folder of logs and resources.
+    job_state : callable, optional
+        Asks the cluster for the state of a job, from the folder of logs and its id.
 
     Returns
     -------
@@ -149,12 +162,21 @@ def run_sweep(
     if not wait and resources.executor == "local":
         raise UsageError("jobs of this machine are waited for; leaving them is for a cluster.")
     cells = sweep.cells(root)
-    settings = sweep.settings | ({"networks": networks} if networks else {})
+    own = {name for cell in cells for name in cell.settings.generators if ":" in name}
+    if own and not networks:
+        raise UsageError(
+            f"generators {', '.join(sorted(own))} would name code to run, which a file may not; "
+            "give --networks package.module:function, which loads them under these names."
+        )
+    settings = {"networks": networks}  # all else that decides a cell is in the name of its folder
     require_own_folder(root, settings, resume=True)
     executor = (make_executor or submitit_executor)(root / _LOGS, resources)
     claim_folder(root, settings, resume=True)
     outcome = Outcome()
     todo = [cell for cell in cells if not cell.is_done and not cell.is_running]
+    if resources.executor == "slurm":
+        ask = partial(job_state or _slurm_state, root / _LOGS)
+        todo = [cell for cell in todo if not _is_queued(cell, ask)]
     logger.info("%d cells, %d to run", len(cells), len(todo))
     for cell in todo:
         if earlier := cell.failure():
@@ -165,7 +187,8 @@ def run_sweep(
         for cell, job in jobs:
             _judge(cell, job, outcome)
     else:
-        logger.info("%d jobs submitted; call again to gather them", len(list(jobs)))
+        submitted = len(list(jobs))
+        logger.info("%d jobs submitted; call again to gather them", submitted)
     outcome.done = [cell for cell in cells if cell.is_done]
     outcome.waiting = [
         cell for cell in cells if not cell.is_done and cell.folder not in outcome.failed
@@ -220,6 +243,8 @@ def _submitted(
     """Submit cells, and yield each with its job once that has ended (a cluster's: submitted)."""
     if resources.executor == "slurm":
         jobs = _arrays(executor, work, cells, resources.max_array)
+        for cell, job in zip(cells, jobs, strict=True):
+            cell.note_job(job.job_id)
         yield from zip(cells, jobs, strict=True)
         return
     waiting, running = list(cells), dict[Path, tuple[SweepCell, Any]]()
@@ -244,6 +269,21 @@ def _arrays(
         return [job for chunk in chunks for job in executor.map_array(work, chunk)]
     except RuntimeError as error:  # submitit's, with what sbatch said
         raise UserError(f"the cluster did not take the jobs: {error}") from error
+
+
+def _is_queued(cell: SweepCell, state_of: Callable[[str], str]) -> bool:
+    """Tell whether the job that was submitted for a cell has still to run or to end."""
+    job = cell.job()
+    if job is None:
+        return False
+    state = state_of(job.id).upper()
+    return state in _IN_QUEUE or (state == "UNKNOWN" and job.age_s < _UNKNOWN_S)
+
+
+def _slurm_state(logs: Path, job_id: str) -> str:
+    from submitit import SlurmJob
+
+    return str(SlurmJob(folder=logs, job_id=job_id).state)
 
 
 def _judge(cell: SweepCell, job: Any, outcome: Outcome) -> None:

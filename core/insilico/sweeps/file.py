@@ -67,6 +67,9 @@ _COMMON = (
 LARGEST_SWEEP_BYTES = 1 << 18
 _DEEP_KEY = re.compile(r"(?:[\w\"'-]+[ \t]*\.[ \t]*){20}")
 
+#: Letters of a folder's name before its digest; file systems take 255 bytes in all.
+LONGEST_NAME = 200
+
 #: More cells than this are a mistake in a file.
 MOST_CELLS = 100_000
 
@@ -214,7 +217,8 @@ def _check(content: Mapping[str, Any]) -> None:
     _require_names(content.get("noise", {}), ("kind", "scale"), "key of noise")
     _require_names(content.get("hessians", {}), GENERATORS, "generator of hessians")
     _require_texts("hessians", list(content.get("hessians", {}).values()), once=False)
-    for key, names in (("layers", content["nets"]), ("optimizers", GENERATORS)):
+    own = {*GENERATORS, *content.get("generators", [])}
+    for key, names in (("layers", content["nets"]), ("optimizers", own)):
         if isinstance(content.get(key), dict):
             _require_names(content[key], names, f"entry of {key}")
     for key in ("nets", "generators", "placements"):
@@ -266,4 +270,5 @@ def _folder_name(settings: EvolutionSettings) -> str:
     first, stop = settings.channels
     unit = EvolvedUnit(settings.net, settings.layer, first)
     digest = sha256(repr(settings).encode()).hexdigest()[:8]
-    return f"{unit.folder}-{stop - 1}_{settings.placement}_{settings.generators[0]}_{digest}"
+    name = f"{unit.folder}-{stop - 1}_{settings.placement}_{settings.generators[0]}"
+    return f"{name[:LONGEST_NAME]}_{digest}"

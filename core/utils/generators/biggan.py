@@ -286,7 +286,7 @@ class BigGAN_wrapper:
         *,
         truncation: float | None = None,
     ) -> list[np.ndarray]:
-        """Return images as a list of arrays (height, width, 3)."""
+        """Return images as a list of arrays (height, width, 3); see `upconvGAN.render`."""
         return as_arrays(self.visualize_batch_np(codes, bn_truncation, B, truncation=truncation))
 
     def _noise(

@@ -53,4 +53,5 @@ def images_of(
 
 def as_arrays(images: torch.Tensor) -> list[np.ndarray]:
     """Return images (n, 3, height, width) as a list of arrays (height, width, 3)."""
-    return list(images.permute(0, 2, 3, 1).numpy())
+    plain = images.float() if images.dtype == torch.bfloat16 else images  # numpy has no bfloat16
+    return list(plain.permute(0, 2, 3, 1).numpy())

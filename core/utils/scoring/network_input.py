@@ -246,9 +246,8 @@ def _made(preprocess: Preprocess, images: Tensor) -> Tensor:
 def _colours(
     mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Return mean and SD, each (channels, 1, 1); also usable outside of inference mode."""
-    with torch.inference_mode(False):
-        both = torch.tensor([mean, std], device=device, dtype=dtype)
+    """Return mean and SD, each (channels, 1, 1)."""
+    both = torch.tensor([mean, std], device=device, dtype=dtype)
     return both[0].view(-1, 1, 1), both[1].view(-1, 1, 1)
 
 

@@ -136,8 +136,10 @@ def fetch(
         check(name, found)
         return found
     path = folder / weights.file
-    if os.environ.get(OFFLINE_VARIABLE, "").upper() in {"1", "ON", "YES", "TRUE"}:
-        raise _unavailable(weights, folder, f"{OFFLINE_VARIABLE} is set")
+    try:
+        require_network()
+    except MissingDataError as error:
+        raise _unavailable(weights, folder, str(error)) from error
     staging = folder / f".{name}{UNFINISHED_SUFFIX}"
     try:
         with locked(path):
@@ -162,6 +164,18 @@ def fetch(
             "another folder."
         ) from error
     return path
+
+
+def require_network() -> None:
+    """Refuse to download where the user has said that there is no network.
+
+    Raises
+    ------
+    MissingDataError
+        If ``$HF_HUB_OFFLINE`` is set.
+    """
+    if os.environ.get(OFFLINE_VARIABLE, "").upper() in {"1", "ON", "YES", "TRUE"}:
+        raise MissingDataError(f"{OFFLINE_VARIABLE} is set")
 
 
 def check(name: str, path: Path) -> str:
