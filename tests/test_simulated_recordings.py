@@ -28,7 +28,6 @@ from neuro_data_analysis.evolution.stats import (
 from neuro_data_analysis.experiment_list import listed_experiments
 from neuro_data_analysis.neural_data_lib import MAT_FILE, Recordings, load_neural_data
 from neuro_data_analysis.neural_data_utils import (
-    UNSTABLE_BASELINE,
     area_of_channel,
     is_reference_image,
     local_stimulus_folder,
@@ -48,6 +47,7 @@ from neuro_data_analysis.simulation.matroot import (
     truth_table,
 )
 from neuro_data_analysis.simulation.population import plan_population
+from tests import paper_constants as paper
 from tests.published_population import (
     PUBLISHED_4A,
     PUBLISHED_4C,
@@ -269,7 +269,7 @@ def test_the_list_of_experiments_agrees_with_our_rules():
     ]
     assert areas == listed["visual_area"].tolist()
     assert listed["visual_area"].value_counts().to_dict() == {"IT": 116, "V4": 43, "V1": 11}
-    assert set(listed.loc[listed["bsl_unstable"] == 1, "ephysFN"]) == UNSTABLE_BASELINE
+    assert set(listed.loc[listed["bsl_unstable"] == 1, "ephysFN"]) == paper.UNSTABLE_BASELINE
     pair = (listed["space1"] == "fc6") & listed["space2"].str.startswith("BigGAN")
     assert pair.astype(int).tolist() == listed["fc6_BigGAN_pair"].tolist()
 
