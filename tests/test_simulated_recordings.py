@@ -28,7 +28,6 @@ from neuro_data_analysis.evolution.stats import (
 from neuro_data_analysis.experiment_list import listed_experiments
 from neuro_data_analysis.neural_data_lib import MAT_FILE, Recordings, load_neural_data
 from neuro_data_analysis.neural_data_utils import (
-    UNSTABLE_BASELINE,
     area_of_channel,
     is_reference_image,
     local_stimulus_folder,
@@ -48,6 +47,7 @@ from neuro_data_analysis.simulation.matroot import (
     truth_table,
 )
 from neuro_data_analysis.simulation.population import plan_population
+from tests import paper_constants as paper
 from tests.published_population import (
     PUBLISHED_4A,
     PUBLISHED_4C,
@@ -270,7 +270,7 @@ def test_the_list_of_experiments_agrees_with_our_rules():
     ]
     assert areas == listed["visual_area"].tolist()
     assert listed["visual_area"].value_counts().to_dict() == {"IT": 116, "V4": 43, "V1": 11}
-    assert set(listed.loc[listed["bsl_unstable"] == 1, "ephysFN"]) == UNSTABLE_BASELINE
+    assert set(listed.loc[listed["bsl_unstable"] == 1, "ephysFN"]) == paper.UNSTABLE_BASELINE
     pair = (listed["space1"] == "fc6") & listed["space2"].str.startswith("BigGAN")
     assert pair.astype(int).tolist() == listed["fc6_BigGAN_pair"].tolist()
 
@@ -490,3 +490,19 @@ def test_the_command_line_simulates_and_reports_mistakes(tmp_path, capsys):
         simulate_recordings.main(["--help"])
     assert stopped.value.code == 0
     assert "example:" in capsys.readouterr().out
+
+
+def test_a_null_simulation_neither_climbs_nor_falls(tmp_path):
+    """Truth, expected rates and README say so; the first block is that of the ordinary one."""
+    folder = simulate_matroot(tmp_path / "null", seed=3, n_experiments=1, null=True)
+    truth = pd.read_csv(folder / "truth.csv")
+    assert not truth["climbs"].any()
+    np.testing.assert_array_equal(truth["first_rate"], truth["last_rate"])
+    assert "false positive" in (folder / "README.md").read_text()
+    plan = next(plan for plan in plan_population(3) if plan.expi == 155)
+    time_ms = np.arange(200.0)
+    for thread in (0, 1):
+        flat, climbing = (p.evoked_rates(thread, time_ms) for p in (plan.without_climb(), plan))
+        np.testing.assert_allclose(flat, np.broadcast_to(flat[0], flat.shape))
+        np.testing.assert_allclose(flat[0], climbing[0])
+        assert abs(climbing[-1] - climbing[0]).max() > 1
