@@ -21,6 +21,10 @@ class UserError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """Show one sentence in a notebook, where IPython asks an error for its traceback."""
+        return [f"error: {self}"]
+
 
 class UsageError(UserError):
     """An argument is unknown or out of range."""
@@ -70,6 +74,13 @@ def choose_from(given: object, allowed: Iterable[object], what: str) -> str:
     return f"unknown {what} {str(given)!r}.{hint} Known: {listed or 'none'}."
 
 
+def printable(text: str) -> str:
+    """Return a text for a terminal, on which control characters of foreign files do nothing."""
+    plain = (letter.isprintable() or letter in "\n\t" for letter in text)
+    shown = zip(text, plain, strict=True)
+    return "".join(c if fine else c.encode("unicode_escape").decode() for c, fine in shown)
+
+
 def exit_code_of(command: Callable[[], int | None]) -> int:
     """Run a command line; turn a `UserError` into one sentence on stderr and its exit code.
 
@@ -86,7 +97,7 @@ def exit_code_of(command: Callable[[], int | None]) -> int:
     try:
         return command() or 0
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; finished files are intact, run again to continue\n")

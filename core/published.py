@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -47,12 +47,16 @@ class Statistic:
         What came out; must be JSON-able, NaN allowed.
     area, space : str
         Visual area and generative space it belongs to, empty where it belongs to none.
+    basis : mapping
+        What it rests on, as a report must tell it: test, sidedness, degrees of freedom, correction,
+        n and its unit, what a band or an interval is.
     """
 
     quantity: str
     value: Any
     area: str = ""
     space: str = ""
+    basis: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -204,6 +204,30 @@ def test_the_best_code_is_that_of_the_lowest_score_when_minimising():
         np.testing.assert_array_equal(best, codes[np.argmin(scores)])
 
 
+def own_generator():
+    """Make the generator that ``tests.test_evolution:own_generator`` names."""
+    return TinyGenerator(20)
+
+
+def test_a_generator_of_ones_own_runs_by_its_name(tmp_path):
+    """Named module:object, with labels that fit all; its files tell its name."""
+    name = f"{__name__}:own_generator"
+    own = EvolutionSettings(
+        "tiny", "conv2", (0, 2), (name,), ("CholCMA_standard",), steps=3, repetitions=1,
+        population=6,
+    )  # fmt: skip
+    loaded = Networks(tiny_scorer(), {name: paired_evolution.own_generator(name)})
+    folder, _ = evolve_pairs(own, tmp_path, networks=loaded)
+    (archive,) = folder.glob("scores*.npz")
+    label, _ = run_of_archive(archive.name)
+    assert generator_of(label) == name
+    assert np.load(archive)["codes_all"].shape[1] == 20
+    with pytest.raises(UsageError, match="knows none of the optimisers Adam"):
+        replace(own, labels=("Adam",))
+    with pytest.raises(MissingDataError, match="cannot be imported"):
+        paired_evolution.own_generator("no_such_module:make")
+
+
 def test_memory_is_bounded():
     """No batch is larger than asked for, however many runs there are."""
     generator = TinyGenerator(20)
@@ -369,6 +393,7 @@ def test_files_are_named_as_published(finished):
     """Folders and files have the published names; archives the published keys."""
     assert sorted(path.name for path in finished.iterdir()) == [
         "experiment.json",
+        "threads.json",
         "tiny_conv2_2_4_4",
         "tiny_conv2_3_4_4",
     ]

@@ -84,6 +84,14 @@ def test_every_optimiser_climbs(scorer, optimizer):
     assert result.generations == 25
 
 
+def test_founders_are_a_generation_of_random_codes(scorer):
+    unit, generator = objectives.unit(scorer, "fc", 2), TinyGenerator(20)
+    result = evolve(unit, generator, generations=3, founders=30, **QUIET)
+    assert [len(codes) for codes in result.codes] == [30, 8, 8]
+    assert result.codes[0].std() == pytest.approx(1, rel=0.2)
+    assert result.scores[1].mean() > result.scores[0].mean()
+
+
 def test_minimising_gives_the_lowest(scorer):
     unit = objectives.unit(scorer, "fc", 2)
     result = evolve(unit, TinyGenerator(20), generations=15, maximize=False, **QUIET)

@@ -59,7 +59,7 @@ def test_units_are_those_of_the_architecture():
     assert found | {"flatten": 0} == UNITS_OF_LAYER
     assert sum(UNITS_OF_LAYER[layer] for layer in NON_RELU_LAYERS) == 11528
     assert sum(UNITS_OF_LAYER[layer] for layer in RELU_LAYERS) == 9568
-    assert LAYER_INDEX["pool5"], LAYER_INDEX["fc6"] == (14, 16)
+    assert (LAYER_INDEX["pool5"], LAYER_INDEX["fc6"]) == (14, 16)
 
 
 def test_images_are_resized_as_torchvision_does():
@@ -257,7 +257,7 @@ def test_published_tables_without_our_columns_are_read(tmp_path):
     """A file with an unnamed index, without marks of dead units and without training columns."""
     folder = tmp_path / "ExtendedFig5"
     folder.mkdir()
-    (folder / "FigureExt6D_BigGAN_latent_code_linearity_results.csv").write_text(
+    (folder / "FigureExt6D_BigGAN_Caffenet_latent_code_linearity_results.csv").write_text(
         ",Layer,Target,Test_R2,Test_R2_class,Test_R2_noise,Layer_index,unit_index\n"
         '0,conv1,"(0,)",0.1,0.2,-0.01,0,0\n'
     )
@@ -304,7 +304,7 @@ def test_a_run_ends_in_a_table_that_says_that_it_is_untrained(toys, tmp_path):
     source = SourceData(tmp_path)
     table = source.read("ExtendedFig5/linearity_BigGAN")
     origin = source.provenance("ExtendedFig5")
-    assert path.name == "FigureExt6D_BigGAN_latent_code_linearity_results.csv"
+    assert path.name == "FigureExt6D_BigGAN_Caffenet_latent_code_linearity_results.csv"
     assert (origin.kind, origin.mark) == ("untrained", "UNTRAINED")
     assert origin.details["n_codes"] == "40"
     assert len(table) == 15 * 6 + 5 * 8
@@ -417,7 +417,7 @@ def test_command_line(toys, tmp_path, capsys):
     job = ["--generator", "BigGAN", "--codes", "20", "--untrained", "--output", str(tmp_path)]
     assert main([*job, "--units-per-layer", "0"]) == 2
     assert main([*job, "--units-per-layer", "1"]) == 0
-    assert "FigureExt6D_BigGAN" in capsys.readouterr().out
+    assert "FigureExt6D_BigGAN_Caffenet" in capsys.readouterr().out
     assert main(job) == 2
     fc6 = ["--generator", "fc6", "--output", str(tmp_path)]
     assert main(fc6) == 2

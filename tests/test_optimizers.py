@@ -18,6 +18,7 @@ from core.utils.Optimizers import (
     ZOHA_Sphere_lr_euclid,
     concat_wrapper,
     fix_param_wrapper,
+    founder_wrapper,
     hessian_cutoff,
     label2optimizer,
     optimizer_from_state,
@@ -64,7 +65,12 @@ def partly_fixed(seed=1):
     return fix_param_wrapper(free, START[8:], pre=False)
 
 
-MAKERS = [cholesky, dense_cholesky, hessian, sphere, side_by_side, partly_fixed]
+def with_founders(seed=1):
+    founders = START + np.random.default_rng(7).standard_normal((9, 12))
+    return founder_wrapper(CholeskyCMAES(12, init_sigma=0.4, random_seed=seed), founders)
+
+
+MAKERS = [with_founders, cholesky, dense_cholesky, hessian, sphere, side_by_side, partly_fixed]
 every_optimizer = pytest.mark.parametrize("make", MAKERS)
 
 
@@ -358,6 +364,19 @@ def test_rows_that_are_missing_and_scores_that_are_nan_mean_the_same(make):
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(first, with_none.ask())
     assert with_nan.history[-1].n_lost == 2
+
+
+def test_founders_make_the_first_mean(rng):
+    """The weighted mean of the best half of them, whatever the population is later."""
+    optimizer = with_founders()
+    scores = score(optimizer.ask())
+    best = np.argsort(-scores)[:7]
+    weights = np.log(7.5) - np.log(np.arange(1, 8))
+    optimizer.tell(scores)
+    expected = (weights / weights.sum()) @ optimizer.founders[best]
+    np.testing.assert_allclose(optimizer.optimizer.xmean, expected)
+    with pytest.raises(UsageError, match="without init_code"):
+        founder_wrapper(cholesky(), np.zeros((4, 12)))
 
 
 def test_a_lost_code_counts_for_nothing_in_the_sphere_search():

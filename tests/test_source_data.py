@@ -153,12 +153,12 @@ GOOD_MASKS = ",".join(TABLES["Fig4/masks"].layout.names)
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "cut off"),
-        (GOOD_MASKS, "cut off"),
+        ("", "it is empty"),
+        (GOOD_MASKS, "it holds no rows"),
         ("valid,FCsucc005\n1,1\n", "missing columns BGsucc005"),
         (f"{GOOD_MASKS}\n{'1,' * 13}2\n", "expected 0/1 or True/False"),
         (f"{GOOD_MASKS}\n{'1,' * 13}\n", "expected 0/1 or True/False"),
-        ("\x00\x01\n", "missing columns"),
+        ("\x00\x01\n", "it is no text"),
     ],
     ids=["empty", "no line end", "wrong columns", "not a flag", "missing flag", "binary"],
 )
@@ -275,3 +275,15 @@ def test_json_that_is_no_object_is_refused(tmp_path):
         path.write_text(text)
         with pytest.raises(MalformedDataError, match="Fig4A_sucs_labels"):
             SourceData(tmp_path).read("Fig4/success_labels")
+
+
+@pytest.mark.parametrize(
+    ("space", "name"),
+    [
+        ("BigGAN", "FigureExt6D_BigGAN_Caffenet_latent_code_linearity_results.csv"),
+        ("DeePSim", "FigureExt6E_DeePSim_FC6_Caffenet_latent_code_linearity_results.csv"),
+    ],
+)
+def test_linearity_tables_have_the_names_that_the_authors_script_reads(space, name):
+    """Our export can be laid under it as it is."""
+    assert TABLES[f"ExtendedFig5/linearity_{space}"].path(Path(), {}).name == name

@@ -15,6 +15,9 @@ from core.files import atomic_write
 #: No result of this project comes near this, all arrays of a file together.
 LARGEST_ARRAYS_BYTES = 8 << 30
 
+#: Compressed arrays of numbers shrink a few times; a small file may be of zeros, and shrink more.
+LARGEST_RATIO, SMALL_BYTES = 20, 64 << 20
+
 
 def read_arrays(
     path: str | os.PathLike[str], names: Iterable[str] | None = None
@@ -40,9 +43,15 @@ def read_arrays(
     """
     try:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            if (size := sum(e.file_size for e in archive.zip.infolist())) > LARGEST_ARRAYS_BYTES:
-                raise ValueError(f"{size} bytes of arrays; at most {LARGEST_ARRAYS_BYTES} are read")
-            return {name: archive[name] for name in (archive if names is None else names)}
+            packed = os.fstat(file.fileno()).st_size
+            most = min(LARGEST_ARRAYS_BYTES, SMALL_BYTES + LARGEST_RATIO * packed)
+            if (size := sum(e.file_size for e in archive.zip.infolist())) > most:
+                raise ValueError(f"{size} bytes of arrays; at most {most} are read")
+            arrays = {name: archive[name] for name in (archive if names is None else names)}
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):  # numpy returns the bytes of any other member
+                raise ValueError(f"{name} is no array")
+        return arrays
     except KeyError as error:
         raise ValueError(f"there is no array {error}") from error
     except Exception as error:  # a damaged archive can raise anything

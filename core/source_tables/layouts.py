@@ -6,9 +6,9 @@ numbers are written with all their digits.
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
-import os
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -35,10 +35,23 @@ LARGEST_TABLE_BYTES = 512 << 20
 LARGEST_TEXT_BYTES = 64 << 20
 LONGEST_HEADER_BYTES = 1 << 20
 
+#: Columns of a table whose number is not known, and beyond those that are asked for. The published
+#: table of Figure 3 has a hundred that nothing reads.
+_MOST_COLUMNS, _MOST_MORE_COLUMNS = 5_000, 1_000
+
+#: No title or label is longer; drawing one of a hundred thousand letters would not end.
+LONGEST_LABEL = 2_000
+
+#: No firing rate, share or fit is beyond it.
+LARGEST_RESPONSE = 1e6
+
 #: Length of an axis: a number, or the name of a length that all tables of a figure share.
 Length = int | str
 
 _NAMES_SHOWN = 60
+
+#: Says in a sentence how the values of a table contradict each other, or nothing.
+Rule = Callable[[pd.DataFrame], str]
 
 #: Called with the name of a shared length and its value in a table.
 Bind = Callable[[str, int], None]
@@ -118,8 +131,15 @@ class Grid(Layout):
 
     def _read(self, path: Path) -> np.ndarray:
         table = _read_csv(
-            path, header=0 if self.header else None, index_col=0 if self.row_numbers else None
+            path,
+            _MOST_COLUMNS if isinstance(self.columns, str) else self.columns + self.row_numbers,
+            header=0 if self.header else None,
+            index_col=0 if self.row_numbers else None,
         )
+        if self.header:
+            _require_numbered(table.columns, "columns", "its first line")
+        if self.row_numbers:
+            _require_numbered(table.index, "rows", "its first column")
         texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
         if texts:
             raise MalformedDataError(
@@ -147,6 +167,11 @@ class Grid(Layout):
             raise MalformedDataError(f"row {row}, column {column} is empty; no cell may be")
         if self.binary and not np.isin(array, (0, 1)).all():
             raise MalformedDataError("a mask holds other values than 0 and 1")
+        if array.dtype.kind == "f" and (np.abs(array) > LARGEST_RESPONSE).any():
+            row, column = np.argwhere(np.abs(array) > LARGEST_RESPONSE)[0]
+            raise MalformedDataError(
+                f"row {row}, column {column} holds {array[row, column]:g}, which no response is"
+            )
 
 
 @dataclass(frozen=True)
@@ -168,6 +193,15 @@ class Columns(Layout):
     index : {"none", "Expi", "row"}
         Whether the file begins with an index column: none, one named Expi, or a row number
         without a name. Of the values read, only Expi becomes the index of the table.
+    unique : tuple of str
+        Columns that together name a row; no row may be there twice. Expi as an index is unique.
+    within : mapping of str to (float, float)
+        Columns whose values lie between two bounds; missing values may too.
+    rules : tuple of callable
+        What the values have to do with each other: each says in a sentence what is wrong, or
+        nothing.
+    may_be_empty : bool
+        Whether a table without rows is one.
     """
 
     names: tuple[str, ...]
@@ -177,9 +211,14 @@ class Columns(Layout):
     may_be_missing: frozenset[str] = frozenset()
     optional: frozenset[str] = frozenset()
     index: Literal["none", "Expi", "row"] = "none"
+    unique: tuple[str, ...] = ()
+    within: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    may_be_empty: bool = False
 
     def _read(self, path: Path) -> pd.DataFrame:
-        table = _read_csv(path, index_col="Expi" if self.index == "Expi" else None)
+        most = len(self.names) + _MOST_MORE_COLUMNS
+        table = _read_csv(path, most, index_col="Expi" if self.index == "Expi" else None)
         return self.converted(table)
 
     def converted(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -203,6 +242,29 @@ class Columns(Layout):
             if name not in self.may_be_missing and value[name].isna().any():
                 row = int(np.flatnonzero(value[name].isna())[0])
                 raise MalformedDataError(f"column {name!r} is empty in row {row}; no cell may be")
+        self._check_values(value)
+
+    def _check_values(self, value: pd.DataFrame) -> None:
+        """Refuse values that cannot be, or cannot be together."""
+        if len(value) == 0 and not self.may_be_empty:
+            raise MalformedDataError("it holds no rows")
+        unique = [name for name in self.unique if name in value]
+        twice = value.duplicated(unique) if unique else value.index.duplicated()
+        if (unique or self.index == "Expi") and np.any(twice):
+            row = int(np.flatnonzero(twice)[0])
+            named = value.iloc[row][unique].tolist() if unique else [value.index[row]]
+            what = ", ".join(unique) or "Expi"
+            raise MalformedDataError(f"row {row} repeats {what} {', '.join(map(str, named))}")
+        for name, (low, high) in self.within.items():
+            outside = ~value[name].dropna().between(low, high) if name in value else pd.Series()
+            if outside.any():
+                wrong = value[name].dropna()[outside].iloc[0]
+                raise MalformedDataError(
+                    f"column {name!r} holds {wrong}; expected {low:g} to {high:g}"
+                )
+        for rule in self.rules:
+            if told := rule(value):
+                raise MalformedDataError(told)
 
     def _present(self, table: pd.DataFrame) -> list[str]:
         return [name for name in self.names if name in table or name not in self.optional]
@@ -259,6 +321,8 @@ class JsonObject(Layout):
         for key, kind in self.keys.items():
             if not isinstance(value.get(key), kind):
                 raise MalformedDataError(f"key {key!r} is missing or not of the right kind")
+            if isinstance(value[key], str) and len(value[key]) > LONGEST_LABEL:
+                raise MalformedDataError(f"key {key!r} is a text of {len(value[key])} letters")
 
 
 @dataclass(frozen=True)
@@ -324,19 +388,59 @@ class PickledTable(Layout):
         self.columns.check(value, bind)
 
 
-def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
-    with path.open("rb") as file:
-        if len(file.readline(LONGEST_HEADER_BYTES)) == LONGEST_HEADER_BYTES:
-            raise MalformedDataError(f"the first line has more than {LONGEST_HEADER_BYTES} bytes")
-        if (size := file.seek(0, os.SEEK_END)) > LARGEST_TEXT_BYTES:
-            raise MalformedDataError(
-                f"{size} bytes; no CSV table has more than {LARGEST_TEXT_BYTES}"
-            )
-        file.seek(max(size - 1, 0))
-        if file.read() != b"\n":
-            raise MalformedDataError("the last line does not end; the file is empty or cut off")
+def _require_numbered(labels: pd.Index, what: str, where: str) -> None:
+    """Refuse a wide table whose rows or columns are not numbered from 0: their order has meaning.
+
+    So an index column too many or too few is found too, and a line that another program has put
+    before the table.
+    """
+    found, expected = [str(label) for label in labels], [str(n) for n in range(len(labels))]
+    if found != expected:
+        kind = "in another order" if sorted(found) == sorted(expected) else "not numbered"
+        raise MalformedDataError(
+            f"its {what} are {kind}: {where} is {_listed(found[:3])}, … {found[-1][:20]}; expected "
+            f"0, 1, 2, … {len(found) - 1}"
+        )
+
+
+def _text_of(path: Path) -> str:
+    """Read the text of a table; name the encoding or the line ends that are not ours."""
+    if (size := path.stat().st_size) > LARGEST_TEXT_BYTES:
+        raise MalformedDataError(f"{size} bytes; no CSV table has more than {LARGEST_TEXT_BYTES}")
+    content = path.read_bytes()
+    if not content.strip():
+        raise MalformedDataError("it is empty")
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise MalformedDataError("its text is UTF-16; save it as CSV in UTF-8")
+    if b"\x00" in content:
+        raise MalformedDataError("it is no text")
     try:
-        return pd.read_csv(path, **_EXACT_NUMBERS, **options)
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MalformedDataError(
+            f"byte {error.start} is not UTF-8; save it as CSV in UTF-8"
+        ) from error
+    if "\n" not in text and "\r" in text.strip():
+        raise MalformedDataError("its lines end with CR only; save it with LF or CR LF")
+    return text
+
+
+def _read_csv(path: Path, most_columns: int, **options: Any) -> pd.DataFrame:
+    text = _text_of(path)
+    first = text.partition("\n")[0]
+    if len(first) > LONGEST_HEADER_BYTES or first.count(",") >= most_columns:
+        raise MalformedDataError(
+            f"its first line has {first.count(',') + 1} columns; expected at most {most_columns}"
+        )
+    if first.lower().startswith("sep="):
+        raise MalformedDataError("it begins with a line 'sep=', which only Excel reads; remove it")
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if separator in first and "," not in first:
+            raise MalformedDataError(
+                f"its columns are separated by {name}; save it with commas, and points in numbers"
+            )
+    try:
+        return pd.read_csv(io.StringIO(text), **_EXACT_NUMBERS, **options)
     except Exception as error:  # pandas raises many kinds for a damaged table
         raise MalformedDataError(f"not a readable CSV table ({error})") from error
 

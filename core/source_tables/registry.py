@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from core.errors import UsageError, choose_from
 from core.published import EXAMPLE_EXPI
@@ -119,6 +120,15 @@ BLOCK_MEAN_COLUMNS = tuple(
     for space in Space
     for value in ("evol_mean", "evol_sem", "bsl_mean", "natref_mean", "natref_sem")
 )
+
+#: What the table of sites tells beyond the published figures.
+_COURSE_COLUMNS = tuple(
+    f"{space.prefix}_{what}"
+    for space in Space
+    for what in ("centre_first", "centre_best", "tc_counted", "tc_smoothed")
+)
+_DIFFERENCE_COLUMNS = ("psth_MAE", "psth_MSE", "psth_corr", "act_MAE")
+SITE_COLUMNS = ("visual_area", *_MASKS_4, *_COURSE_COLUMNS, *_DIFFERENCE_COLUMNS)
 
 _META_TEXT = frozenset(
     {"Animal", "expdate", "ephysFN", "visual_area", "space1", "space2",
@@ -233,11 +243,56 @@ def _mean_and_sem(
     )  # fmt: skip
 
 
-_TRIALS = Columns(("resp", "bsl", "gen"))
+_TRIALS = Columns(("resp", "bsl", "gen"), may_be_empty=True)
+
+
+def _rates_agree(table: pd.DataFrame) -> str:
+    """Say where a rate is not its count over the total, or lies outside its interval.
+
+    That of no or of all experiments does: the interval ends between it and the next count.
+    """
+    for space in ("FC", "BG"):
+        counted = table[f"{space}_suc"] / table["total"].where(table["total"] > 0)
+        rate, low, high = (table[f"{space}_{what}"] for what in ("rate", "CI_1", "CI_2"))
+        for row in table.index[(counted - rate).abs() > _RATE_ROUNDING]:
+            return (
+                f"row {row} says {space}_suc {table[f'{space}_suc'][row]} of total "
+                f"{table['total'][row]} beside {space}_rate {rate[row]:g}; one of them is wrong"
+            )
+        inside = ((low <= rate) & (rate <= high)) | ~rate.between(0, 1, inclusive="neither")
+        for row in table.index[(low > high) | ~inside]:
+            return f"row {row}: {space}_rate {rate[row]:g} lies outside its interval"
+    return ""
+
+
+def _axes_are_whole(table: pd.DataFrame) -> str:
+    """Say where an image of an axis lacks the number of the axis or its place on it."""
+    on_axis = table["space_name"].isin(("class", "noise"))
+    for name in ("eig_id", "lin_dist"):
+        for row in table.index[on_axis & table[name].isna()]:
+            return f"column {name!r} is empty in row {row}, an image of an axis"
+    return ""
+
+
+def _grid_is_whole(table: pd.DataFrame) -> str:
+    """Say that the cells of a grid of dimensions and depths differ in their number of seeds."""
+    cells = table.groupby(["dimension", "stack_size"])["seed"].nunique()
+    if cells.min() == cells.max():
+        return ""
+    return f"its cells have {cells.min()} to {cells.max()} seeds each; the file is cut off"
+
+
+#: Rates are published with so many digits.
+_RATE_ROUNDING = 5e-4
+
 _SUCCESS_RATE = Columns(
     ("label", "FC_suc", "BG_suc", "total", "FC_rate", "BG_rate",
      "FC_CI_1", "FC_CI_2", "BG_CI_1", "BG_CI_2"),
     rows=3, text=frozenset({"label"}), may_be_missing=frozenset({"FC_rate", "BG_rate"}),
+    unique=("label",), rules=(_rates_agree,),
+    within=dict.fromkeys(
+        ("FC_rate", "BG_rate", "FC_CI_1", "FC_CI_2", "BG_CI_1", "BG_CI_2"), (0, 1)
+    ),
 )  # fmt: skip
 
 _SIMILARITIES = ("Expi", *itertools.chain.from_iterable(SIMILARITY_COLUMNS.values()))
@@ -250,7 +305,8 @@ _FIG3 = (
         "cosines; differences over the largest response of both threads",
         Columns(_SIMILARITIES, text=_META_TEXT, index="row",
                 may_be_missing=frozenset(_SIMILARITIES) - {"Expi", "visual_area"},
-                optional=frozenset(_SIMILARITIES) - _NEEDED_SIMILARITIES),
+                optional=frozenset(_SIMILARITIES) - _NEEDED_SIMILARITIES,
+                unique=("Expi",)),
     ),
     TableSpec(
         "Fig3", "meta", "Fig3_meta_df.csv",
@@ -258,7 +314,8 @@ _FIG3 = (
         "similarity", "events/s",
         Columns(("Expi", *META_COLUMNS, *ACTIVATION_COLUMNS, "valid"),
                 text=_META_TEXT, flags=frozenset({"valid"}),
-                may_be_missing=_META_MISSING | frozenset(ACTIVATION_COLUMNS), index="row"),
+                may_be_missing=_META_MISSING | frozenset(ACTIVATION_COLUMNS), index="row",
+                unique=("Expi",)),
         optional=True,
     ),
 )  # fmt: skip
@@ -267,7 +324,7 @@ _FIG6_TRIALS = Columns(
     ("img_name", "pref_unit_resp", "space_name", "eig_id", "lin_dist", "hessian_img"),
     text=frozenset({"img_name", "space_name"}), flags=frozenset({"hessian_img"}),
     may_be_missing=frozenset({"space_name", "eig_id", "lin_dist"}),
-    optional=frozenset({"hessian_img"}), index="row",
+    optional=frozenset({"hessian_img"}), index="row", rules=(_axes_are_whole,),
 )  # fmt: skip
 _FIG6_RESPONSES = Columns(
     ("ephysFN", "prefchan", "prefunit", "prefchan_str", "bsl_mean", "bsl_sem",
@@ -351,7 +408,7 @@ _FIG6 = (
     TableSpec(
         "Fig6", "missing", "Figure6_missing_values.csv",
         "what could not be computed, of which session and axis, and why", "",
-        Columns(("ephysFN", "space", "eig_id", "quantity", "reason"),
+        Columns(("ephysFN", "space", "eig_id", "quantity", "reason"), may_be_empty=True,
                 text=frozenset({"ephysFN", "space", "eig_id", "quantity", "reason"}),
                 may_be_missing=frozenset({"space", "eig_id"})),
         optional=True,
@@ -366,7 +423,14 @@ LINEARITY_METRICS = {
 }  # fmt: skip
 
 #: Hill climbing through random networks: columns of the tables of Extended Figure 5C.
-_ALIGNMENT = Columns(("dimension", "stack_size", "seed", "gaussian_value"), index="row")
+_ALIGNMENT = Columns(
+    ("dimension", "stack_size", "seed", "gaussian_value"), index="row",
+    unique=("dimension", "stack_size", "seed"), within={"gaussian_value": (0, 1)},
+    rules=(_grid_is_whole,),
+)  # fmt: skip
+
+#: R²; that of a prediction of new data has no lower bound.
+_SHARES_OF_VARIANCE = (-1e9, 1 + 1e-6)
 
 #: Arrays in the pickled twin: where a climb ended, and where it should have.
 _ALIGNMENT_POINTS = frozenset(
@@ -386,6 +450,7 @@ def _linearity(space: str) -> Columns:
         flags=frozenset({"dead"}),
         optional=training | {"Layer_index", "unit_index", "dead"},
         index="row",
+        within=dict.fromkeys(metrics, _SHARES_OF_VARIANCE),
     )
 
 
@@ -411,12 +476,14 @@ _EXT5 = (
     *(
         TableSpec(
             "ExtendedFig5", f"linearity_{space}",
-            f"FigureExt{panel}_{space}_latent_code_linearity_results.csv",
+            f"FigureExt{panel}_{published}_Caffenet_latent_code_linearity_results.csv",
             f"how well the {space} code predicts each unit of CaffeNet by ridge regression",
             "R², 1", _linearity(space),
-            also=f"FigureExt{panel}_*.csv",  # the published name beyond this is not known
+            also=f"FigureExt{panel}_*.csv",
         )
-        for panel, space in (("6D", "BigGAN"), ("6E", "DeePSim"))
+        for panel, space, published in (
+            ("6D", "BigGAN", "BigGAN"), ("6E", "DeePSim", "DeePSim_FC6"),
+        )
     ),
 )  # fmt: skip
 
@@ -547,6 +614,22 @@ TABLES: dict[str, TableSpec] = {
             _members(window=EXTENDED_4C_WINDOWS, space=Space),
         ),
         *_EXT5,
+        TableSpec(
+            "Evolutions", "sites", "Evolutions_sites.csv",
+            "how the responses of each experiment unfold, beyond the published figures",
+            "ms, blocks, 1",
+            Columns(
+                SITE_COLUMNS, "experiments", text=frozenset({"visual_area"}),
+                flags=frozenset(_MASKS_4),
+                may_be_missing=frozenset((*_COURSE_COLUMNS, *_DIFFERENCE_COLUMNS)), index="Expi",
+            ), optional=True,
+        ),
+        TableSpec(
+            "Evolutions", "reference_responses", "Evolutions_reference_responses_{space}.csv",
+            "mean response to the reference pictures of each block", "1, experiments × blocks",
+            Grid("experiments", "blocks", may_be_missing=True), _members(space=Space),
+            optional=True,
+        ),
         TableSpec(
             "Tables", "meta_stats", "meta_stats.csv",
             "what each experiment was, and its tests", "",

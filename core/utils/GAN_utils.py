@@ -15,7 +15,6 @@ if __name__ == "__main__":
 
 import os
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from core.utils.device import resolve_device
 from core.utils.generators.biggan import BigGAN_wrapper, loadBigGAN
 from core.utils.generators.caffenet import RGB_MEAN, Caffenet
 from core.utils.generators.generated_images import Codes, as_arrays, codes_like, images_of
+from core.utils.generators.protocol import ImageGenerator
 from core.utils.generators.upconv_specs import build, generator_spec
 from core.utils.weights.give_weights import flat_key, give_weights
 from core.utils.weights.untrained import Seed, initial_state, smooth_and_edges
@@ -43,29 +43,6 @@ __all__ = [
 _UNTRAINED_GAIN = 64.0
 #: … and of those that end in a tanh.
 _UNTRAINED_TANH_GAIN = 0.5
-
-
-class ImageGenerator(Protocol):
-    """What `upconvGAN` and `BigGAN_wrapper` have in common."""
-
-    codelen: int
-    latent_shape: tuple[int, ...]
-    trained: bool
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are, and so the images."""
-
-    def visualize(self, codes: Codes, scale: float = 1.0) -> torch.Tensor:
-        """Return images (n, 3, height, width) in [0, scale], on the device."""
-
-    def visualize_batch(self, codes: Codes, scale: float = 1.0, B: int = ...) -> torch.Tensor:
-        """Return images without gradient, generated B at a time, on the CPU."""
-
-    def sample_vector(
-        self, sampn: int = 1, *, device: str | torch.device | None = None, rng: Seed | None = None
-    ) -> torch.Tensor:
-        """Return random codes (sampn, codelen)."""
 
 
 class upconvGAN(nn.Module):

@@ -23,7 +23,7 @@ from core.reading.array_files import read_arrays
 from core.utils.optimizers.arguments import FloatArray, random_source, single_code
 from core.utils.optimizers.ask_tell import AskTellOptimizer
 from core.utils.optimizers.cma import CholeskyCMAES, HessCMAES
-from core.utils.optimizers.composite import concat_wrapper, fix_param_wrapper
+from core.utils.optimizers.composite import concat_wrapper, fix_param_wrapper, founder_wrapper
 from core.utils.optimizers.gradient import GradientAscent
 from core.utils.optimizers.peers import ask_tell_peer
 from core.utils.optimizers.plain import LABELS as PLAIN_LABELS
@@ -42,6 +42,7 @@ __all__ = [
     "ask_tell_peer",
     "concat_wrapper",
     "fix_param_wrapper",
+    "founder_wrapper",
     "hessian_cutoff",
     "label2optimizer",
     "optimizer_from_state",

@@ -23,8 +23,8 @@ _HOME = {
     "Optimizers": (
         "CholeskyCMAES", "HessCMAES", "ZOHA_Sphere_lr_euclid", "concat_wrapper",
         "fix_param_wrapper", "label2optimizer", "optimizer_labels", "rankweight",
-        "GradientAscent", "ask_tell_peer", "optimizer_from_state", "hessian_cutoff",
-        "suggested_sigma",
+        "GradientAscent", "ask_tell_peer", "founder_wrapper", "optimizer_from_state",
+        "hessian_cutoff", "suggested_sigma",
     ),
     "evolution.loop": ("evolve",),
     "evolution.comparison": ("compare",),

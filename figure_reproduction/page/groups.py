@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,26 @@ def significant_after_fdr(p: NDArray[np.float64]) -> NDArray[np.bool_]:
     if known.any():
         survives[known] = multipletests(p[known], alpha=FDR, method="fdr_bh")[0]
     return survives
+
+
+def basis_of_paired(test: StudentTest) -> dict[str, Any]:
+    """Tell what a paired comparison of the two spaces rests on, for `Statistic.basis`."""
+    return {
+        "test": "paired Student test over experiments, DeePSim minus BigGAN",
+        "sided": "two-sided",
+        "df": test.n - 1,
+        "n": test.n,
+        "unit": "experiments; sites repeat among them",
+    }
+
+
+def basis_of_curve(n: int) -> dict[str, Any]:
+    """Tell what a mean curve and its band rest on: the published SD divides by n, not n − 1."""
+    return {
+        "n": n,
+        "unit": "experiments; sites repeat among them",
+        "band": "mean ± standard error, standard deviation with ddof 0 (as published)",
+    }
 
 
 def members(masks: pd.DataFrame, success: str) -> Iterator[tuple[str, NDArray[np.bool_]]]:

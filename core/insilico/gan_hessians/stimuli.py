@@ -33,6 +33,7 @@ from core.insilico.resumable import claim_folder
 from core.reading.array_files import read_arrays, write_arrays
 from core.utils.batching import map_batches
 from core.utils.GAN_utils import ImageGenerator
+from core.utils.generators.generated_images import images_of
 
 #: Distances from the origin, and the axes shown, by rank of the eigenvalue (largest first).
 TARGET_DISTANCES = (0.16, 0.24, 0.32, 0.40)
@@ -174,7 +175,7 @@ def write_stimuli(
     for axis, steps, codes in zip(stimuli.axes, stimuli.steps, stimuli.codes, strict=True):
         there = np.isfinite(steps)
         names = [f"{space}_eig{axis}_lin{d:.2f}.jpg" for d in np.array(signed)[there]]
-        images = generator.visualize_batch(codes[there].astype(np.float32), B=BATCH_SIZE)
+        images = images_of(generator.visualize, codes[there].astype(np.float32), BATCH_SIZE, True)
         pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
         for name, picture in zip(names, pixels, strict=True):
             with atomic_write(folder / name) as unfinished:
@@ -195,7 +196,9 @@ class _Lines:
     ) -> None:
         self._generator, self._distance = generator, distance
         self._origin, self._directions = origin, directions
-        self._reference = generator.visualize_batch(origin[np.newaxis].astype(np.float32)).to(
+        self._reference = images_of(
+            generator.visualize, origin[np.newaxis].astype(np.float32), 1, True
+        ).to(
             generator.device
         )
 

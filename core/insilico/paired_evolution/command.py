@@ -14,11 +14,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
+import torch
 
-from core.errors import UsageError
-from core.files import writes_alone
+from core.errors import MalformedDataError, UsageError
+from core.files import read_json, write_json, writes_alone
 from core.insilico.commands import Experiment
 from core.insilico.paired_evolution.files import (
     RunFiles,
@@ -28,13 +30,17 @@ from core.insilico.paired_evolution.files import (
 )
 from core.insilico.paired_evolution.plan import place_of, planned_runs, receptive_field, units_of
 from core.insilico.paired_evolution.runs import BATCH_SIZE, Evolution
-from core.insilico.paired_evolution.settings import EvolutionSettings
+from core.insilico.paired_evolution.settings import GENERATORS, EvolutionSettings
 from core.insilico.resumable import claim_folder, require_own_folder, unfinished
 from core.progress import progress
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upconvGAN
+from core.utils.generators.protocol import checked, object_named
 
 logger = logging.getLogger(__name__)
+
+#: In the folder of an evolution: how many threads computed it.
+THREADS_FILE = "threads.json"
 
 
 @dataclass(frozen=True)
@@ -75,9 +81,23 @@ def load_networks(settings: EvolutionSettings, device: str = "auto") -> Networks
     for name in settings.generators:
         if name == "BigGAN":
             generators[name] = BigGAN_wrapper(loadBigGAN(settings.biggan, **options))
-        else:
+        elif name in GENERATORS:
             generators[name] = upconvGAN(name, **options)
+        else:
+            generators[name] = own_generator(name)
     return Networks(scorer, generators)
+
+
+def own_generator(name: str) -> ImageGenerator:
+    """Return the generator that ``module:object`` names: itself, or what the function returns.
+
+    Raises
+    ------
+    UsageError, MissingDataError
+        If there is no such object, or it does not keep the protocol.
+    """
+    found = object_named(name, "generator")
+    return checked(found if hasattr(found, "visualize") else found(), f"generator {name!r}")
 
 
 @writes_alone("folder")
@@ -139,11 +159,13 @@ def evolve_pairs(
     for name in settings.generators:
         generator, hessian = networks.generators[name], (hessians or {}).get(name)
         places = [place_of(settings, box, generator, scorer) for box in boxes]
-        plans = list(planned_runs(settings, name, units, places, hessian))
+        plans = list(planned_runs(settings, name, units, places, hessian, generator))
         evolution = Evolution(generator, scorer, [plan.run for plan in plans], batch_size)
         files = [RunFiles(root / plan.unit.folder, plan.file_label, plan.number) for plan in plans]
-        batches.append((root / f".{name}.checkpoint.npz", evolution, files))
+        saved = root / f".{quote(name, safe='')}.checkpoint.npz"
+        batches.append((saved, evolution, files))
     claim_folder(root, asdict(settings), resume)
+    _note_threads(root)
     untrained = settings.untrained or networks.are_untrained
     failed: dict[str, str] = {}
     for checkpoint, evolution, files in batches:
@@ -155,6 +177,23 @@ def evolve_pairs(
             f"{len(failed)} runs could not go on ({told:.500}); the others are written."
         )
     return [root / unit.folder for unit in units]
+
+
+def _note_threads(root: Path) -> None:
+    """Note the number of threads, on which sums of floating-point numbers depend a little."""
+    now, note = {"threads": torch.get_num_threads()}, root / THREADS_FILE
+    if not note.is_file():
+        write_json(note, now)
+        return
+    try:
+        before = read_json(note)
+    except (OSError, ValueError) as error:
+        raise MalformedDataError(f"{note} cannot be read ({error}); remove it.") from error
+    if before != now:
+        logger.warning(
+            "%s was begun with %s and goes on with %s; scores may differ in their last digits from "
+            "those of one run (OMP_NUM_THREADS sets the number)", root, before, now,
+        )  # fmt: skip
 
 
 def _run_batch(

@@ -15,9 +15,10 @@ from PIL import Image, ImageDraw
 
 from core.files import atomic_write
 from core.insilico.paired_evolution.folders import archive_name
-from core.insilico.paired_evolution.runs import Evolution, Run
+from core.insilico.paired_evolution.runs import BATCH_SIZE, Evolution, Run
 from core.reading.array_files import write_arrays
 from core.utils.GAN_utils import ImageGenerator
+from core.utils.generators.generated_images import images_of
 from core.utils.optimizers.state import read_state
 from core.utils.plot_utils import to_imgrid
 from core.utils.scoring.trajectory_plot import visualize_trajectory
@@ -86,9 +87,9 @@ def write_run(files: RunFiles, run: Run, generator: ImageGenerator, untrained: b
     (scores, generations), responses = scores_of(run), np.concatenate(run.true_scores)
     last = float(np.nanmean(run.scores[-1]))
     _write_array(files.folder / f"init_code_{files.number:05d}.npy", run.best_codes[0][np.newaxis])
-    best = generator.visualize_batch(np.stack(run.best_codes))
+    best = images_of(generator.visualize, np.stack(run.best_codes), BATCH_SIZE, True)
     _write_grid(files.picture("besteachgen"), best, BEST_PER_ROW, untrained)
-    images = generator.visualize_batch(run.codes[-1])
+    images = images_of(generator.visualize, run.codes[-1], BATCH_SIZE, True)
     _write_grid(files.picture("lastgen", last), images, LAST_PER_ROW, untrained)
     mark = f"  {UNTRAINED_MARK}" if untrained else ""
     title = f"{files.folder.name}\n{files.label} {files.number:05d}{mark}"

@@ -30,6 +30,8 @@ LONGEST_NAME = 255
 
 #: Ends the labels of runs in DeePSim.
 FC6_SUFFIX = "_fc6"
+#: Comes between label and name of a generator that is neither of the published ones.
+OWN_INFIX = "_gan-"
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,19 @@ def unit_of_folder(name: str) -> EvolvedUnit:
 
 
 def run_label(label: str, generator: str) -> str:
-    """Return the label of file names: that of the optimiser, with ``_fc6`` in DeePSim."""
+    """Return the label of file names: that of the optimiser, with ``_fc6`` in DeePSim.
+
+    A generator of one's own follows as ``_gan-`` and its name, written as in addresses of the web.
+    """
+    if ":" in generator:
+        return f"{label}{OWN_INFIX}{quote(generator, safe='').replace('_', '%5F')}"
     return f"{label}{FC6_SUFFIX}" if generator == "fc6" else label
 
 
 def generator_of(label: str) -> str:
     """Return the generator that a label of file names tells of."""
+    if OWN_INFIX in label:
+        return unquote(label.partition(OWN_INFIX)[2])
     return "fc6" if label.endswith(FC6_SUFFIX) else "BigGAN"
 
 

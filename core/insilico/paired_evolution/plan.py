@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,6 +135,7 @@ def planned_runs(
     units: Sequence[EvolvedUnit],
     places: Sequence[Field | None],
     hessian: str | None = None,
+    made: ImageGenerator | None = None,
 ) -> Iterator[PlannedRun]:
     """Yield all runs in one generator: of each unit, each repetition, each optimiser.
 
@@ -148,6 +150,8 @@ def planned_runs(
         Where images are shown, for each unit.
     hessian : str, optional
         File of the generator's average Hessian.
+    made : ImageGenerator, optional
+        The generator itself; needed of one's own.
 
     Raises
     ------
@@ -162,7 +166,9 @@ def planned_runs(
                 run = Run(
                     name=f"{unit.folder}/{label}/{repetition}",
                     unit=position,
-                    optimizer=_optimizer(settings, generator, unit, label, repetition, hessian),
+                    optimizer=_optimizer(
+                        settings, generator, unit, label, repetition, hessian, made
+                    ),
                     noise=settings.noise,
                     noise_seed=_seed(settings, generator, unit, repetition, label, _NOISE),
                     place=place,
@@ -173,8 +179,18 @@ def planned_runs(
 
 def _numbers(settings: EvolutionSettings, generator: str, unit: EvolvedUnit) -> list[int]:
     rng = np.random.default_rng(settings.entropy(unit.channel, _NUMBER))
+    if generator not in GENERATORS:
+        rng = np.random.default_rng(settings.entropy(unit.channel, _NUMBER, _thread(generator)))
+        return rng.choice(NUMBERS, settings.repetitions, replace=False).tolist()
     drawn = rng.choice(NUMBERS, (len(GENERATORS), settings.repetitions), replace=False)
     return drawn[GENERATORS.index(generator)].tolist()
+
+
+def _thread(generator: str) -> int:
+    """Return the number by which random numbers of a generator are told apart."""
+    if generator in GENERATORS:
+        return GENERATORS.index(generator)
+    return crc32(generator.encode())
 
 
 def _seed(
@@ -185,7 +201,7 @@ def _seed(
     label: str,
     purpose: int,
 ) -> list[int]:
-    thread = GENERATORS.index(generator)
+    thread = _thread(generator)
     return [*settings.entropy(unit.channel, purpose, thread, repetition), *label.encode()]
 
 
@@ -196,12 +212,16 @@ def _optimizer(
     label: str,
     repetition: int,
     hessian: str | None,
+    made: ImageGenerator | None,
 ) -> AskTellOptimizer:
     """Make the optimiser of a run; those of one repetition start from the same code."""
     if label.startswith("HessCMA") and hessian is None:
         raise UsageError(
             f"optimiser {label!r} needs the average Hessian of {generator}; give "
             f"--hessian-{generator} FILE (in Python hessians={{{generator!r}: FILE}})."
+            if generator in GENERATORS
+            else f"optimiser {label!r} needs a Hessian of {generator}; in Python give "
+            f"hessians={{{generator!r}: FILE}}."
         )
     first, search = (
         np.random.default_rng(_seed(settings, generator, unit, repetition, name, purpose))
@@ -209,8 +229,10 @@ def _optimizer(
     )
     return label2optimizer(
         label,
-        initial_code(generator, first),
-        GAN=generator,
+        initial_code(generator, first)
+        if made is None or generator in GENERATORS
+        else made.sample_vector(1, rng=first).cpu().numpy(),
+        GAN=generator if generator in GENERATORS else made,
         hessian=hessian,
         random_seed=search,
         dtype=np.float32,

@@ -16,6 +16,9 @@ from core.utils.Optimizers import optimizer_labels
 #: The two threads, as the published files call them.
 GENERATORS = ("fc6", "BigGAN")
 
+#: Labels that need gradients, which scores of many units at once do not give.
+BY_GRADIENT = ("Adam",)
+
 #: Where images are shown: on the whole input, in the unit's receptive field, or as the published
 #: runs placed them, whose canvas had the size of the generator's images and which took (x, y) for
 #: (row, column).
@@ -69,7 +72,8 @@ class EvolutionSettings:
     channels : tuple of int
         (first, last + 1) channel, one unit each: the centre of a map.
     generators : tuple of str
-        Of `GENERATORS`.
+        Of `GENERATORS`, or ``module:object`` for one's own: a generator, or a function without
+        arguments that returns one (`core.utils.generators.protocol`).
     labels : tuple of str
         Optimisers, of `core.utils.Optimizers.optimizer_labels`; a generator runs those it knows.
     steps, repetitions : int
@@ -103,7 +107,10 @@ class EvolutionSettings:
         "--chans", type=int, nargs=2, metavar=("A", "B"), help="channels A to B - 1"
     )
     generators: tuple[str, ...] = flag(
-        "--G", default=GENERATORS, nargs="+", choices=GENERATORS, help="generators (default: both)"
+        "--G",
+        default=GENERATORS,
+        nargs="+",
+        help="generators: fc6, BigGAN, or MODULE:OBJECT for one of your own (default: both)",
     )
     labels: tuple[str, ...] = flag(
         "--optim", default=("CholCMA",), nargs="+", metavar="LABEL", help="default: CholCMA"
@@ -156,7 +163,8 @@ class EvolutionSettings:
         if pixels is not None and min(pixels if isinstance(pixels, tuple) else (pixels,)) < 1:
             raise UsageError(f"input of {pixels} pixels was asked for; give 1 or more.")
         _require_known([self.placement], PLACEMENTS, "placement")
-        _require_known(self.generators, GENERATORS, "generator")
+        own = [name for name in self.generators if ":" in name]
+        _require_known(self.generators, [*GENERATORS, *own], "generator")
         known = {label for name in self.generators for label in optimizer_labels(name)}
         _require_known(self.labels, sorted(known), "optimiser label")
         for generator in self.generators:
@@ -169,7 +177,8 @@ class EvolutionSettings:
 
     def labels_of(self, generator: str) -> tuple[str, ...]:
         """Return the optimisers that run in a generator."""
-        return tuple(label for label in self.labels if label in optimizer_labels(generator))
+        known = [label for label in optimizer_labels(generator) if label not in BY_GRADIENT]
+        return tuple(label for label in self.labels if label in known)
 
     def entropy(self, channel: int, *more: int) -> list[int]:
         """Return the seed of something random of one unit, the same whatever runs beside it."""

@@ -162,6 +162,12 @@ def run_sweep(
     if not wait and resources.executor == "local":
         raise UsageError("jobs of this machine are waited for; leaving them is for a cluster.")
     cells = sweep.cells(root)
+    own = {name for cell in cells for name in cell.settings.generators if ":" in name}
+    if own and not networks:
+        raise UsageError(
+            f"generators {', '.join(sorted(own))} would name code to run, which a file may not; "
+            "give --networks package.module:function, which loads them under these names."
+        )
     settings = {"networks": networks}  # all else that decides a cell is in the name of its folder
     require_own_folder(root, settings, resume=True)
     executor = (make_executor or submitit_executor)(root / _LOGS, resources)

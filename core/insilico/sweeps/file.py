@@ -226,7 +226,8 @@ def _check(content: Mapping[str, Any]) -> None:
     _require_names(content.get("noise", {}), ("kind", "scale"), "key of noise")
     _require_names(content.get("hessians", {}), GENERATORS, "generator of hessians")
     _require_texts("hessians", list(content.get("hessians", {}).values()), once=False)
-    for key, names in (("layers", content["nets"]), ("optimizers", GENERATORS)):
+    own = {*GENERATORS, *content.get("generators", [])}
+    for key, names in (("layers", content["nets"]), ("optimizers", own)):
         if isinstance(content.get(key), dict):
             _require_names(content[key], names, f"entry of {key}")
     for key in ("nets", "generators", "placements"):

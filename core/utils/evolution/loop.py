@@ -37,7 +37,8 @@ from core.utils.evolution.threads import (
     require_optimizer,
 )
 from core.utils.generators.protocol import ImageGenerator, checked
-from core.utils.Optimizers import label2optimizer
+from core.utils.Optimizers import founder_wrapper, label2optimizer
+from core.utils.optimizers.rank_one_cma import RankOneCMAES
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ def evolve(
     maximize: bool = True,
     population: int | None = None,
     sigma: float | None = None,
+    founders: int | None = None,
     hessian: Any = None,
     lost: str = "rank",
     stop: Stop | None = None,
@@ -115,6 +117,9 @@ def evolve(
         For optimisers by label: codes per generation; by default their own number.
     sigma : float, optional
         For optimisers by label: the first step size (Adam: the learning rate).
+    founders : int, optional
+        For labels: so many random codes are generation 0, as in the paper's experiments on
+        animals; by default it is one code, as in silico.
     hessian : mapping or path, optional
         For the labels "HessCMA…": eigenpairs of the generator.
     lost : {"rank", "again"}
@@ -148,7 +153,7 @@ def evolve(
         raise UsageError(f"{generations} generations were asked for; give 1 or more.")
     if lost not in LOST:
         raise UsageError(f"lost is {lost!r}; give one of {', '.join(LOST)}.")
-    made = _Making(seed, maximize, population, sigma, hessian)
+    made = _Making(seed, maximize, population, sigma, founders, hessian)
     threads, several = _threads(objective, generator, optimizer, made)
     folder = None
     if save is not None:
@@ -266,19 +271,26 @@ class _Making:
     """How optimisers are made for threads that name them by a label or a function."""
 
     def __init__(
-        self, seed: int, maximize: bool, population: int | None, sigma: float | None, hessian: Any
+        self,
+        seed: int,
+        maximize: bool,
+        population: int | None,
+        sigma: float | None,
+        founders: int | None,
+        hessian: Any,
     ) -> None:
         self.seed, self.maximize, self.population = seed, maximize, population
-        self.sigma, self.hessian = sigma, hessian
+        self.sigma, self.founders, self.hessian = sigma, founders, hessian
 
     def optimizer(self, given: Any, generator: ImageGenerator, name: str) -> Any:
         """Return the optimiser of a thread."""
         entropy = [self.seed, crc32(name.encode())]
         if isinstance(given, str):
             first = np.random.default_rng([*entropy, _FIRST_CODE])
-            return label2optimizer(
+            codes = generator.sample_vector(self.founders or 1, rng=first).cpu().numpy()
+            made = label2optimizer(
                 given,
-                generator.sample_vector(1, rng=first).cpu().numpy(),
+                codes[:1],
                 GAN=generator,
                 hessian=self.hessian,
                 random_seed=np.random.default_rng([*entropy, _SEARCH]),
@@ -287,6 +299,11 @@ class _Making:
                 population_size=self.population,
                 init_sigma=self.sigma,
             )
+            if not self.founders:
+                return made
+            if isinstance(made, RankOneCMAES):
+                made.init_code = None  # the founders are the start
+            return founder_wrapper(made, codes)
         if isinstance(given, type) or (callable(given) and not hasattr(given, "ask")):
             given = given(generator, np.random.default_rng([*entropy, _SEARCH]))
         return require_optimizer(given, name)

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from core.errors import UsageError
-from core.utils.optimizers.arguments import FLOAT32_ROUNDING, FloatArray, single_code
+from core.utils.optimizers.arguments import (
+    FLOAT32_ROUNDING,
+    FloatArray,
+    code_rows,
+    require_finite,
+    single_code,
+)
 from core.utils.optimizers.ask_tell import AskTellOptimizer
 from core.utils.optimizers.state import array_entry
 from core.utils.published_keywords import published_keywords
@@ -169,6 +175,78 @@ class fix_param_wrapper(AskTellOptimizer):
 
     def _update(self, scores: FloatArray, codes: NDArray[Any] | None) -> None:
         self.optimizer._update(scores, None if codes is None else codes[:, self._free])
+
+    def _progress(self) -> str:
+        return self.optimizer._progress()
+
+    def _reasons(self) -> dict[str, str]:
+        return self.optimizer._reasons()
+
+
+class founder_wrapper(AskTellOptimizer):
+    """An optimiser whose generation 0 is a population of founders, as in the paper's experiments.
+
+    Parameters
+    ----------
+    optimizer : AskTellOptimizer
+        One without a start of its own (``init_code=None``): it begins at the weighted mean of the
+        best founders.
+    founders : array-like, shape (n, space_dimen)
+        Codes of generation 0, two or more.
+
+    Raises
+    ------
+    UsageError
+        If the optimiser has a start, or these are not two or more of its codes.
+    """
+
+    def __init__(self, optimizer: AskTellOptimizer, founders: ArrayLike) -> None:
+        super().__init__()
+        codes = code_rows(founders, optimizer.space_dimen)
+        require_finite(codes, "founders")
+        if len(codes) < 2 or getattr(optimizer, "init_code", None) is not None:
+            raise UsageError(
+                f"{len(codes)} founders were given to {optimizer!r}; give two or more, to an "
+                "optimiser that was made without init_code."
+            )
+        self.optimizer, self.founders = optimizer, codes.astype(np.float64)
+        self.space_dimen, self.maximize = optimizer.space_dimen, optimizer.maximize
+        self.dtype = optimizer.dtype
+        self._begun = False
+
+    def get_init_pop(self) -> NDArray[Any]:
+        """Return the founders."""
+        return self.founders.astype(self.dtype)
+
+    @property
+    def n_asked(self) -> int:
+        """Number of codes that wait for scores."""
+        return self.optimizer.n_asked if self._begun else len(self.founders)
+
+    def _state(self, whole: bool) -> dict[str, Any]:
+        """Return the founders and the state of the search, prefixed by "search."."""
+        own = {"founders": self.founders.copy(), "begun": int(self._begun)}
+        return own | _prefixed(self.optimizer, "search.", whole)
+
+    def _load_state(self, state: Mapping[str, Any]) -> None:
+        saved = array_entry(state, "founders", self.founders.shape)
+        if not np.array_equal(saved, self.founders):
+            raise UsageError("the saved optimiser had other founders; give the same.")
+        self.optimizer._load_state(of_prefix(state, "search."))
+        self._begun = bool(array_entry(state, "begun", ()))
+
+    def _population(self) -> FloatArray:
+        return self.optimizer._population() if self._begun else self.founders.copy()
+
+    def _check_codes(self, codes: NDArray[Any]) -> None:
+        if self._begun:
+            self.optimizer._check_codes(codes)
+        elif not np.allclose(codes, self.founders, rtol=FLOAT32_ROUNDING):
+            raise UsageError("these are not the founders; score them as they were returned.")
+
+    def _update(self, scores: FloatArray, codes: NDArray[Any] | None) -> None:
+        self.optimizer._update(scores, codes if self._begun else self.founders)
+        self._begun = True
 
     def _progress(self) -> str:
         return self.optimizer._progress()

@@ -17,7 +17,7 @@ from core.utils.optimizers.arguments import (
     scores_of,
 )
 from core.utils.optimizers.ask_tell import AskTellOptimizer
-from core.utils.optimizers.state import array_entry, require_settings, settings_entry
+from core.utils.optimizers.state import array_entry, count_entry, require_settings, settings_entry
 
 #: Added to the root of the second moment (Kingma & Ba 2015, algorithm 1).
 _EPSILON = 1e-8
@@ -135,7 +135,7 @@ class GradientAscent(AskTellOptimizer):
     def _load_state(self, state: Mapping[str, Any]) -> None:
         require_settings(state, self._settings())
         arrays = [array_entry(state, k, self._codes.shape) for k in ("codes", "first", "second")]
-        self.istep = int(array_entry(state, "istep", ()))
+        self.istep = count_entry(state, "istep")
         self._codes, self._first, self._second = arrays
 
     def _settings(self) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from core.utils.optimizers.rank_weights import best_first, rankweight
 from core.utils.optimizers.state import (
     array_entry,
     checksum,
+    count_entry,
     random_entry,
     require_settings,
     restore_random,
@@ -150,7 +151,7 @@ class RankOneCMAES(AskTellOptimizer):
         pc, ps = (array_entry(state, name, (k,)) for name in ("pc", "ps"))
         normals = array_entry(state, "normals", (self.lambda_, k), (0, k))
         sigma = float(array_entry(state, "sigma", ()))
-        counts = [int(array_entry(state, name, ())) for name in ("istep", "counteval", "eigeneval")]
+        counts = [count_entry(state, name) for name in ("istep", "counteval", "eigeneval")]
         restore_random(self._random, state)
         self._A, self._Ainv = A, Ainv
         self.xmean, self.pc, self.ps, self._normals, self.sigma = xmean, pc, ps, normals, sigma

@@ -12,7 +12,12 @@ import numpy as np
 from core.errors import MalformedDataError
 from core.utils.optimizers.ask_tell import AskTellOptimizer
 from core.utils.optimizers.cma import CholeskyCMAES, HessCMAES
-from core.utils.optimizers.composite import concat_wrapper, fix_param_wrapper, of_prefix
+from core.utils.optimizers.composite import (
+    concat_wrapper,
+    fix_param_wrapper,
+    founder_wrapper,
+    of_prefix,
+)
 from core.utils.optimizers.gradient import GradientAscent
 from core.utils.optimizers.sphere import ZOHA_Sphere_lr_euclid
 from core.utils.optimizers.state import array_entry, entry, read_state
@@ -60,6 +65,9 @@ def _made(state: Mapping[str, Any], sources: dict[str, Any]) -> AskTellOptimizer
     if any(key.startswith("first.") for key in state):
         parts = [_made(of_prefix(state, prefix), sources) for prefix in ("first.", "second.")]
         return concat_wrapper(*parts)
+    if "founders" in state:
+        searching = _made(of_prefix(state, "search."), sources)
+        return founder_wrapper(searching, np.asarray(state["founders"]))
     if "fixed_code" in state:
         fixed = array_entry(state, "fixed_code", (-1,))
         free = _made(of_prefix(state, "free."), sources)

@@ -23,6 +23,7 @@ from core.utils.optimizers.ask_tell import AskTellOptimizer
 from core.utils.optimizers.rank_weights import best_first, rankweight
 from core.utils.optimizers.state import (
     array_entry,
+    count_entry,
     random_entry,
     require_settings,
     restore_random,
@@ -197,7 +198,7 @@ class ZOHA_Sphere_lr_euclid(AskTellOptimizer):
     def _load_state(self, state: Mapping[str, Any]) -> None:
         """Take over a state, its schedule too."""
         require_settings(state, self._settings())
-        istep = int(array_entry(state, "istep", ()))
+        istep = count_entry(state, "istep")
         mulist = array_entry(state, "mulist", (-1,))
         rows = self.population_size + (istep >= 0)
         codes = array_entry(state, "codes", (rows, self.space_dimen), (0, self.space_dimen))

@@ -19,6 +19,9 @@ from core.errors import MalformedDataError, MissingDataError, UsageError
 from core.reading.array_files import read_arrays
 from core.utils.optimizers.arguments import FloatArray, RandomSource
 
+#: Beyond it, doubles do not hold every whole number.
+_LARGEST_COUNT = 2**53
+
 
 def read_state(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     """Read a file of `write_arrays`; every entry is an array.
@@ -77,6 +80,22 @@ def array_entry(state: Mapping[str, Any], key: str, *shapes: tuple[int, ...]) ->
             f"needed are numbers of shape {wanted}."
         )
     return np.array(array, dtype=np.float64)
+
+
+def count_entry(state: Mapping[str, Any], key: str) -> int:
+    """Return one counter.
+
+    Raises
+    ------
+    MalformedDataError
+        If it is missing, or no whole number from -1, before the first, on.
+    """
+    number = float(array_entry(state, key, ()))
+    if not (number.is_integer() and -1 <= number < _LARGEST_COUNT):
+        raise MalformedDataError(
+            f"entry {key!r} of the saved optimiser is {number}; needed is a whole number."
+        )
+    return int(number)
 
 
 def settings_entry(settings: Mapping[str, Any]) -> str:
@@ -149,11 +168,16 @@ def restore_random(source: RandomSource, state: Mapping[str, Any]) -> None:
             f"the saved optimiser drew from {saved_kind[0]}({saved_kind[1]}) and this one draws "
             f"from {kind[0]}({kind[1]}); pass such a generator as random_seed."
         )
-    position = _from_plain(saved["state"])
-    if isinstance(source, np.random.RandomState):
-        source.set_state(position)
-    else:
-        source.bit_generator.state = position
+    try:
+        position = _from_plain(saved["state"])
+        if isinstance(source, np.random.RandomState):
+            source.set_state(position)
+        else:
+            source.bit_generator.state = position
+    except Exception as error:  # numpy raises many kinds for a state that cannot be
+        raise MalformedDataError(
+            f"the random state of the saved optimiser cannot be: {error!r:.200}"
+        ) from error
 
 
 def _position(source: RandomSource) -> Mapping[str, Any]:

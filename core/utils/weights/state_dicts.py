@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pickle
+import pickletools
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import nn
@@ -17,6 +21,9 @@ from core.errors import MalformedDataError, MissingDataError
 logger = logging.getLogger(__name__)
 
 _KEYS_SHOWN = 6
+
+#: Files from before torch 1.6 begin with so many pickles: magic number, protocol, system, tensors.
+_LEGACY_PICKLES = 4
 _REASON_SHOWN = 200
 
 
@@ -127,9 +134,45 @@ def _read(path: Path) -> object:
         from safetensors.torch import load_file
 
         return load_file(path)
+    _require_bounded(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about pickle protocols, on the way to a refusal
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _require_bounded(path: Path) -> None:
+    """Compare what the pickles of a file promise with its size, before torch makes room for it.
+
+    ``torch.save`` packs nothing, so that no member of its archive is larger than the file; neither
+    is a storage, whose length is the last number before it is asked for.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            file.seek(0)
+            for _ in range(_LEGACY_PICKLES):
+                _require_bounded_pickle(file, size)
+            return
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+            if packed or sum(member.file_size for member in members) > size:
+                raise ValueError("its members would take more room than the file, as bombs do")
+            for member in members:
+                if member.filename.endswith("/data.pkl"):
+                    _require_bounded_pickle(io.BytesIO(archive.read(member)), size)
+
+
+def _require_bounded_pickle(program: BinaryIO, size: int) -> None:
+    number = 0
+    for opcode, argument, _ in pickletools.genops(program):
+        if opcode.name in ("GLOBAL", "SHORT_BINUNICODE", "BINUNICODE"):
+            if str(argument).split()[-1:] == ["bytearray"]:
+                raise pickle.UnpicklingError("Unsupported global bytearray, which no tensor needs")
+        elif isinstance(argument, int):
+            number = argument
+        if opcode.name == "BINPERSID" and number > size:
+            raise ValueError(f"a tensor of {number} numbers in a file of {size} bytes")
 
 
 def _reason(error: Exception) -> str:
