@@ -30,6 +30,7 @@ from core.source_tables.reader import Table, write_tables
 from core.versions import PROJECT, software_versions
 from neuro_data_analysis.evolution.population import Population, collect
 from neuro_data_analysis.evolution.tables import (
+    course_tables,
     extended_figure4_tables,
     figure2_tables,
     figure4_tables,
@@ -232,6 +233,7 @@ EXPORTS: dict[str, Export] = {
         lambda matroot: export_extended_figure5(matroot.options.results),
         lambda matroot: extended_figure5_provenance(matroot.options.results),
     ),
+    "Evolutions": _from_evolutions(course_tables),
     "Tables": _from_evolutions(summary_tables),
 }
 

@@ -417,7 +417,7 @@ def test_command_line(toys, tmp_path, capsys):
     job = ["--generator", "BigGAN", "--codes", "20", "--untrained", "--output", str(tmp_path)]
     assert main([*job, "--units-per-layer", "0"]) == 2
     assert main([*job, "--units-per-layer", "1"]) == 0
-    assert "FigureExt6D_BigGAN" in capsys.readouterr().out
+    assert "FigureExt6D_BigGAN_Caffenet" in capsys.readouterr().out
     assert main(job) == 2
     fc6 = ["--generator", "fc6", "--output", str(tmp_path)]
     assert main(fc6) == 2

@@ -223,7 +223,8 @@ def test_one_spike_contributes_what_it_does_in_real_files(rng):
     expected = np.zeros(212)
     for spike in (50, 53):
         expected[spike - 6 : spike + 7] += spike_kernel()
-    assert density.dtype == np.float32
+    assert density.dtype == np.float64
+    np.testing.assert_array_equal(density, density.astype(np.float32))
     np.testing.assert_allclose(density[0], expected[6:206], rtol=1e-6)
 
 
@@ -489,3 +490,19 @@ def test_the_command_line_simulates_and_reports_mistakes(tmp_path, capsys):
         simulate_recordings.main(["--help"])
     assert stopped.value.code == 0
     assert "example:" in capsys.readouterr().out
+
+
+def test_a_null_simulation_neither_climbs_nor_falls(tmp_path):
+    """Truth, expected rates and README say so; the first block is that of the ordinary one."""
+    folder = simulate_matroot(tmp_path / "null", seed=3, n_experiments=1, null=True)
+    truth = pd.read_csv(folder / "truth.csv")
+    assert not truth["climbs"].any()
+    np.testing.assert_array_equal(truth["first_rate"], truth["last_rate"])
+    assert "false positive" in (folder / "README.md").read_text()
+    plan = next(plan for plan in plan_population(3) if plan.expi == 155)
+    time_ms = np.arange(200.0)
+    for thread in (0, 1):
+        flat, climbing = (p.evoked_rates(thread, time_ms) for p in (plan.without_climb(), plan))
+        np.testing.assert_allclose(flat, np.broadcast_to(flat[0], flat.shape))
+        np.testing.assert_allclose(flat[0], climbing[0])
+        assert abs(climbing[-1] - climbing[0]).max() > 1
