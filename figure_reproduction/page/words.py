@@ -12,10 +12,10 @@ _THIN_SPACE = "\N{THIN SPACE}"
 
 
 def as_it_is(text: str) -> str:
-    """Return a text of a table for a figure, on which its dollar signs begin no formula.
+    r"""Return a text of a table for a figure, on which its dollar signs begin no formula.
 
     >>> as_it_is("US$ 5")
-    'US\\\\$ 5'
+    'US\\$ 5'
     """
     return re.sub(r"\\*\$", r"\\$", text)
 
