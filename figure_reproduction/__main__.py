@@ -40,7 +40,10 @@ from figure_reproduction.page.runs import record_run
 from figure_reproduction.page.verification import verify
 
 #: The figures of the paper, in its order.
-SCRIPTS = ("Figure2", "Figure3", "Figure4", "Figure5", "Figure6", "FigureExt4", "FigureExt5")
+SCRIPTS = (
+    "Figure2", "Figure3", "Figure4", "Figure5", "Figure6", "FigureExt4", "FigureExt5",
+    "FigureMore1",
+)  # fmt: skip
 
 #: How the folders of their tables call them.
 _OTHER_NAMES = {folder: name for name, folder in FIGURE_NAMES.items() if name in SCRIPTS}

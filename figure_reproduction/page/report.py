@@ -193,9 +193,22 @@ def _robustness(folder: Path) -> dict[str, Any] | None:
         return None
 
 
+#: What figures are called, by a part of their script's name.
+_KINDS_OF_FIGURE = {
+    "Ext": "Extended Data Figure",
+    "More": "Beyond the released scripts",
+    "Figure": "Figure",
+}
+
+
 def _in_order(paths: Iterator[Path]) -> list[Path]:
-    """Sort figures by number, those of the extended data last."""
-    return sorted(paths, key=lambda path: ("Ext" in path.stem, int(re.sub(r"\D", "", path.stem))))
+    """Sort figures by number, those of the extended data and others last."""
+    return sorted(
+        paths,
+        key=lambda path: (
+            "More" in path.stem, "Ext" in path.stem, int(re.sub(r"\D", "", path.stem))
+        ),
+    )  # fmt: skip
 
 
 def _figure_view(path: Path, runs: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -214,7 +227,8 @@ def _figure_view(path: Path, runs: Mapping[str, Mapping[str, str]]) -> dict[str,
         ]
         panel["code"] = _code_view(panel.get("code"), path.parent)
     number = re.sub(r"\D", "", path.stem)
-    title = f"Extended Data Figure {number}" if "Ext" in path.stem else f"Figure {number}"
+    kind = next(kind for kind in _KINDS_OF_FIGURE if kind in path.stem)
+    title = f"{_KINDS_OF_FIGURE[kind]} {number}"
     return figure | {
         "json": path.name,
         "figure": path.stem,
