@@ -31,6 +31,7 @@ from figure_reproduction.page.drawing import ZERO_PT, draw_curve, space_handles
 from figure_reproduction.page.groups import Curve
 from figure_reproduction.page.page import FigureScript, Shown
 from figure_reproduction.page.sheet import Drawing
+from figure_reproduction.page.words import as_it_is
 
 FIGURE = FigureScript(
     "Figure2", "Fig2", "one site climbs in both generative spaces",
@@ -219,7 +220,7 @@ def site_in_words(title: str) -> str:
     """
     found = re.match(r"Exp (\d+) \S+ Pref chan(\d+) U(\d+)", title)
     if found is None:
-        return title.partition("\n")[0]
+        return as_it_is(title.partition("\n")[0])
     return "Experiment {}, channel {}, unit {}".format(*found.groups())
 
 

@@ -32,7 +32,7 @@ from core.errors import MalformedDataError
 from core.published import Statistic
 from figure_reproduction.page.page import FigureScript, Shown
 from figure_reproduction.page.sheet import Drawing
-from figure_reproduction.page.words import number, p_value, tick
+from figure_reproduction.page.words import as_it_is, number, p_value, tick
 from neuro_data_analysis.neural_tuning_analysis_lib import AxisFit, TuningAxis, axes_of, fit_axis
 from neuro_data_analysis.tuning.sessions import published_session
 from neuro_data_analysis.tuning.statistics import TUNED_P_BELOW
@@ -332,7 +332,7 @@ def draw_6d(computed: HeatMaps, numbers: bool, canvas: FigureBase) -> None:
     canvas.colorbar(
         image, ax=list(panels[0]), label="Response (events/s)", extend=_clipped(computed), pad=0.02
     ).outline.set_linewidth(0.4)
-    canvas.suptitle(f"Site {computed.session.rpartition(' ')[2]}")
+    canvas.suptitle(f"Site {as_it_is(computed.session.rpartition(' ')[2])}")
 
 
 def _clipped(computed: HeatMaps) -> str:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 
 #: Smaller P values are written as powers of ten.
 SMALLEST_PLAIN_P = 1e-3
 
 _THIN_SPACE = "\N{THIN SPACE}"
+
+
+def as_it_is(text: str) -> str:
+    r"""Return a text of a table for a figure, on which its dollar signs begin no formula.
+
+    >>> as_it_is("US$ 5")
+    'US\\$ 5'
+    """
+    return re.sub(r"\\*\$", r"\\$", text)
 
 
 def number(value: float, digits: int = 2) -> str:
