@@ -155,8 +155,9 @@ def print_calibration(population: Population) -> None:
     in_area = {area: masks["valid"] & masks[f"{area}msk"] for area in AREAS}
     rates = success_rates(population)
     print(f"valid experiments: {int(masks['valid'].sum())} of {len(masks)} (published 154 of 170)")
-    for space, column in (("DeePSim", "FC_suc"), ("BigGAN", "BG_suc")):
-        print(f"4A {space}: {rates[column].tolist()} (published {PUBLISHED_4A[space]})")
+    for space in Space:
+        found = rates[f"{space.prefix}_suc"].tolist()
+        print(f"4A {space}: {found} (published {PUBLISHED_4A[space]})")
     both = [int((in_area[area] & masks["bothsucc005"]).sum()) for area in AREAS]
     print(f"4C n, both p < 0.05: {both} (published {PUBLISHED_BOTH})")
     curves = {
@@ -169,11 +170,10 @@ def print_calibration(population: Population) -> None:
         _print_curves(area, {space: curve[chosen] for space, curve in curves.items()})
         chosen = (in_area[area] & masks["anysucc005"]).to_numpy()
         _print_differences(area, {space: curve[chosen] for space, curve in curves.items()})
-    for (area, thread), published in PUBLISHED_4D.items():
-        space = tuple(Space)[thread]
+    for (area, space), published in PUBLISHED_4D.items():
         climbed = in_area[area] & masks[f"{space.prefix}succ001"]
-        found = population.time_constants.loc[climbed, f"{space.prefix}_tc0_bslinit"].mean()
-        print(f"4D {area} {space}: {found:.1f} blocks (published {published})")
+        mean = population.time_constants.loc[climbed, f"{space.prefix}_tc0_bslinit"].mean()
+        print(f"4D {area} {space}: {mean:.1f} blocks (published {published})")
     _print_responses(population)
 
 
@@ -197,17 +197,15 @@ def _print_differences(area: str, curves: BySpace[NDArray[np.float64]]) -> None:
 
 def _print_responses(population: Population) -> None:
     masks, normalizer = population.masks, population.normalizer[:, None]
-    for (block, area, thread), published in PUBLISHED_5A.items():
+    for (block, area, space), published in PUBLISHED_5A.items():
         chosen = (masks["valid"] & masks["anysucc005"] & masks[f"{area}msk"]).to_numpy()
-        space = tuple(Space)[thread]
         late_or_first = [pad_blocks(s.psths[space], block + 1)[block] for s in population.summaries]
         mean = (np.stack(late_or_first) / normalizer)[chosen].mean(axis=0)
         off = np.abs(mean[list(published)] - list(published.values())).max()
         print(
             f"5A block {block} {area} {space}: at most {off:.2f} from the published mean"
         )
-    for (area, thread), expected in PUBLISHED_EXT4B.items():
-        space = tuple(Space)[thread]
+    for (area, space), expected in PUBLISHED_EXT4B.items():
         rises = np.stack([s.best_psth(space) - s.psths[space][0] for s in population.summaries])
         success = masks["valid"] & masks[f"{space.prefix}succ001"] & masks[f"{area}msk"]
         shares = attributed_fractions(rises[success.to_numpy()], 50)

@@ -21,6 +21,10 @@ class UserError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """Show one sentence in a notebook, where IPython asks an error for its traceback."""
+        return [f"error: {self}"]
+
 
 class UsageError(UserError):
     """An argument is unknown or out of range."""

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import GenericAlias, UnionType
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 from generated_pages import write_pages  # noqa: E402
 
+from core.versions import PROJECT, software_versions  # noqa: E402
+
 project = "Dynamic neuron–GAN alignment"
 author = "The Dynamic Neuron-GAN Alignment contributors"
 project_copyright = author
-try:
-    release = version("dynamic-neuron-gan-alignment")
-except PackageNotFoundError:
-    release = "not installed"
+release = software_versions(())[PROJECT]
 
 extensions = [
     "sphinx.ext.autodoc",
@@ -55,6 +56,22 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "reset_modules": ("matplotlib",),
     "write_computation_times": False,
+    "notebook_extensions": set(),  # a notebook beside each page would be a page of its own
 }
 
+for package in ("core", "neuro_data_analysis", "source_data_export"):
+    logging.getLogger(package).setLevel(logging.WARNING)
+
 write_pages(HERE / "reference")
+
+
+def _is_type_alias(
+    app: Any, what: str, name: str, member: object, skip: bool, options: Any
+) -> bool:
+    """Leave out aliases of types, which autodoc cannot print."""
+    return skip or isinstance(member, GenericAlias | UnionType)
+
+
+def setup(app: Any) -> None:
+    """Connect what is left out of the reference."""
+    app.connect("autodoc-skip-member", _is_type_alias)

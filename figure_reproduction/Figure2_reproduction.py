@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.Figure2_reproduction"))
+
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import pandas as pd
@@ -20,11 +27,16 @@ from numpy.typing import NDArray
 from core.published import Statistic
 from core.source_tables.reader import ExamplePsth
 from core.spaces import BySpace, Space
-from figure_reproduction.page.drawing import draw_curve
+from figure_reproduction.page.drawing import ZERO_PT, draw_curve, space_handles
 from figure_reproduction.page.groups import Curve
-from figure_reproduction.page.page import Drawing, FigureScript, Shown, main
+from figure_reproduction.page.page import FigureScript, Shown
+from figure_reproduction.page.sheet import Drawing
+from figure_reproduction.page.words import as_it_is
 
-FIGURE = FigureScript("Figure2", "Fig2", "one site climbs in both generative spaces")
+FIGURE = FigureScript(
+    "Figure2", "Fig2", "one site climbs in both generative spaces",
+    pages=((("2B",), ("2D",)),),
+)
 
 #: Kind of response → (kind of trials, column, line style) of Figure 2B.
 RESPONSES = {
@@ -89,8 +101,8 @@ def show_2b(responses: ExampleTrials | pd.DataFrame, meta: Mapping[str, Any]) ->
         curves, made_of = curves_of_blocks(responses), "published block means ± SEM"
     else:
         curves, made_of = compute_2b(responses), "presentations ± SEM"
-    title = f"{meta['expstr']}\nEvolution trajectory, {made_of}"
-    drawing = Drawing(partial(draw_2b, curves, title), (177.8, 116.84))
+    title = f"{site_in_words(meta['expstr'])}: {made_of}"
+    drawing = Drawing(partial(draw_2b, curves, title), (89, 64))
     return Shown(tell_2b(curves), {"2B": drawing})
 
 
@@ -132,13 +144,13 @@ def draw_2b(
     axes = canvas.subplots()
     for (space, response), found in computed.items():
         draw_curve(
-            axes, found.generation, found.curve, space, label=f"{space} {response}",
-            linestyle=RESPONSES[response][2],
+            axes, found.generation, found.curve, space, label=f"{space}, {response}",
+            linestyle=RESPONSES[response][2], marker=space.marker, markevery=3,
         )  # fmt: skip
-    axes.set(xlabel="Generation", ylabel="Firing rate (events/s)")
+    axes.set(xlabel="Block", ylabel="Rate (events/s)")
     axes.set_title(title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    canvas.legend(loc="outside lower center", ncols=2)
 
 
 @FIGURE.panel("2D", reads=("example_psth", "example_psth_meta"))
@@ -149,7 +161,7 @@ def show_2d(slices: Mapping[str, NDArray[np.float64]], meta: Mapping[str, Any]) 
     """
     example = ExamplePsth.of(slices, meta)
     stacked = compute_2d(example)
-    size = (101.6, 12.7 * stacked.n_blocks + 25.4)
+    size = (89, 6 * stacked.n_blocks + 22)
     return Shown(tell_2d(stacked), {"2D": Drawing(partial(draw_2d, stacked, example.title), size)})
 
 
@@ -180,24 +192,36 @@ def draw_2d(computed: StackedPsths, title: str, canvas: FigureBase) -> None:
     n_blocks, base = computed.n_blocks, computed.base
     time_ms = np.arange(computed.n_ms)
     axes = canvas.subplots()
-    zeros: dict[str, Any] = {"xmin": 0, "xmax": computed.n_ms, "colors": "k", "linewidth": 0.8}
+    zeros: dict[str, Any] = {"xmin": 0, "xmax": computed.n_ms, "colors": "k", "linewidth": ZERO_PT}
     axes.hlines(base[:n_blocks], linestyles="--", alpha=0.6, **zeros)
     axes.hlines(base[n_blocks:], linestyles=":", alpha=0.3, **zeros)
     for space, curves in computed.curves.items():
         for curve in curves:
-            draw_curve(axes, time_ms, curve, space, band_alpha=0.3, linewidth=1.2)
-        axes.plot([], [], color=space.colour, label=space)
+            draw_curve(axes, time_ms, curve, space, band_alpha=0.3, linewidth=0.7)
     axes.set_yticks(
         base[:n_blocks] + computed.offset / 2, labels=[str(block + 1) for block in range(n_blocks)]
     )
     axes.set_ylim(0, max(curves[-1].mean.max() for curves in computed.curves.values()))
     axes.set(
-        xlabel="Time after image onset (ms)",
-        ylabel=f"Firing rate in each block ({computed.offset:g} events/s between dashed lines)",
+        xlabel="Time from image onset (ms)",
+        xlim=(0, computed.n_ms),
+        ylabel=f"Block ({computed.offset:g} events/s between dashed lines)",
     )
     axes.tick_params(axis="y", length=0)
-    canvas.legend(loc="outside lower center", ncols=2)
-    canvas.suptitle(title, fontsize=8)
+    axes.set_title(site_in_words(title))
+    canvas.legend(handles=space_handles(), loc="outside lower center", ncols=2)
+
+
+def site_in_words(title: str) -> str:
+    """Say whose responses these are, from the title that the laboratory gave the experiment.
+
+    >>> site_in_words("Exp 155 Alfa-25112020-003 Pref chan12 U1")
+    'Experiment 155, channel 12, unit 1'
+    """
+    found = re.match(r"Exp (\d+) \S+ Pref chan(\d+) U(\d+)", title)
+    if found is None:
+        return as_it_is(title.partition("\n")[0])
+    return "Experiment {}, channel {}, unit {}".format(*found.groups())
 
 
 def _rate_curve(trials: pd.DataFrame, column: str) -> RateCurve:
@@ -206,5 +230,4 @@ def _rate_curve(trials: pd.DataFrame, column: str) -> RateCurve:
     return RateCurve(by_generation.index.to_numpy(dtype=np.int64), Curve(mean, sem, len(trials)))
 
 
-if __name__ == "__main__":
-    sys.exit(main(FIGURE))
+main = FIGURE.main

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.Figure3_reproduction"))
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -23,7 +29,9 @@ from core.published import Statistic
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import ORIGIN
 from core.source_tables.registry import SIMILARITY_COLUMNS
-from figure_reproduction.page.page import Drawing, FigureScript, Shown, main
+from figure_reproduction.page.page import FigureScript, Shown
+from figure_reproduction.page.sheet import Drawing
+from figure_reproduction.page.words import number, p_value
 from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks, success_masks
 from neuro_data_analysis.robustness.intervals import correlation_interval
 from neuro_data_analysis.similarity.tables import NETWORKS_DETAIL, UNTRAINED
@@ -31,7 +39,10 @@ from neuro_data_analysis.similarity.tables import NETWORKS_DETAIL, UNTRAINED
 logger = logging.getLogger(__name__)
 
 FIGURE = FigureScript(
-    "Figure3", "Fig3", "prototypes that look alike to a vision network evoke similar responses"
+    "Figure3", "Fig3", "prototypes that look alike to a vision network evoke similar responses",
+    pages=(
+        (("3G_L4focus_act", "3G_L4focus_psth"), ("3G_avgpool_act", "3G_avgpool_psth")),
+    ),
 )
 
 #: What every panel reads.
@@ -45,6 +56,7 @@ _SELECTING = ("ephysFN", "blockN", "space1", "space2", "p_maxinit_0", "p_maxinit
 
 #: Colour of each area.
 AREA_COLOURS = dict(zip(AREAS, ("#009e73", "#e69f00", "#0072b2"), strict=True))
+AREA_MARKERS = dict(zip(AREAS, "^so", strict=True))
 
 #: What the columns are, in words.
 SIMILARITIES = {
@@ -207,17 +219,19 @@ def draw_correlation(
     """Draw one dot per experiment in the colour of its area."""
     axes = canvas.subplots()
     for area, (x, y) in correlation.points.items():
-        label = f"{area} (N={len(x)})"
+        label = f"{area} ($n$ = {len(x)})"
         axes.scatter(
-            x, y, s=25, alpha=0.6, linewidths=0, color=AREA_COLOURS[area], label=label,
+            x, y, s=7, alpha=0.7, linewidths=0, color=AREA_COLOURS[area], label=label,
+            marker=AREA_MARKERS[area],
             zorder=3 - AREAS.index(area) / len(AREAS),
         )  # fmt: skip
     axes.set_xlabel(f"Cosine similarity of {network} features\n({SIMILARITIES[similarity]})")
     axes.set_ylabel(f"{DIFFERENCES[difference]}\n(50–200 ms, over the best block response)")
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    canvas.suptitle(
-        f"{TITLES[difference]} and similarity of prototypes\n"
-        f"r={correlation.r:.3f}, P={correlation.p:.1e}, N={correlation.n}"
+    axes.set_title(
+        f"{TITLES[difference]}: Pearson $r$ = {number(correlation.r, 3)}, "
+        f"{p_value(correlation.p)}, $n$ = {correlation.n}",
+        pad=12,
     )
     axes.legend(
         loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(AREAS), handletextpad=0.1,
@@ -263,7 +277,7 @@ def _show_correlation(
     draw = partial(draw_correlation, correlation, prototypes.network, similarity, difference)
     return Shown(
         tell_correlation(correlation, similarity, difference),
-        {name: Drawing(draw, (106.68, 106.68))},
+        {name: Drawing(draw, (91.5, 62))},
     )
 
 
@@ -294,5 +308,4 @@ def show_experiments(table: pd.DataFrame, meta: pd.DataFrame | None, origin: Pro
     return Shown(count_experiments(choose_prototypes(table, meta, origin)))
 
 
-if __name__ == "__main__":
-    sys.exit(main(FIGURE))
+main = FIGURE.main

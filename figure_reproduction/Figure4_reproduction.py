@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.Figure4_reproduction"))
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from scipy import stats
 
 from core.published import Statistic
 from core.spaces import BySpace, Space
 from core.utils.statistics.t_tests import StudentTest
-from figure_reproduction.page.drawing import draw_curve, draw_experiments
+from figure_reproduction.page.drawing import (
+    MEAN_PT,
+    SINGLE_PT,
+    draw_curve,
+    draw_experiments,
+    space_handles,
+)
 from figure_reproduction.page.groups import (
     Curve,
     basis_of_curve,
@@ -29,12 +42,15 @@ from figure_reproduction.page.groups import (
     compare_spaces,
     members,
 )
-from figure_reproduction.page.page import Drawing, FigureScript, Shown, main
+from figure_reproduction.page.page import FigureScript, Shown
+from figure_reproduction.page.sheet import Drawing
+from figure_reproduction.page.words import t_test
 from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks
 from neuro_data_analysis.robustness.intervals import mean_test, paired_effect
 
 FIGURE = FigureScript(
-    "Figure4", "Fig4", "success, response and speed of evolutions across the visual hierarchy"
+    "Figure4", "Fig4", "success, response and speed of evolutions across the visual hierarchy",
+    pages=((("4A", "4B_initial", "4B_last"), ("4C", "4D")),),
 )
 
 #: Normalised responses by space, (n_experiments, n_blocks).
@@ -57,12 +73,13 @@ N_RESAMPLES, COVERAGE = 1000, 0.95
 def show_4a(success_rate: pd.DataFrame) -> Shown:
     """Fraction of valid evolutions whose response rose in V1, V4 and IT.
 
-    Best two blocks above the first two (Student test, P<0.01, t>0; the choice of the best block is
-    not corrected for), for DeePSim (blue) and BigGAN (red). Bands are 90 % credible intervals under
-    a uniform prior, which leave out the estimate where none or all climbed.
+    Best two blocks above the first two (Student test, P < 0.01, t > 0; the choice of the best
+    block is not corrected for), for DeePSim (blue) and BigGAN (red, dashed). Bands are 90 %
+    credible intervals under a uniform prior, which leave out the estimate where none or all
+    climbed.
     """
     table = compute_4a(success_rate)
-    return Shown(tell_4a(table), {"4A": Drawing(partial(draw_4a, table), (91.44, 91.44))})
+    return Shown(tell_4a(table), {"4A": Drawing(partial(draw_4a, table), (54, 62))})
 
 
 def compute_4a(success_rate: pd.DataFrame) -> pd.DataFrame:
@@ -97,9 +114,12 @@ def draw_4a(table: pd.DataFrame, canvas: FigureBase) -> None:
     """Draw the rate of success over the hierarchy, with counts and credible bands."""
     axes = canvas.subplots()
     x = range(len(table))
-    for space, offset_points in zip(Space, (7, -7), strict=True):
+    for space, offset_points in zip(Space, (4, -4), strict=True):
         rate, low, high = (table[f"{space.prefix}_{column}"] for column in ("rate", "CI_1", "CI_2"))
-        axes.plot(x, rate, "o-", color=space.colour, label=space, clip_on=False, zorder=3)
+        axes.plot(
+            x, rate, marker=space.marker, linestyle=space.dash, color=space.colour, label=space,
+            clip_on=False, zorder=3,
+        )  # fmt: skip
         axes.fill_between(x, low, high, color=space.colour, alpha=0.3, lw=0)
         counts = zip(table[f"{space.prefix}_suc"], table["total"], rate, strict=True)
         for position, (count, total, height) in enumerate(counts):
@@ -112,11 +132,13 @@ def draw_4a(table: pd.DataFrame, canvas: FigureBase) -> None:
                 ha="center",
                 va="bottom" if above else "top",
                 annotation_clip=False,
+                bbox={"boxstyle": "round,pad=0.1", "fc": "w", "ec": "none", "alpha": 0.75},
+                zorder=4,
             )
     axes.set_xticks(x, labels=table.index)
     axes.set(xlim=(-0.3, 2.3), ylim=(0, 1.05), xlabel="Visual area", ylabel="Success rate")
-    canvas.suptitle("Success rate of the evolutions\nmax > init, P<0.01, 90 % CI")
-    axes.legend(loc="lower right", bbox_to_anchor=(1.02, 0.1))
+    axes.set_title("Evolutions that climbed\n($P$ < 0.01, 90 % interval)")
+    canvas.legend(loc="outside lower center", ncols=2)
 
 
 @dataclass(frozen=True)
@@ -146,7 +168,7 @@ def show_4b(mean: Responses, sem: Responses, masks: pd.DataFrame) -> Shown:
     longest, as published.
     """
     pairs = compute_4b(mean, sem, masks)
-    size = (203.2, 139.7)
+    size = (64.5, 62)
     drawings = {
         f"4B_{block}": Drawing(partial(draw_4b, pairs, block), size) for block in COMPARED_BLOCKS
     }
@@ -195,26 +217,26 @@ def draw_4b(
     axes = canvas.subplots()
     for position, area in enumerate(AREAS):
         _draw_pairs(axes, 2 * position, computed[block, area])
-    columns = [f"{area}\n{space}" for area in AREAS for space in Space]
-    axes.set_xticks(range(len(columns)), labels=columns)
+    axes.set_xticks(range(2 * len(AREAS)), labels=[space for _ in AREAS for space in Space])
+    groups = [f"\n{area}, $n$ = {computed[block, area].test.n}" for area in AREAS]
+    axes.set_xticks(2 * np.arange(len(AREAS)) + 0.5, labels=groups, minor=True)
+    axes.tick_params(axis="x", which="minor", length=0)
     axes.set(ylabel="Response / maximum of both threads", ylim=LIMITS_4B[block])
-    canvas.suptitle(
-        f"{block.capitalize()} block: DeePSim against BigGAN in each area\n"
-        "valid experiments in which either thread climbed (P<0.05)"
-    )
+    axes.set_title(f"{block.capitalize()} block: DeePSim − BigGAN", pad=16)
 
 
 def _draw_pairs(axes: Axes, left: int, pair: PairedBlock) -> None:
     x = np.array([[left], [left + 1]]) + pair.jitter
     y = np.stack([pair.mean[space] for space in Space])
-    axes.plot(x, y, color="k", alpha=0.1, linewidth=0.9, zorder=1)
+    axes.plot(x, y, color="k", alpha=0.15, linewidth=SINGLE_PT, zorder=1)
     for column, space in enumerate(Space):
         axes.errorbar(
-            x[column], y[column], pair.sem[space], fmt="o", color=space.colour, alpha=0.3
-        )
-    told = f"t={pair.test.t:.3f}, P={pair.test.p:.1e}\nN={pair.test.n}"
+            x[column], y[column], pair.sem[space], fmt=space.marker, color=space.colour,
+            alpha=0.35, markersize=1.8, markeredgewidth=0, elinewidth=0.4,
+        )  # fmt: skip
+    told = t_test(float(pair.test.t), int(pair.test.df), float(pair.test.p))
     above_axes = axes.get_xaxis_transform()
-    axes.text(left + 0.5, 1.01, told, transform=above_axes, ha="center", va="bottom")
+    axes.text(left + 0.5, 1.01, told, transform=above_axes, ha="center", va="bottom", fontsize=6)
 
 
 @dataclass(frozen=True)
@@ -228,11 +250,14 @@ class Trajectories:
         padding begins at the last recorded block, so that the two join.
     curves : dict of Space to Curve
         Group means.
+    last_recorded : int
+        Last block that any experiment of the group recorded; the mean is padding after it.
     """
 
     recorded: BySpace[NDArray[np.float64]]
     padded: BySpace[NDArray[np.float64]]
     curves: BySpace[Curve]
+    last_recorded: int
 
     @property
     def n(self) -> int:
@@ -249,7 +274,7 @@ def show_4c(mean: Responses, recorded: NDArray[np.float64], masks: pd.DataFrame)
     and error: few sessions reach the last blocks.
     """
     areas = compute_4c(mean, recorded == 1, masks)
-    return Shown(tell_4c(areas), {"4C": Drawing(partial(draw_4c, areas), (228.6, 86.36))})
+    return Shown(tell_4c(areas), {"4C": Drawing(partial(draw_4c, areas), (126, 60))})
 
 
 def compute_4c(
@@ -266,6 +291,7 @@ def compute_4c(
             recorded={space: np.where(is_recorded, m, np.nan) for space, m in means.items()},
             padded={space: np.where(is_joined, np.nan, m) for space, m in means.items()},
             curves={space: Curve.of(m) for space, m in means.items()},
+            last_recorded=int(np.flatnonzero(is_recorded.any(axis=0)).max(initial=0)),
         )
     return computed
 
@@ -291,15 +317,30 @@ def draw_4c(computed: Mapping[str, Trajectories], canvas: FigureBase) -> None:
             blocks = np.arange(len(curve.mean))
             draw_experiments(axes, blocks, trajectories.recorded[space], space)
             draw_experiments(axes, blocks, trajectories.padded[space], space, linestyle=":")
-            draw_curve(axes, blocks, curve, space, space, linewidth=3)
+            _draw_mean(axes, blocks, curve, space, trajectories.last_recorded)
         axes.set(xlim=(0, LAST_SHOWN_BLOCK), ylim=(0, 1.05), xlabel="Block")
-        axes.set_title(f"{area} (N={trajectories.n})")
+        axes.set_title(f"{area} ($n$ = {trajectories.n})")
     panels[0].set_ylabel("Response / maximum of both threads")
-    panels[0].legend(loc="lower right")
-    canvas.suptitle(
-        "Normalised response across blocks, valid experiments in which both threads climbed "
-        "(max > init, P<0.05)"
-    )
+    canvas.legend(
+        handles=[*space_handles(), Line2D([], [], color="k", linestyle=":", label="padded")],
+        loc="outside lower center", ncols=3,
+    )  # fmt: skip
+
+
+def _draw_mean(
+    axes: Axes, blocks: NDArray[np.int_], curve: Curve, space: Space, last_recorded: int
+) -> None:
+    """Draw a mean in the dash of its space while it was recorded, dotted where all is padding.
+
+    Two experiments have no spread that deserves a band.
+    """
+    band = 0.25 if curve.n > 2 else 0.0
+    for part, look in (
+        (slice(None, last_recorded + 1), {}),
+        (slice(last_recorded, None), {"linestyle": ":"}),
+    ):
+        piece = Curve(curve.mean[part], curve.sem[part], curve.n)
+        draw_curve(axes, blocks[part], piece, space, band_alpha=band, **look)
 
 
 @dataclass(frozen=True)
@@ -330,7 +371,7 @@ def show_4d(table: pd.DataFrame, masks: pd.DataFrame) -> Shown:
     The rise is above the first block. Single threads, mean and 95 % bootstrap interval.
     """
     groups = compute_4d(table, masks["valid"])
-    return Shown(tell_4d(groups), {"4D": Drawing(partial(draw_4d, groups), (101.6, 139.7))})
+    return Shown(tell_4d(groups), {"4D": Drawing(partial(draw_4d, groups), (57, 60))})
 
 
 def compute_4d(table: pd.DataFrame, valid: pd.Series) -> dict[tuple[Space, str], TimeConstants]:
@@ -387,20 +428,31 @@ def draw_4d(computed: Mapping[tuple[Space, str], TimeConstants], canvas: FigureB
         groups = [computed[space, area] for area in AREAS]
         for position, found in enumerate(groups):
             axes.plot(
-                position + found.jitter, found.blocks, "o", color=space.colour, alpha=0.4,
-                markersize=4, markeredgewidth=0,
+                position + _dodge(space) + 0.5 * found.jitter, found.blocks, space.marker,
+                color=space.colour, alpha=0.35, markersize=1.8, markeredgewidth=0,
             )  # fmt: skip
         mean, low, high = np.array([(g.mean, g.low, g.high) for g in groups]).T
         axes.errorbar(
-            range(len(AREAS)), mean, [mean - low, high - mean], fmt="o-", color=space.colour,
-            linewidth=2.5, elinewidth=1.2, capsize=8, label=space,
+            np.arange(len(AREAS)) + _dodge(space), mean, [mean - low, high - mean],
+            marker=space.marker, linestyle=space.dash, color=space.colour, linewidth=MEAN_PT,
+            elinewidth=0.7, capsize=2, label=space,
         )  # fmt: skip
-    axes.set_xticks(range(len(AREAS)), labels=AREAS)
     axes.set(
-        xlim=(-0.5, 2.5), xlabel="Visual area", ylabel="Blocks to reach 80 % of the maximal rise"
+        xlim=(-0.5, 2.5), xlabel="Visual area; threads of DeePSim, BigGAN",
+        ylabel="Blocks to 80 % of the maximal rise"
     )
-    axes.set_title("Time constant of the evolution\nthreads that climbed (P<0.01)")
-    axes.legend(loc="upper left")
+    labels = [
+        f"{area}\n" + ", ".join(str(len(computed[space, area].blocks)) for space in Space)
+        for area in AREAS
+    ]
+    axes.set_xticks(range(len(AREAS)), labels=labels)
+    axes.set_title("Threads that climbed ($P$ < 0.01)")
+    canvas.legend(loc="outside lower center", ncols=2)
+
+
+def _dodge(space: Space) -> float:
+    """Shift the points of a space sideways, so that they do not cover those of the other."""
+    return 0.18 * (2 * space.thread - 1)
 
 
 @FIGURE.panel("recordings", reads=("time_constants", "masks", "recorded_blocks"))
@@ -427,5 +479,4 @@ def count_recordings(table: pd.DataFrame, masks: pd.DataFrame, n_blocks: int) ->
     }
 
 
-if __name__ == "__main__":
-    sys.exit(main(FIGURE))
+main = FIGURE.main

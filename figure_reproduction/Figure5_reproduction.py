@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.Figure5_reproduction"))
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TypeAlias
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import pandas as pd
@@ -18,9 +24,10 @@ from numpy.typing import NDArray
 
 from core.published import Statistic
 from core.spaces import Space
-from figure_reproduction.page.drawing import draw_curve, draw_experiments
+from figure_reproduction.page.drawing import draw_curve, draw_experiments, space_handles
 from figure_reproduction.page.groups import Curve, basis_of_curve, members
-from figure_reproduction.page.page import Drawing, FigureScript, Shown, main
+from figure_reproduction.page.page import FigureScript, Shown
+from figure_reproduction.page.sheet import Drawing
 from figure_reproduction.page.window_responses import (
     WindowResponses,
     compare_windows,
@@ -29,7 +36,10 @@ from figure_reproduction.page.window_responses import (
 )
 from neuro_data_analysis.neural_data_utils import AREAS
 
-FIGURE = FigureScript("Figure5", "Fig5", "dynamics of responses to evolved textures and objects")
+FIGURE = FigureScript(
+    "Figure5", "Fig5", "dynamics of responses to evolved textures and objects",
+    pages=((("5A_block0", "5A_block55"), ("5C",)),),
+)
 
 #: How titles call the shown blocks; block 55 is padding in nearly every session.
 BLOCK_NAMES = {0: "first block", 55: "last block"}
@@ -58,7 +68,7 @@ def show_5a(psths: Psths, masks: pd.DataFrame) -> Shown:
     """
     groups = compute_5a(psths, masks)
     drawings = {
-        f"5A_block{block}": Drawing(partial(draw_5a, groups, block), (228.6, 83.82))
+        f"5A_block{block}": Drawing(partial(draw_5a, groups, block), (91.5, 50))
         for block in BLOCK_NAMES
     }
     return Shown(tell_5a(groups), drawings)
@@ -86,20 +96,18 @@ def tell_5a(computed: GroupPsths) -> Iterator[Statistic]:
 def draw_5a(computed: GroupPsths, block: int, canvas: FigureBase) -> None:
     """Draw single experiments and group means of one block."""
     panels = canvas.subplots(1, len(AREAS), sharex=True, sharey=True)
+    panels[0].set(xlim=(0, 200), ylim=(0, 2))
     for axes, area in zip(panels, AREAS, strict=True):
         for space in Space:
             found = computed[block, area, space]
             time_ms = np.arange(found.experiments.shape[1])
             draw_experiments(axes, time_ms, found.experiments, space, alpha=0.15)
-            draw_curve(axes, time_ms, found.curve, space, space, linewidth=3)
-        axes.set_title(f"{area} (N={found.curve.n})")
-        axes.set_xlabel("Time after image onset (ms)")
-    panels[0].set(ylim=(0, 2), ylabel="Rate / maximal response\nof both threads")
-    panels[0].legend(loc="upper right")
-    canvas.suptitle(
-        f"Normalised PSTH in the {BLOCK_NAMES[block]}, valid experiments in which either "
-        "thread climbed (P<0.05)"
-    )
+            draw_curve(axes, time_ms, found.curve, space)
+        axes.set_title(f"{area} ($n$ = {found.curve.n})")
+    panels[0].set_ylabel("Rate / maximal response of both threads")
+    panels[1].set_xlabel("Time from image onset (ms)")
+    canvas.suptitle(BLOCK_NAMES[block].capitalize())
+    canvas.legend(handles=space_handles(), loc="outside lower center", ncols=2)
 
 
 @FIGURE.panel("5C", reads=("window_response_mean", "masks"))
@@ -112,13 +120,8 @@ def show_5c(responses: WindowResponses, masks: pd.DataFrame) -> Shown:
     """
     comparisons = compare_windows(responses, masks, "bothsucc005")
     windows = sorted({window for _, window in comparisons})
-    title = (
-        "Response in 10-ms windows across blocks, valid experiments in which both threads climbed "
-        "(P<0.05)"
-    )
-    drawing = windows_drawing(comparisons, windows, title, plot_mm=(38.1, 76.2))
+    drawing = windows_drawing(comparisons, windows, "")
     return Shown(tell_windows(comparisons), {"5C": drawing})
 
 
-if __name__ == "__main__":
-    sys.exit(main(FIGURE))
+main = FIGURE.main

@@ -7,12 +7,18 @@ a failed evolution; 6E shapes and peak locations of the tuned axes of all sessio
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.Figure6_reproduction"))
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -24,14 +30,20 @@ from statsmodels.stats.proportion import proportion_confint, proportions_ztest
 
 from core.errors import MalformedDataError
 from core.published import Statistic
-from core.source_tables.peaks import COMMON_END
-from figure_reproduction.page.page import Drawing, FigureScript, Shown, main
+from figure_reproduction.page.page import FigureScript, Shown
+from figure_reproduction.page.sheet import Drawing
+from figure_reproduction.page.words import as_it_is, number, p_value, tick
 from neuro_data_analysis.neural_tuning_analysis_lib import AxisFit, TuningAxis, axes_of, fit_axis
 from neuro_data_analysis.tuning.sessions import published_session
 from neuro_data_analysis.tuning.statistics import TUNED_P_BELOW
 from neuro_data_analysis.tuning.tables import EXAMPLE_6C
 
-FIGURE = FigureScript("Figure6", "Fig6", "tuning along Hessian axes of BigGAN")
+FIGURE = FigureScript(
+    "Figure6", "Fig6", "tuning along Hessian axes of BigGAN",
+    pages=(
+        (("6C", "6D_success"), ("6D_failed_class", "6E_shapes", "6E_peaks")),
+    ),
+)
 
 #: The axis of Figure 6C.
 SHOWN_AXIS = ("class", 0)
@@ -156,7 +168,7 @@ def show_6c(trials: pd.DataFrame) -> Shown:
     (band: one SD, noise included) fitted to the trials.
     """
     curve = compute_6c(trials)
-    return Shown(tell_6c(curve), {"6C": Drawing(partial(draw_6c, curve), (127.0, 127.0))})
+    return Shown(tell_6c(curve), {"6C": Drawing(partial(draw_6c, curve), (76, 66))})
 
 
 def compute_6c(trials: pd.DataFrame) -> TuningCurve:
@@ -212,22 +224,23 @@ def draw_6c(curve: TuningCurve, canvas: FigureBase) -> None:
     """Draw trials, level means and the three fits."""
     axes = canvas.subplots()
     axis, levels, curves = curve.axis, curve.axis.levels, curve.curves
-    axes.plot(axis.distance, axis.response, "o", color="#2f6db3", alpha=0.5, label="trials")
+    axes.plot(axis.distance, axis.response, "o", color="0.55", markeredgewidth=0, label="trials")
     axes.errorbar(
-        levels.distance, levels.mean, curve.level_sd, fmt="D", color="#e08a1e", markersize=4.5,
-        capsize=3, linewidth=1, label="mean ± SD",
+        levels.distance, levels.mean, curve.level_sd, fmt="D", color="#d55e00", markersize=2.8,
+        capsize=1.5, linewidth=0.7, label="mean ± SD",
     )  # fmt: skip
     axes.plot(curve.x, curves["Gaussian"], color="k", label="Gaussian")
-    axes.plot(curve.x, curves["line"], "--", color="magenta", label="line (OLS)")
+    axes.plot(curve.x, curves["line"], "--", color="#cc79a7", label="line")
     if "process" in curves:
-        axes.plot(curve.x, curves["process"], color="r", label="Gaussian process")
+        axes.plot(curve.x, curves["process"], "-.", color="#0072b2", label="Gaussian process")
         axes.fill_between(
-            curve.x, curves["process low"], curves["process high"], color="r", alpha=0.18,
+            curve.x, curves["process low"], curves["process high"], color="#0072b2", alpha=0.18,
             linewidth=0, label="± SD of the process",
         )  # fmt: skip
     axes.set(xlabel="Distance along the axis", ylabel="Response (events/s)")
-    axes.set_title(curve.title, fontsize=8.5)
-    canvas.legend(loc="outside lower center", ncols=3, fontsize=8)
+    axes.xaxis.set_major_formatter(lambda value, _: tick(value))
+    axes.set_title(curve.title)
+    canvas.legend(loc="outside lower center", ncols=3)
 
 
 @FIGURE.panel("6D_success", reads=("responses_successful",))
@@ -238,7 +251,7 @@ def show_6d_success(responses: pd.DataFrame) -> Shown:
     at the 2 and 98 % quantiles.
     """
     maps = compute_6d(responses)
-    size = (106.68 * len(maps.maps) + 15.24, 127.0)
+    size = (107, 66)
     return Shown(tell_6d(maps), {"6D_success": _heat_drawing(maps, size, numbers=True)})
 
 
@@ -250,7 +263,7 @@ def show_6d_failed(responses: pd.DataFrame) -> Shown:
     """
     maps = compute_6d_failed(responses)
     return Shown(
-        tell_6d(maps), {"6D_failed_class": _heat_drawing(maps, (101.6, 96.52), numbers=False)}
+        tell_6d(maps), {"6D_failed_class": _heat_drawing(maps, (55, 62), numbers=False)}
     )
 
 
@@ -301,25 +314,37 @@ def draw_6d(computed: HeatMaps, numbers: bool, canvas: FigureBase) -> None:
     panels = canvas.subplots(1, len(computed.maps), squeeze=False)
     for axes, heat_map in zip(panels[0], computed.maps, strict=True):
         image = axes.imshow(
-            heat_map.responses, vmin=computed.low, vmax=computed.high, cmap=COLOUR_MAP
-        )
+            heat_map.responses, vmin=computed.low, vmax=computed.high, cmap=COLOUR_MAP,
+            aspect="auto", interpolation="nearest",
+        )  # fmt: skip
         axes.set_xticks(
             range(len(heat_map.distances)),
-            labels=[f"{d:g}" for d in heat_map.distances],
-            rotation=45,
+            labels=[tick(d) for d in heat_map.distances],
+            rotation=60,
         )
         axes.set_yticks(range(len(heat_map.eig_ids)), labels=[str(e) for e in heat_map.eig_ids])
-        axes.set(xlabel="Distance along the axis", ylabel="Eigenvector")
         axes.set_title(f"{heat_map.space} space")
         axes.spines[:].set_visible(False)
         if numbers:
             _write_numbers(axes, heat_map)
-    canvas.colorbar(image, ax=list(panels[0]), label="Response (events/s)", shrink=0.8)
-    canvas.suptitle(f"Mean response along Hessian axes\n{computed.session}")
+    panels[0, 0].set_ylabel("Eigenvector")
+    canvas.supxlabel("Distance along the axis")
+    canvas.colorbar(
+        image, ax=list(panels[0]), label="Response (events/s)", extend=_clipped(computed), pad=0.02
+    ).outline.set_linewidth(0.4)
+    canvas.suptitle(f"Site {as_it_is(computed.session.rpartition(' ')[2])}")
+
+
+def _clipped(computed: HeatMaps) -> str:
+    """Say at which ends of the colours responses go on beyond them."""
+    responses = np.concatenate([found.responses.ravel() for found in computed.maps])
+    below = bool(np.nanmin(responses) < computed.low)
+    above = bool(np.nanmax(responses) > computed.high)
+    return ("both" if above else "min") if below else ("max" if above else "neither")
 
 
 def _heat_drawing(maps: HeatMaps, size_mm: tuple[float, float], numbers: bool) -> Drawing:
-    return Drawing(partial(draw_6d, maps, numbers), size_mm, layout="compressed")
+    return Drawing(partial(draw_6d, maps, numbers), size_mm)
 
 
 @FIGURE.panel("6E_shapes", reads=("shapes",))
@@ -330,7 +355,7 @@ def show_shapes(table: pd.DataFrame) -> Shown:
     of many draws), tests are one-sided z tests of two proportions.
     """
     shapes = compute_shapes(table)
-    drawing = Drawing(partial(draw_shapes, shapes), (106.68, 121.92))
+    drawing = Drawing(partial(draw_shapes, shapes), (56, 62))
     return Shown(tell_shapes(shapes), {"6E_shapes": drawing})
 
 
@@ -378,27 +403,24 @@ def draw_shapes(shapes: Shapes, canvas: FigureBase) -> None:
         for position, group in enumerate(GROUPS):
             proportion = shapes.proportions[group, shape]
             x = position + 0.4 * (place - 0.5)
-            _draw_bar(axes, x, proportion, 0.38, colour, "0.2")
+            _draw_bar(axes, x, proportion, 0.38, colour, "0.2", hatch=place * "///")
             if proportion.total:
                 axes.text(
                     x, proportion.ratio / 2,
                     f"{proportion.ratio:.2f}\n{proportion.count}/{proportion.total}",
-                    ha="center", va="center", color="w", fontsize=8, fontweight="bold",
+                    ha="center", va="center", color="w",
+                    bbox={"boxstyle": "round,pad=0.15", "fc": colour, "ec": "none"},
                 )  # fmt: skip
-        axes.bar(0, 0, color=colour, label=label)
+        axes.bar(0, 0, color=colour, edgecolor="w", hatch=place * "///", label=label)
     axes.set_xticks(range(len(GROUPS)), labels=[GROUP_LABELS[group] for group in GROUPS])
     axes.set(xlabel="Evolution in BigGAN", ylabel="Fraction of tuned axes")
     axes.set_title(
-        f"Shape of the tuning along tuned axes\n"
-        f"(ANOVA p < {TUNED_P_BELOW}, axis from −{COMMON_END} to {COMMON_END})\n"
-        + "\n".join(
-            f"{SHAPES[shape][2]} {SHAPES[shape][3]} after success: "
-            f"z = {test.z:.2f}, p = {test.p:.1e}"
+        "\n".join(
+            f"{SHAPES[shape][2]}: $z$ = {number(test.z)}, {p_value(test.p)}"
             for shape, test in shapes.tests.items()
         ),
-        fontsize=8.5,
     )
-    axes.legend(loc="upper right")
+    canvas.legend(loc="outside lower center", ncols=2)
 
 
 @FIGURE.panel("6E_peaks", reads=("peaks",))
@@ -409,7 +431,7 @@ def show_peaks(table: pd.DataFrame) -> Shown:
     intervals.
     """
     peaks = compute_peaks(table)
-    drawing = Drawing(partial(draw_peaks, peaks), (167.64, 86.36))
+    drawing = Drawing(partial(draw_peaks, peaks), (72, 62))
     return Shown(tell_peaks(peaks), {"6E_peaks": drawing})
 
 
@@ -443,33 +465,29 @@ def draw_peaks(peaks: Peaks, canvas: FigureBase) -> None:
     panels = canvas.subplots(1, len(GROUPS), sharey=True)
     for axes, (group, proportions) in zip(panels, peaks.proportions.items(), strict=True):
         for place, proportion in enumerate(proportions):
-            _draw_bar(axes, place, proportion, 0.8, "k", "r", capsize=2.5)
+            _draw_bar(axes, place, proportion, 0.8, "0.25", "#d55e00", capsize=1.2)
             axes.text(
                 place, 0.004, str(proportion.count), ha="center", va="bottom", color="w",
-                fontsize=7,
+                fontsize=5,
             )  # fmt: skip
         axes.set_xticks(
-            range(len(peaks.distances)), labels=[f"{d:g}" for d in peaks.distances], rotation=45
+            range(len(peaks.distances)), labels=[tick(d) for d in peaks.distances], rotation=60
         )
-        axes.set_xlabel("Location of the peak on the axis")
-        axes.set_title(f"{GROUP_LABELS[group]} (N = {peaks.totals[group]})")
+        axes.set_title(f"{GROUP_LABELS[group]} ($n$ = {peaks.totals[group]})")
     panels[0].set_ylabel("Fraction of tuned axes")
-    canvas.suptitle(f"Location of the largest response (ANOVA p < {TUNED_P_BELOW})")
+    canvas.supxlabel("Location of the largest response on the axis")
 
 
 def _title_6c(axis: TuningAxis, fit: AxisFit) -> str:
-    gaussian, line, process = fit.gaussian, fit.line, fit.process
     site = published_session(EXAMPLE_6C).unit_label
-    return "\n".join(
-        (
-            f"{EXAMPLE_6C}, site {site}, {axis.space} axis {axis.eig_id}",
-            f"Gaussian: amplitude {gaussian.amplitude:.2f}, mean {gaussian.center:.2f}, "
-            f"SD {gaussian.sigma:.2f}, offset {gaussian.offset:.2f}, R² {gaussian.r2:.2f}",
-            f"line: slope {line.slope:.2f}, intercept {line.intercept:.2f}, R² {line.r2:.2f}",
-            f"Gaussian process: {process.amplitude:.3g}² RBF({process.length_scale:.3g}) "
-            f"+ white({process.noise:.3g}), R² {process.r2:.2f}",
-            f"ANOVA: {axis.anova}",
+    r2 = ", ".join(
+        f"{name} {number(found.r2)}"
+        for name, found in (
+            ("Gaussian", fit.gaussian), ("line", fit.line), ("process", fit.process)
         )
+    )  # fmt: skip
+    return (
+        f"Site {site}, {axis.space} axis {axis.eig_id}: ANOVA {p_value(axis.anova.p)}\n$R$²: {r2}"
     )
 
 
@@ -491,7 +509,7 @@ def _write_numbers(axes: Axes, heat_map: HeatMap) -> None:
         if np.isfinite(response):
             colour = "w" if heat_map.is_dark[row, column] else "k"
             axes.text(
-                column, row, f"{response:.1f}", ha="center", va="center", color=colour, fontsize=6
+                column, row, f"{response:.0f}", ha="center", va="center", color=colour, fontsize=5
             )
 
 
@@ -503,13 +521,14 @@ def _draw_bar(
     colour: str,
     bar_colour: str,
     capsize: float = 0,
+    hatch: str = "",
 ) -> None:
     if proportion.total:
-        axes.bar(x, proportion.ratio, width, color=colour)
+        axes.bar(x, proportion.ratio, width, color=colour, edgecolor="w", hatch=hatch)
         below, above = proportion.ratio - proportion.low, proportion.high - proportion.ratio
         axes.errorbar(
             x, proportion.ratio, [[below], [above]], color=bar_colour, capsize=capsize,
-            linewidth=1.5,
+            linewidth=0.8,
         )  # fmt: skip
 
 
@@ -544,5 +563,4 @@ def _z_test(first: Proportion, second: Proportion, direction: str) -> ZTest:
     return ZTest(float(z), float(p))
 
 
-if __name__ == "__main__":
-    sys.exit(main(FIGURE))
+main = FIGURE.main

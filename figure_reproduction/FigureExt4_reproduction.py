@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.FigureExt4_reproduction"))
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import pandas as pd
@@ -20,7 +26,7 @@ from numpy.typing import NDArray
 from core.published import Statistic
 from core.source_tables.registry import ATTRIBUTION_BINS_MS
 from core.spaces import BySpace, Space
-from figure_reproduction.page.drawing import draw_curve, draw_dots
+from figure_reproduction.page.drawing import ZERO_PT, draw_curve, draw_dots, space_handles
 from figure_reproduction.page.groups import (
     Curve,
     basis_of_curve,
@@ -29,7 +35,8 @@ from figure_reproduction.page.groups import (
     members,
     significant_after_fdr,
 )
-from figure_reproduction.page.page import Drawing, FigureScript, Shown, main
+from figure_reproduction.page.page import FigureScript, Shown
+from figure_reproduction.page.sheet import Drawing
 from figure_reproduction.page.window_responses import (
     Window,
     WindowComparison,
@@ -44,6 +51,15 @@ FIGURE = FigureScript(
     "FigureExt4",
     "ExtendedFig4",
     "moments of the response that carry the rise, and windows of all widths",
+    pages=(
+        (
+            ("Ext4B_5ms", "Ext4B_10ms"),
+            ("Ext4B_20ms", "Ext4B_25ms"),
+            ("Ext4B_50ms",),
+            ("Ext4C_50ms_p05",),
+        ),
+        (("Ext4C_10ms_p05",), ("Ext4C_20ms_p05",), ("Ext4C_25ms_p05",)),
+    ),
 )
 
 #: Success of a thread in Extended Figure 4B.
@@ -108,7 +124,7 @@ def show_4b(meta: pd.DataFrame, *shares: Shares) -> Shown:
     """
     attributions = compute_4b(dict(zip(ATTRIBUTION_BINS_MS, shares, strict=True)), meta)
     drawings = {
-        f"Ext4B_{bin_ms}ms": Drawing(partial(draw_4b, attributions, bin_ms), (228.6, 88.9))
+        f"Ext4B_{bin_ms}ms": Drawing(partial(draw_4b, attributions, bin_ms), (91.5, 46))
         for bin_ms in ATTRIBUTION_BINS_MS
     }
     return Shown(tell_4b(attributions), drawings)
@@ -195,20 +211,18 @@ def draw_4b(computed: Attributions, bin_ms: int, canvas: FigureBase) -> None:
     panels = canvas.subplots(1, len(AREAS), sharex=True, sharey=True)
     for axes, area in zip(panels, AREAS, strict=True):
         _draw_attribution(axes, computed[bin_ms, area])
-        counts = ", ".join(f"{s} N={n}" for s, n in computed[bin_ms, area].n_climbed.items())
-        axes.set_title(f"{area}\n{counts}", fontsize="medium")
-        axes.set(xlabel="Time after image onset (ms)", xlim=(0, 200))
-    panels[0].legend(loc="upper right")
+        counts = ", ".join(str(n) for n in computed[bin_ms, area].n_climbed.values())
+        axes.set_title(f"{area} ($n$ = {counts})")
+        axes.set(xlim=(0, 200))
     panels[0].margins(y=0.15)
     panels[0].set_ylabel("Fraction of the rise in rate")
-    canvas.suptitle(
-        f"Rise from the first to the best block, shared among {bin_ms}-ms bins; threads that "
-        "climbed (P<0.01)\ndots: P<0.05, upper row after FDR"
-    )
+    panels[1].set_xlabel("Time from image onset (ms)")
+    canvas.suptitle(f"{bin_ms}-ms bins; dots: $P$ < 0.05, upper row after FDR")
+    canvas.legend(handles=space_handles(), loc="outside lower center", ncols=2)
 
 
 def _draw_attribution(axes: Axes, found: Attribution) -> None:
-    axes.axhline(0, color="k", linestyle="--", linewidth=0.8)
+    axes.axhline(0, color="0.5", linewidth=ZERO_PT)
     for space, curve in found.curves.items():
         draw_curve(axes, found.centre_ms, curve, space, space, band_alpha=0.3)
     for marked, height in (
@@ -261,12 +275,8 @@ def draw_4c(
 ) -> Drawing:
     """Return the picture of the windows of one width at one threshold of success."""
     windows = sorted({w for _, w in comparisons if w[1] - w[0] == width_ms})
-    title = (
-        f"Response in {width_ms}-ms windows across blocks, valid experiments in which "
-        f"both threads climbed (P<{P_SUCCESS_4C[name]})"
-    )
-    plot_mm = (38.1, 76.2) if width_ms == WINDOW_WIDTHS_MS[0] else (60.96, 76.2)
-    return windows_drawing(comparisons, windows, title, plot_mm)
+    title = f"{width_ms}-ms windows, both threads climbed ($P$ < {P_SUCCESS_4C[name]})"
+    return windows_drawing(comparisons, windows, title)
 
 
 def experiment_masks(meta: pd.DataFrame, p_below: float) -> pd.DataFrame:
@@ -275,5 +285,4 @@ def experiment_masks(meta: pd.DataFrame, p_below: float) -> pd.DataFrame:
     return success_masks(meta, p_below).assign(valid=meta["valid"], **areas)
 
 
-if __name__ == "__main__":
-    sys.exit(main(FIGURE))
+main = FIGURE.main

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.FigureExt5_reproduction"))
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import matplotlib as mpl
 import numpy as np
@@ -24,12 +30,16 @@ from scipy.stats import spearmanr
 from core.insilico.latent_linearity.caffenet_layers import LAYER_INDEX, NON_RELU_LAYERS, RELU_LAYERS
 from core.published import Statistic
 from core.spaces import Space
-from figure_reproduction.page.page import Drawing, FigureScript, Shown, main
+from figure_reproduction.page.drawing import HATCHES, SAFE_COLOURS, ZERO_PT
+from figure_reproduction.page.page import FigureScript, Shown
+from figure_reproduction.page.sheet import Drawing
+from figure_reproduction.page.words import number
 
 FIGURE = FigureScript(
     "FigureExt5",
     "ExtendedFig5",
     "alignment through random networks, and linearity of latent codes",
+    pages=((("Ext5C",), ("Ext5D",), ("Ext5E",)),),
 )
 
 OPTIMIZERS = {"CMAES": "CMA-ES", "Adam": "Adam"}
@@ -67,7 +77,6 @@ METRICS = {
 #: Layers that are shown apart, as statistics and titles call them.
 GROUPS = {"non-ReLU": NON_RELU_LAYERS, "ReLU": RELU_LAYERS}
 
-_METRIC_COLOURS = ("tab:blue", "tab:orange", "tab:green")
 _MARKERS = "oXsPD^vp"
 
 
@@ -100,7 +109,7 @@ def show_5c(*scores: pd.DataFrame) -> Shown:
     mean over seeds with 95 % bootstrap interval.
     """
     curves = compute_5c(dict(zip(OPTIMIZERS, scores, strict=True)))
-    return Shown(tell_5c(curves), {"Ext5C": Drawing(partial(draw_5c, curves), (203.2, 91.44))})
+    return Shown(tell_5c(curves), {"Ext5C": Drawing(partial(draw_5c, curves), (183, 58))})
 
 
 def compute_5c(data: dict[str, pd.DataFrame]) -> dict[tuple[str, int], DepthCurve]:
@@ -139,22 +148,25 @@ def tell_5c(computed: Mapping[tuple[str, int], DepthCurve]) -> Iterator[Statisti
 def draw_5c(computed: Mapping[tuple[str, int], DepthCurve], canvas: FigureBase) -> None:
     """Draw one plot per optimiser, one curve per dimension."""
     panels = canvas.subplots(1, len(OPTIMIZERS), sharey=True)
-    colours = mpl.colormaps["Set2"].colors  # type: ignore[attr-defined]
     for axes, (optimizer, title) in zip(panels, OPTIMIZERS.items(), strict=True):
         curves = {d: curve for (name, d), curve in computed.items() if name == optimizer}
+        ramp = mpl.colormaps["viridis"](np.linspace(0, 0.92, len(curves)))
         for i, (dimension, curve) in enumerate(curves.items()):
-            colour, marker = colours[i % len(colours)], _MARKERS[i % len(_MARKERS)]
+            colour, marker = ramp[i], _MARKERS[i % len(_MARKERS)]
             axes.fill_between(curve.depth, curve.low, curve.high, color=colour, alpha=0.2, lw=0)
             axes.plot(
-                curve.depth, curve.mean, color=colour, marker=marker, markersize=6,
-                markeredgecolor="w", label=str(dimension), clip_on=False, zorder=3,
+                curve.depth, curve.mean, color=colour, marker=marker, markersize=3.5,
+                markeredgecolor="w", markeredgewidth=0.3, label=str(dimension),
+                clip_on=False, zorder=3,
             )  # fmt: skip
         axes.set(title=title, xlabel="Depth of the network (layers)", ylim=(0, 1.02))
         axes.set_xticks(sorted({int(depth) for curve in curves.values() for depth in curve.depth}))
-        axes.tick_params(axis="x", labelsize="small")
+    n_seeds = min(curve.n_seeds for curve in computed.values())
     panels[0].set_ylabel("Score after 100 steps")
-    panels[-1].legend(title="Dimension", loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    canvas.suptitle("Hill climbing through random invertible networks")
+    handles, labels = panels[-1].get_legend_handles_labels()
+    canvas.legend(
+        handles, labels, title=f"Dimension\n({n_seeds} seeds)", loc="outside right upper"
+    )
 
 
 @dataclass(frozen=True)
@@ -223,7 +235,7 @@ def show_5e(table: pd.DataFrame) -> Shown:
 
 
 def _linearity_shown(name: str, found: Linearity) -> Shown:
-    drawing = Drawing(partial(draw_linearity, found), (254.0, 116.84))
+    drawing = Drawing(partial(draw_linearity, found), (183, 66))
     return Shown(tell_linearity(found), {name: drawing})
 
 
@@ -320,28 +332,47 @@ def draw_linearity(computed: Linearity, canvas: FigureBase) -> None:
     panels = canvas.subplots(1, len(GROUPS), sharey=True, width_ratios=(1.5, 1))
     metrics = METRICS[computed.space]
     for axes, (group, layers) in zip(panels, GROUPS.items(), strict=True):
-        axes.axhline(0, color="0.5", linestyle="--", linewidth=0.8, zorder=0)
+        axes.axhline(0, color="0.5", linewidth=ZERO_PT, zorder=0)
         for i, metric in enumerate(metrics):
             found = computed.groups[group, metric]
-            _draw_boxes(axes, found.boxes, offset=(i - 1) * 0.27, colour=_METRIC_COLOURS[i])
+            offset = (i - 1) * 0.27
+            _draw_boxes(axes, found.boxes, offset, SAFE_COLOURS[i], HATCHES[i])
         axes.set_xticks(
             range(len(layers)), labels=layers, rotation=45, ha="right", rotation_mode="anchor"
         )
         axes.set(title=f"{group} layers", xlabel="Layer of CaffeNet", ylim=computed.limits)
         handles = [
-            Patch(color=colour, label=f"{label}: r={computed.groups[group, metric].r:.3f}")
-            for colour, (metric, label) in zip(_METRIC_COLOURS, metrics.items(), strict=True)
+            Patch(
+                facecolor=colour, edgecolor="w", hatch=2 * hatch,
+                label=f"{label}: $r$ = {number(computed.groups[group, metric].r, 3)}",
+            )
+            for colour, hatch, (metric, label) in zip(
+                SAFE_COLOURS, HATCHES, metrics.items(), strict=True
+            )
         ]
-        axes.legend(handles=handles, loc="upper left", fontsize="small")
+        axes.legend(handles=handles, loc="upper left")
     panels[0].set_ylabel("R² on test images")
     canvas.suptitle(
-        f"{computed.space} codes as linear predictors of CaffeNet's units\n"
-        f"r: rank correlation of R² with depth, {computed.n_drawn} units per layer, "
-        f"mean of {N_DRAWS} draws"
+        f"{computed.space} codes; $r$: rank correlation of R² with depth"
+        + (", whiskers go on beyond the axis" if _is_cut(computed) else "")
     )
 
 
-def _draw_boxes(axes: Axes, boxes: list[dict[str, Any]], offset: float, colour: str) -> None:
+def _is_cut(computed: Linearity) -> bool:
+    """Tell whether a whisker ends outside the shown range."""
+    ends = [
+        box[end]
+        for found in computed.groups.values()
+        for box in found.boxes
+        for end in ("whislo", "whishi")
+    ]
+    low, high = computed.limits
+    return bool(np.nanmin(ends) < low or np.nanmax(ends) > high)
+
+
+def _draw_boxes(
+    axes: Axes, boxes: list[dict[str, Any]], offset: float, colour: str, hatch: str
+) -> None:
     """Draw one box per layer; outliers, thousands of them, are pixels in vector files."""
     drawn = axes.bxp(
         boxes,
@@ -349,16 +380,15 @@ def _draw_boxes(axes: Axes, boxes: list[dict[str, Any]], offset: float, colour: 
         widths=0.25,
         patch_artist=True,
         manage_ticks=False,
-        boxprops={"facecolor": colour, "edgecolor": "0.2", "linewidth": 0.7},
-        medianprops={"color": "0.2", "linewidth": 1.2},
-        whiskerprops={"color": "0.2", "linewidth": 0.7},
-        capprops={"color": "0.2", "linewidth": 0.7},
-        flierprops={"marker": ".", "markersize": 4, "color": colour, "alpha": 0.5,
+        boxprops={"facecolor": colour, "edgecolor": "0.2", "linewidth": 0.4, "hatch": 2 * hatch},
+        medianprops={"color": "0.2", "linewidth": 0.8},
+        whiskerprops={"color": "0.2", "linewidth": 0.4},
+        capprops={"color": "0.2", "linewidth": 0.4},
+        flierprops={"marker": ".", "markersize": 1.5, "color": colour, "alpha": 0.5,
                     "markeredgewidth": 0, "markerfacecolor": colour},
     )  # fmt: skip
     for outliers in drawn["fliers"]:
         outliers.set_rasterized(True)
 
 
-if __name__ == "__main__":
-    sys.exit(main(FIGURE))
+main = FIGURE.main

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.__main__"))
+
 import argparse
 import json
 import logging
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,9 +21,11 @@ from typing import Any
 
 import matplotlib as mpl
 
+from core.command_line import a_path, command_parser, require_writable, some_of
 from core.errors import UserError, exit_code_of
 from core.files import atomic_write
 from core.source_tables.provenance import read_provenance
+from core.source_tables.registry import FIGURE_NAMES
 from figure_reproduction.page.page import (
     FigureScript,
     Printed,
@@ -28,10 +36,20 @@ from figure_reproduction.page.page import (
     with_data,
 )
 from figure_reproduction.page.report import write_report
+from figure_reproduction.page.runs import record_run
 from figure_reproduction.page.verification import verify
 
 #: The figures of the paper, in its order.
-SCRIPTS = ("Figure2", "Figure3", "Figure4", "Figure5", "Figure6", "FigureExt4", "FigureExt5")
+SCRIPTS = (
+    "Figure2", "Figure3", "Figure4", "Figure5", "Figure6", "FigureExt4", "FigureExt5",
+    "FigureMore1",
+)  # fmt: skip
+
+#: How the folders of their tables call them.
+_OTHER_NAMES = {folder: name for name, folder in FIGURE_NAMES.items() if name in SCRIPTS}
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,13 +76,17 @@ def main(arguments: list[str] | None = None) -> int:
         0 all made, 1 something failed or (with --verify) differs from the paper, 2 usage, 3 source
         data are missing.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m figure_reproduction",
-        description="Make all figures, their numbers and a page that shows them.",
-        epilog="example: python -m figure_reproduction --figure Figure4 --simulate-missing",
+    parser = command_parser(
+        "python -m figure_reproduction",
+        "Make all figures, their numbers and a page that shows them.",
+        "python -m figure_reproduction --figure Figure4,Figure5 --simulate-missing",
     )
     parser.add_argument(
-        "--figure", action="append", choices=SCRIPTS, help="only this figure; may be repeated"
+        "--figure",
+        action="extend",
+        type=some_of(SCRIPTS, "figure", _OTHER_NAMES),
+        metavar="NAME",
+        help=f"only these, separated by commas, of {', '.join(SCRIPTS)}",
     )
     parser.add_argument(
         "--verify",
@@ -73,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
         "the dots of 5C and Extended 4C, come out of real data?",
     )
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the verdict of --verify to a file, too"
+        "--json", type=a_path, metavar="FILE", help="write the verdict of --verify to a file, too"
     )
     parser.add_argument(
         "--robustness",
@@ -92,11 +114,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     job = print_job(given)
+    require_writable(job.output)
     names = given.figure or (() if given.robustness else SCRIPTS)
     outcomes = [_make(name, job, given.simulate_missing) for name in names]
     if given.robustness:
         _robustness(with_data(figure_script("Figure4"), job, given.simulate_missing))
-    write_report(job.output)
+    write_report(job.output, _not_made(outcomes))
     _print_summary(outcomes, job.output)
     codes = [outcome.printed.exit_code for outcome in outcomes]
     if given.verify or given.json:
@@ -106,20 +129,32 @@ def _run(given: argparse.Namespace) -> int:
 
 def _make(name: str, job: PrintJob, simulate_missing: bool) -> MadeFigure:
     """Make one figure; what stops it becomes part of the outcome."""
-    start = time.monotonic()
+    begun = time.monotonic()
+    logger.info("making %s", name)
     script = figure_script(name)
     origin = "none"
     try:
         job = with_data(script, job, simulate_missing)
         origin = read_provenance(job.source_data / script.folder).kind
         printed = print_figure(script, job)
+        record_run(job.output, script.name, job.arguments, job.source_data)
     except UserError as error:
         printed = Printed(problems={script.name: error})
     except Exception as error:  # a defect in one figure must not take the others with it
-        logging.getLogger(__name__).exception("%s failed", script.name)
+        logger.exception("%s failed", script.name)
         told = UserError(f"{type(error).__name__}: {error}; the log above has the details.")
         printed = Printed(problems={script.name: told})
-    return MadeFigure(script, origin, printed, time.monotonic() - start)
+    return MadeFigure(script, origin, printed, time.monotonic() - begun)
+
+
+def _not_made(outcomes: Iterable[MadeFigure]) -> dict[str, str]:
+    """Return why figures could not be made at all."""
+    return {
+        outcome.script.name: str(problem)
+        for outcome in outcomes
+        for name, problem in outcome.printed.problems.items()
+        if name == outcome.script.name
+    }
 
 
 def _verify(outcomes: Iterable[MadeFigure], as_json: Path | None) -> int:
@@ -166,6 +201,3 @@ def _print_summary(outcomes: Iterable[MadeFigure], output: Path) -> None:
             out.write(f"{'':12} {panel}: {problem}\n")
     out.write(f"\n{output / 'index.html'} shows everything.\n")
 
-
-if __name__ == "__main__":
-    sys.exit(main())

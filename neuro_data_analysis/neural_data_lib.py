@@ -51,6 +51,9 @@ EXPSEP_PICKLE = "Both_BigGAN_FC6_Evol_Stats_expsep.pkl"
 MERGE_PICKLE = "Both_BigGAN_FC6_Evol_Stats.pkl"
 VARIABLE = "BFEStats"
 
+#: Optimiser names by Expi, beside the recordings, for recordings that do not tell them.
+OPTIMIZER_FILE = "meta_optimizer_info.csv"
+
 #: What helps where a pickle of recordings cannot be read.
 _INSTEAD = "read the MATLAB file that it was made of"
 

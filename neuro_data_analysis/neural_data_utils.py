@@ -249,7 +249,7 @@ def _session_of(match: re.Match[str]) -> Session:
 
 
 def __getattr__(name: str) -> Any:
-    """Find the published functions of this module in `neuro_data_analysis.published_calls`."""
+    """Find published functions, such as `parse_montage`, in `published_calls`."""
     if name.startswith("_"):  # asked for by Python while this module is still being imported
         raise AttributeError(name)
     calls = import_module("neuro_data_analysis.published_calls")

@@ -307,6 +307,8 @@ def drawn(recovery: Recovery) -> Figure:
                 markersize=4, markeredgewidth=0, label=str(space),
             )  # fmt: skip
         both = chosen[[true, measured]].to_numpy()
+        if not both.size:
+            continue
         axes.axline([both.min()] * 2, slope=1, color="k", linestyle="--", linewidth=0.8)
         axes.set(xlabel=f"{name}, true", ylabel=f"{name}, measured")
     panels[0].legend(loc="lower right", fontsize="small", frameon=False)

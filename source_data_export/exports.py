@@ -30,13 +30,14 @@ from core.source_tables.reader import Table, write_tables
 from core.versions import PROJECT, software_versions
 from neuro_data_analysis.evolution.population import Population, collect
 from neuro_data_analysis.evolution.tables import (
+    course_tables,
     extended_figure4_tables,
     figure2_tables,
     figure4_tables,
     figure5_tables,
     summary_tables,
 )
-from neuro_data_analysis.neural_data_lib import Recordings, load_neural_data
+from neuro_data_analysis.neural_data_lib import OPTIMIZER_FILE, Recordings, load_neural_data
 from neuro_data_analysis.similarity.tables import (
     DEMONSTRATION_FEATURES,
     FeatureSettings,
@@ -59,9 +60,6 @@ Item = TypeVar("Item")
 PROTOTYPE_FOLDER = "prototypes"
 
 _SOFTWARE = f"{PROJECT} {software_versions()[PROJECT]}"
-
-#: Optimiser names by Expi, beside the recordings, for recordings that do not tell them.
-OPTIMIZER_FILE = "meta_optimizer_info.csv"
 
 
 @dataclass(frozen=True)
@@ -235,6 +233,7 @@ EXPORTS: dict[str, Export] = {
         lambda matroot: export_extended_figure5(matroot.options.results),
         lambda matroot: extended_figure5_provenance(matroot.options.results),
     ),
+    "Evolutions": _from_evolutions(course_tables),
     "Tables": _from_evolutions(summary_tables),
 }
 

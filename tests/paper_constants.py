@@ -68,5 +68,9 @@ COLOURS = {"DeePSim": "#0000ff", "BigGAN": "#ff0000"}
 #: Example of Figure 2.
 EXAMPLE_EXPI = 155
 
+#: Mean and standard deviation of ImageNet, red, green and blue, as torchvision documents them.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_SD = (0.229, 0.224, 0.225)
+
 #: Boxcar of the smoothed differences of PSTHs (Figure 3), ms.
 SMOOTHING_MS = 25

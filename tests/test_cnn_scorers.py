@@ -20,9 +20,9 @@ from core.utils import (
 from core.utils.batching import DoesNotFitError
 from core.utils.layers.record import record
 from core.utils.scoring.classifiers import load_classifier
-from core.utils.scoring.network_input import IMAGENET_MEAN, IMAGENET_SD
 from core.utils.scoring.readable_layers import readable_layers
 from tests.closeness import assert_same_pass
+from tests.paper_constants import IMAGENET_MEAN, IMAGENET_SD
 
 pytestmark = pytest.mark.numerics
 

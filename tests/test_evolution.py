@@ -393,6 +393,7 @@ def test_files_are_named_as_published(finished):
     """Folders and files have the published names; archives the published keys."""
     assert sorted(path.name for path in finished.iterdir()) == [
         "experiment.json",
+        "threads.json",
         "tiny_conv2_2_4_4",
         "tiny_conv2_3_4_4",
     ]

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from core.errors import MalformedDataError, UsageError
-from core.source_tables.registry import EXTENDED_4C_WINDOWS
 from core.spaces import Space
 from core.utils.statistics.t_tests import student
 from neuro_data_analysis.evolution.population import (
@@ -38,6 +37,7 @@ from neuro_data_analysis.evolution.stats import (
 from neuro_data_analysis.neural_data_lib import Block, Experiment, Thread
 from neuro_data_analysis.neural_data_utils import inclusion_masks, success_masks
 from tests.evolutions import make_experiment, make_info
+from tests.paper_constants import WINDOWS_EXT4C
 
 
 def _rates(block, window):
@@ -62,7 +62,7 @@ def test_all_windows_from_one_pass_equal_one_extraction_each(rng):
     windows = block_windows(kept_trials(experiment))
     for thread, space in enumerate(("DeePSim", "BigGAN")):
         assert windows.mean[space].shape == windows.sem[space].shape == (42, 2)
-        for position, window in enumerate(EXTENDED_4C_WINDOWS):
+        for position, window in enumerate(WINDOWS_EXT4C):
             for number, block in enumerate(experiment.threads[thread].blocks):
                 rates = _rates(block, window)
                 found = windows.at(position)

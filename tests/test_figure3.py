@@ -28,7 +28,7 @@ from figure_reproduction.Figure3_reproduction import (
     correlate,
     missing_columns,
 )
-from figure_reproduction.page.page import PrintJob, print_figure, printed_alone
+from figure_reproduction.page.page import PrintJob, print_figure
 from neuro_data_analysis.evolution.population import Population
 from neuro_data_analysis.evolution.stats import summarize
 from neuro_data_analysis.neural_data_utils import AREAS
@@ -55,6 +55,7 @@ from neuro_data_analysis.simulation.prototypes import (
     simulate_prototypes,
 )
 from source_data_export import exports
+from tests import panels
 from tests.evolutions import make_experiment
 from tests.panels import show
 
@@ -374,6 +375,7 @@ def test_the_figure_states_every_published_number(tmp_path, drawn):
     assert printed.problems == {}
     assert [path.name for path in printed.pictures] == [
         "3G_avgpool_psth.png", "3G_L4focus_psth.png", "3G_avgpool_act.png", "3G_L4focus_act.png",
+        "Figure3.png",
     ]  # fmt: skip
     found = _statistics(tmp_path / "out")
     chosen = table[:40]
@@ -399,17 +401,17 @@ def test_the_picture_shows_the_selected_rows_and_says_what_they_are(tmp_path, dr
     table, meta = drawn
     table.loc[0, "psth_MAE"] = np.nan  # the first IT experiment has no PSTH
     shown = show(FIGURE, "3G_avgpool_psth", SourceData(_write(tmp_path, table, meta)))
-    figure = printed_alone(shown.drawings["3G_avgpool_psth"])
+    figure = panels.drawn(shown.drawings["3G_avgpool_psth"].draw)
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
-        "V1 (N=13)", "V4 (N=13)", "IT (N=13)",
+        "V1 ($n$ = 13)", "V4 ($n$ = 13)", "IT ($n$ = 13)",
     ]  # fmt: skip
     of_v4 = table[:40].query("visual_area == 'V4'")
     points = np.asarray(axes.collections[1].get_offsets())
     np.testing.assert_allclose(points, of_v4[["cosine_reevol_resnet_avgpool", "psth_MAE"]])
     assert "Cosine similarity of robust-ResNet50 features" in axes.get_xlabel()
     assert "Mean absolute PSTH difference" in axes.get_ylabel()
-    assert "N=39" in figure.get_suptitle()
+    assert "$n$ = 39" in axes.get_title()
 
 
 def test_untrained_features_are_called_so_on_the_axis(tmp_path, drawn):
@@ -493,4 +495,4 @@ def test_too_few_points_have_no_correlation(tmp_path, drawn):
     r, p, n = (statistic.value for statistic in shown.statistics)
     assert n == 2
     assert np.isnan([r, p]).all()
-    printed_alone(shown.drawings["3G_avgpool_psth"])
+    panels.drawn(shown.drawings["3G_avgpool_psth"].draw)

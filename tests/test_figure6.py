@@ -357,7 +357,7 @@ def test_a_bad_table_is_one_sentence(exported, tmp_path, capsys, file, spoil, pa
     assert main(FIGURE, [*arguments, "--panel", panel]) == 1
     told_on_screen = capsys.readouterr().err
     assert message in told_on_screen
-    assert told_on_screen.startswith(f"error: panel {panel}: ")
+    assert told_on_screen.splitlines()[-1].startswith(f"error: panel {panel}: ")
     assert "Traceback" not in told_on_screen
 
 

@@ -270,7 +270,9 @@ def test_only_panels_of_untrained_networks_are_marked(exported, tmp_path):
     """5C is computed and bears no mark; 5D and 5E of the package say UNTRAINED on their face."""
     printed = print_figure(FIGURE, PrintJob(exported, tmp_path, formats=("png",)))
     assert printed.problems == {}
-    assert [path.name for path in printed.pictures] == ["Ext5C.png", "Ext5D.png", "Ext5E.png"]
+    assert [path.name for path in printed.pictures] == [
+        "Ext5C.png", "Ext5D.png", "Ext5E.png", "FigureExt5.png",
+    ]  # fmt: skip
     panels = json.loads((tmp_path / "FigureExt5.json").read_text())["panels"]
     kinds = {name: panel["provenance"]["kind"] for name, panel in panels.items()}
     assert kinds == {"Ext5C": "computed", "Ext5D": "untrained", "Ext5E": "untrained"}

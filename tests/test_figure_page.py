@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -17,8 +16,9 @@ from core.source_tables.reader import Table, write_table, write_tables
 from core.spaces import Space
 from figure_reproduction.Figure4_reproduction import FIGURE, compute_4a, draw_4a
 from figure_reproduction.page.groups import Curve, significant_after_fdr
-from figure_reproduction.page.page import PrintJob, main, mark, print_figure
+from figure_reproduction.page.page import PrintJob, main, print_figure
 from figure_reproduction.page.report import write_report
+from figure_reproduction.page.sheet import Drawing, Place, print_sheet
 from neuro_data_analysis.evolution.population import success_rate_table
 from tests.panels import drawn
 
@@ -69,7 +69,7 @@ def test_same_data_give_the_same_bytes(published_4a, tmp_path):
         print_figure(FIGURE, job)
         write_report(folder)
     names = sorted(path.name for path in folders[0].iterdir())
-    assert names == ["4A.pdf", "4A.png", "4A.svg", "Figure4.json", "index.html"]
+    assert names == ["4A.pdf", "4A.png", "4A.svg", "Figure4.json", "index.html", "numbers.csv"]
     for name in names:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
 
@@ -107,9 +107,9 @@ def test_simulated_data_are_marked_and_never_compared(tmp_path):
 
 @pytest.mark.parametrize("kind", ["published", "recordings", "block means", "found", "computed"])
 def test_real_data_carry_no_mark_but_one_small_line_of_origin(kind):
-    figure = plt.figure()
-    mark(figure, Provenance(kind, {"from": "somewhere"}))
-    [line] = figure.texts
+    origin = Provenance(kind, {"from": "somewhere"})
+    drawing = Drawing(lambda canvas: None, (120, 40))
+    [line] = print_sheet([Place(drawing, mark=origin.mark, origin=origin.line)]).texts
     assert line.get_text().startswith("Data: ")
     assert line.get_text().endswith("somewhere")
     assert line.get_fontsize() < 6
@@ -118,8 +118,8 @@ def test_real_data_carry_no_mark_but_one_small_line_of_origin(kind):
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["--format", "gif"], 2, "comma-separated list of png, pdf, svg"),
-        (["--panel", "9Z"], 2, "invalid choice"),
+        (["--format", "gif"], 2, "unknown format 'gif'"),
+        (["--panel", "9Z"], 2, "unknown panel '9Z'"),
         (["--source-data", "/nowhere"], 3, "/nowhere/Fig4 does not exist"),
     ],
 )

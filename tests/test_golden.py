@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests import golden
@@ -38,3 +40,23 @@ def test_what_is_no_rounding_is_a_change(before, now):
 def test_rounding_of_a_processor_is_no_change():
     assert golden.differences({"p": {"x": 0.1234567}}, {"p": {"x": 0.12345675}}) == []
     assert golden.differences({"p": {"gpr_R2": 0.5}}, {"p": {"gpr_R2": 0.5005}}) == []
+
+
+#: Words that mark the outcome of a test in the name of a statistic.
+TESTED = re.compile(r"(^|_| )(p|t|z|F)(_|,| |$)|pearson_[rp]|^anova")
+
+
+def test_every_test_is_told_with_what_it_rests_on(golden_figures):
+    """Test, sidedness or degrees of freedom, n and its unit stand beside every p, t, F, z and r."""
+    statistics, _ = golden_figures
+    told = 0
+    for panels in statistics.values():
+        for panel, records in panels.items():
+            for record in records:
+                if TESTED.search(record["quantity"]) and panel != "recordings":
+                    basis = record.get("basis", {})
+                    missing = {"test", "n", "unit"} - basis.keys()
+                    assert not missing, (panel, record["quantity"], missing)
+                    assert "sided" in basis or "df" in basis
+                    told += 1
+    assert told > 100

@@ -10,7 +10,6 @@ from PIL import Image
 from torch import nn
 
 from core.errors import MalformedDataError, MissingDataError, UsageError
-from core.utils.scoring.network_input import IMAGENET_MEAN, IMAGENET_SD
 from core.utils.scoring.perception import (
     FeatureNetwork,
     layer_features,
@@ -41,6 +40,7 @@ from neuro_data_analysis.simulation.prototypes import (
     read_truth,
     simulate_prototypes,
 )
+from tests.paper_constants import IMAGENET_MEAN, IMAGENET_SD
 
 
 def test_focus_of_layer4_has_the_published_rings():

@@ -59,7 +59,7 @@ def test_units_are_those_of_the_architecture():
     assert found | {"flatten": 0} == UNITS_OF_LAYER
     assert sum(UNITS_OF_LAYER[layer] for layer in NON_RELU_LAYERS) == 11528
     assert sum(UNITS_OF_LAYER[layer] for layer in RELU_LAYERS) == 9568
-    assert LAYER_INDEX["pool5"], LAYER_INDEX["fc6"] == (14, 16)
+    assert (LAYER_INDEX["pool5"], LAYER_INDEX["fc6"]) == (14, 16)
 
 
 def test_images_are_resized_as_torchvision_does():
@@ -417,7 +417,7 @@ def test_command_line(toys, tmp_path, capsys):
     job = ["--generator", "BigGAN", "--codes", "20", "--untrained", "--output", str(tmp_path)]
     assert main([*job, "--units-per-layer", "0"]) == 2
     assert main([*job, "--units-per-layer", "1"]) == 0
-    assert "FigureExt6D_BigGAN" in capsys.readouterr().out
+    assert "FigureExt6D_BigGAN_Caffenet" in capsys.readouterr().out
     assert main(job) == 2
     fc6 = ["--generator", "fc6", "--output", str(tmp_path)]
     assert main(fc6) == 2

@@ -144,3 +144,19 @@ def test_cells_in_cells_in_cells_are_refused(tmp_path):
 def test_an_absent_file_is_missing(tmp_path):
     with pytest.raises(MissingDataError, match="there is no file"):
         read_v5(tmp_path / "x.mat", ["x"])
+
+
+@pytest.mark.parametrize("form", ["4", "7.3"])
+def test_other_versions_are_named_with_what_to_do(tmp_path, form):
+    """MATLAB saves as v7.3 where its preferences say so."""
+    path = tmp_path / "block000_thread000_code.mat"
+    if form == "4":
+        savemat(path, {"codes": np.ones((2, 4))}, format="4")
+    else:
+        from neuro_data_analysis.matlab.v73_writer import write_v73
+
+        with write_v73(path, "x") as file:
+            file.save("codes", np.ones((2, 4)))
+    told = rf"is a MATLAB v{form} file; in MATLAB load it and save\(file, 'codes', 'ids', '-v7'\)"
+    with pytest.raises(MalformedDataError, match=told):
+        read_v5(path, ("codes", "ids"))

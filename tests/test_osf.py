@@ -379,7 +379,7 @@ def test_a_name_that_occurs_twice_is_told_apart_by_its_folder_or_refused():
 
 
 def test_a_file_whose_name_is_known_in_part_is_placed_too():
-    """Of Extended Figures 5D and E only the beginning of the published name is known."""
+    """Tables of Extended Figures 5D and E that were written under an earlier name are read."""
     name = "FigureExt6E_whatever.csv"
     chosen, unknown = choose_files([FoundFile(f"a/{name}", 1, lambda: io.BytesIO(b"x"))])
     assert (list(chosen), unknown) == ([name], [])

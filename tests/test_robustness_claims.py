@@ -170,6 +170,7 @@ def robust(small_source_data, tmp_path_factory):
         assert main(["--source-data", str(small_source_data), "--output", str(folder),
                      "--robustness"]) == 0  # fmt: skip
     assert (folder / "index.html").is_file()
+    assert (folder / "robustness_4A.png").stat().st_size > 5_000
     return (folder / "robustness.json").read_text(), said.getvalue()
 
 
@@ -181,6 +182,7 @@ def test_the_command_writes_the_agreed_record_and_prints_the_table(robust):
         assert claim.keys() >= AGREED
         assert claim["verdict"] in ("holds", "weaker", "fails", "cannot be said from these data")
         assert claim["reason"]
+    assert written["pictures"] == {"4A by permutation of blocks": ["robustness_4A.png"]}
     said = robust[1]
     assert "DeePSim is below BigGAN in the initial block in IT" in said
     assert "dots as drawn" in said

@@ -28,7 +28,6 @@ from neuro_data_analysis.evolution.stats import (
 from neuro_data_analysis.experiment_list import listed_experiments
 from neuro_data_analysis.neural_data_lib import MAT_FILE, Recordings, load_neural_data
 from neuro_data_analysis.neural_data_utils import (
-    UNSTABLE_BASELINE,
     area_of_channel,
     is_reference_image,
     local_stimulus_folder,
@@ -48,6 +47,7 @@ from neuro_data_analysis.simulation.matroot import (
     truth_table,
 )
 from neuro_data_analysis.simulation.population import plan_population
+from tests import paper_constants as paper
 from tests.published_population import (
     PUBLISHED_4A,
     PUBLISHED_4C,
@@ -223,7 +223,8 @@ def test_one_spike_contributes_what_it_does_in_real_files(rng):
     expected = np.zeros(212)
     for spike in (50, 53):
         expected[spike - 6 : spike + 7] += spike_kernel()
-    assert density.dtype == np.float32
+    assert density.dtype == np.float64
+    np.testing.assert_array_equal(density, density.astype(np.float32))
     np.testing.assert_allclose(density[0], expected[6:206], rtol=1e-6)
 
 
@@ -269,7 +270,7 @@ def test_the_list_of_experiments_agrees_with_our_rules():
     ]
     assert areas == listed["visual_area"].tolist()
     assert listed["visual_area"].value_counts().to_dict() == {"IT": 116, "V4": 43, "V1": 11}
-    assert set(listed.loc[listed["bsl_unstable"] == 1, "ephysFN"]) == UNSTABLE_BASELINE
+    assert set(listed.loc[listed["bsl_unstable"] == 1, "ephysFN"]) == paper.UNSTABLE_BASELINE
     pair = (listed["space1"] == "fc6") & listed["space2"].str.startswith("BigGAN")
     assert pair.astype(int).tolist() == listed["fc6_BigGAN_pair"].tolist()
 
@@ -377,8 +378,8 @@ def test_success_counts_come_near_the_published_ones(population):
     """Figure 4A: 10/37/67 in DeePSim and 0/20/65 in BigGAN, within 5."""
     rates = success_rates(population)
     np.testing.assert_array_equal(rates["total"], [10, 38, 106])
-    np.testing.assert_allclose(rates["FC_suc"], PUBLISHED_4A["DeePSim"], atol=5)
-    np.testing.assert_allclose(rates["BG_suc"], PUBLISHED_4A["BigGAN"], atol=5)
+    for space, counts in PUBLISHED_4A.items():
+        np.testing.assert_allclose(rates[f"{space.prefix}_suc"], counts, atol=5)
     masks = population.masks[population.masks["valid"]]
     both = [int((masks["bothsucc005"] & masks[f"{a}msk"]).sum()) for a in ("V1", "V4", "IT")]
     np.testing.assert_allclose(both, PUBLISHED_BOTH, atol=6)
@@ -412,24 +413,22 @@ def test_initial_and_last_differences_are_those_of_figure_4b(population):
 def test_mean_time_constants_are_those_of_figure_4d(population):
     """Blocks to 0.8 of the rise, within 3 of the published means."""
     masks = population.masks
-    for (area, thread), mean in PUBLISHED_4D.items():
-        space = ("FC", "BG")[thread]
-        chosen = masks["valid"] & masks[f"{space}succ001"] & masks[f"{area}msk"]
-        found = population.time_constants.loc[chosen, f"{space}_tc0_bslinit"].mean()
+    for (area, space), mean in PUBLISHED_4D.items():
+        chosen = masks["valid"] & masks[f"{space.prefix}succ001"] & masks[f"{area}msk"]
+        found = population.time_constants.loc[chosen, f"{space.prefix}_tc0_bslinit"].mean()
         assert found == pytest.approx(mean, abs=3), (area, space)
 
 
 def test_responses_unfold_as_in_figure_5a(population):
     """Mean PSTHs of the first and the late block, within 0.2 of the published ones."""
     masks = population.masks
-    for (block, area, thread), published in PUBLISHED_5A.items():
+    for (block, area, space), published in PUBLISHED_5A.items():
         chosen = (masks["valid"] & masks["anysucc005"] & masks[f"{area}msk"]).to_numpy()
-        space = tuple(Space)[thread]
         psths = np.stack([pad_blocks(s.psths[space], 56)[block] for s in population.summaries])
         mean = (psths / population.normalizer[:, None])[chosen].mean(axis=0)
         found = mean[list(published)]
         np.testing.assert_allclose(
-            found, list(published.values()), atol=0.2, err_msg=f"{block} {area} {thread}"
+            found, list(published.values()), atol=0.2, err_msg=f"{block} {area} {space}"
         )
 
 
@@ -443,13 +442,12 @@ def test_gains_unfold_as_in_extended_figure_4b(population):
         for space in Space
     }
     means = {}
-    for (area, thread), published in PUBLISHED_EXT4B.items():
-        space = tuple(Space)[thread]
+    for (area, space), published in PUBLISHED_EXT4B.items():
         chosen = masks["valid"] & masks[f"{space.prefix}succ001"] & masks[f"{area}msk"]
-        means[area, thread] = fractions[space][chosen.to_numpy()].mean(axis=0)
-        np.testing.assert_allclose(means[area, thread][1:], published, atol=0.1)
+        means[area, space] = fractions[space][chosen.to_numpy()].mean(axis=0)
+        np.testing.assert_allclose(means[area, space][1:], published, atol=0.1)
     for area in ("V4", "IT"):
-        difference = means[area, 0] - means[area, 1]
+        difference = means[area, Space.DEEPSIM] - means[area, Space.BIGGAN]
         assert difference[1] > 0.03
         assert difference[3] < -0.02
 
@@ -492,3 +490,19 @@ def test_the_command_line_simulates_and_reports_mistakes(tmp_path, capsys):
         simulate_recordings.main(["--help"])
     assert stopped.value.code == 0
     assert "example:" in capsys.readouterr().out
+
+
+def test_a_null_simulation_neither_climbs_nor_falls(tmp_path):
+    """Truth, expected rates and README say so; the first block is that of the ordinary one."""
+    folder = simulate_matroot(tmp_path / "null", seed=3, n_experiments=1, null=True)
+    truth = pd.read_csv(folder / "truth.csv")
+    assert not truth["climbs"].any()
+    np.testing.assert_array_equal(truth["first_rate"], truth["last_rate"])
+    assert "false positive" in (folder / "README.md").read_text()
+    plan = next(plan for plan in plan_population(3) if plan.expi == 155)
+    time_ms = np.arange(200.0)
+    for thread in (0, 1):
+        flat, climbing = (p.evoked_rates(thread, time_ms) for p in (plan.without_climb(), plan))
+        np.testing.assert_allclose(flat, np.broadcast_to(flat[0], flat.shape))
+        np.testing.assert_allclose(flat[0], climbing[0])
+        assert abs(climbing[-1] - climbing[0]).max() > 1

@@ -275,3 +275,15 @@ def test_json_that_is_no_object_is_refused(tmp_path):
         path.write_text(text)
         with pytest.raises(MalformedDataError, match="Fig4A_sucs_labels"):
             SourceData(tmp_path).read("Fig4/success_labels")
+
+
+@pytest.mark.parametrize(
+    ("space", "name"),
+    [
+        ("BigGAN", "FigureExt6D_BigGAN_Caffenet_latent_code_linearity_results.csv"),
+        ("DeePSim", "FigureExt6E_DeePSim_FC6_Caffenet_latent_code_linearity_results.csv"),
+    ],
+)
+def test_linearity_tables_have_the_names_that_the_authors_script_reads(space, name):
+    """Our export can be laid under it as it is."""
+    assert TABLES[f"ExtendedFig5/linearity_{space}"].path(Path(), {}).name == name

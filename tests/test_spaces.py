@@ -15,13 +15,12 @@ from core.source_tables.registry import TABLES
 from core.spaces import Space
 from core.utils.statistics.t_tests import student
 from figure_reproduction.page.page import (
-    Drawing,
     FigureScript,
     PrintJob,
     Shown,
     print_figure,
-    printed_alone,
 )
+from figure_reproduction.page.sheet import Drawing, Place, print_sheet
 
 
 def test_each_space_has_the_names_of_the_paper_and_of_its_files():
@@ -161,4 +160,5 @@ def test_the_docstring_is_the_caption_and_the_size_is_in_millimetres(folder, tmp
     figure = _figure()
     assert figure.panels[2].caption == "One more table. And what it means."
     shown = figure.panels[2].show(np.ones((5, 4)))
-    assert printed_alone(shown.drawings["c"]).get_size_inches().tolist() == [2, 1]
+    figure = print_sheet([Place(shown.drawings["c"])])
+    np.testing.assert_allclose(figure.get_size_inches(), [2, 1])

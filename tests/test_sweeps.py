@@ -275,6 +275,11 @@ def test_a_sweep_may_grow_and_be_put_in_another_order(tmp_path):
     assert other != TWO_CELLS
     grown = sweep_of(tmp_path, "seed = 0\n" + other).cells(tmp_path)
     assert {cell.folder for cell in first} < {cell.folder for cell in grown}
+    for cell in first:
+        cell.write()
+    longer = sweep_of(tmp_path, TWO_CELLS.replace("[2, 4]", "[2, 7]")).cells(tmp_path)
+    assert [cell.settings.channels for cell in longer] == [(2, 4), (4, 7)] * 2
+    assert [cell.folder for cell in longer[::2]] == [cell.folder for cell in first]
 
 
 def test_long_names_are_cut_or_said(tmp_path):

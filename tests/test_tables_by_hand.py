@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.errors import MalformedDataError
+from core.errors import MalformedDataError, MissingDataError
 from core.source_tables.reader import SourceData, write_table
 from core.source_tables.registry import TABLES
 
@@ -187,3 +187,51 @@ def test_the_published_names_of_extended_figures_5d_and_5e_are_written():
         "FigureExt6D_BigGAN_Caffenet_latent_code_linearity_results.csv",
         "FigureExt6E_DeePSim_FC6_Caffenet_latent_code_linearity_results.csv",
     ]
+
+
+def test_a_table_that_cannot_be_read_is_missing(tmp_path, monkeypatch):
+    """The disk's own words, and no traceback."""
+    read = responses(tmp_path, lambda text: text)
+
+    def broken(path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", broken)
+    with pytest.raises(MissingDataError, match=r"cannot be read \(Input/output error\)"):
+        read()
+
+
+def test_a_title_without_end_is_refused(tmp_path):
+    text = '{"sucs_criterion_label": "' + "a" * 100_000 + '", "sucs_label": ""}'
+    read = written(tmp_path, "Fig4/success_labels", lambda _: text)
+    with pytest.raises(MalformedDataError, match="a text of 100000 letters"):
+        read()
+
+
+HOSTILE = ["$\\frac{$", "$x_$", "$\\unknown$", "$" + "{" * 60 + "}" * 60 + "$", "a $5 and $6"]
+
+
+@pytest.mark.parametrize("title", HOSTILE)
+def test_texts_of_tables_are_never_taken_for_formulas(title):
+    """A dollar sign is a dollar sign, whatever was before it; the figure is not lost."""
+    from matplotlib import pyplot as plt
+    from matplotlib.cbook import is_math_text
+
+    from figure_reproduction.Figure2_reproduction import site_in_words
+    from figure_reproduction.page.words import as_it_is
+
+    for drawn in (site_in_words(title), as_it_is(title), as_it_is(as_it_is(title))):
+        assert not is_math_text(drawn)
+        assert drawn.replace("\\$", "$") == title
+        figure, axes = plt.subplots(figsize=(30, 4))
+        axes.set_title(drawn)
+        figure.draw_without_rendering()
+
+
+def test_a_table_that_changes_while_it_is_read_is_not_taken(tmp_path, monkeypatch):
+    """The checksum in a figure's JSON is that of the numbers it shows."""
+    read = responses(tmp_path, lambda text: text)
+    digests = iter(["one", "two"])
+    monkeypatch.setattr("core.source_tables.reader.sha256_of", lambda path: next(digests))
+    with pytest.raises(MalformedDataError, match="it changed while it was read"):
+        read()

@@ -42,9 +42,9 @@ from neuro_data_analysis.matlab.values import (
     as_vector,
     per_thread,
 )
-from neuro_data_analysis.neural_data_lib import MAT_FILE, Recordings
+from neuro_data_analysis.neural_data_lib import MAT_FILE, OPTIMIZER_FILE, Recordings
 from neuro_data_analysis.tuning.sessions import parse_stimulus_names, read_session
-from source_data_export.exports import OPTIMIZER_FILE, MatRoot
+from source_data_export.exports import MatRoot
 
 DATA = Path(__file__).with_name("data")
 

@@ -31,7 +31,7 @@ N_NUMBERS, N_PICTURES = 10_297, 9_811
 DIGEST = "1b34951833c17940916637bb59912058927ef5dffac2d82527ffd8373d33e9d8"
 
 #: Folders of the source data whose tables can be made of block means.
-FIGURES_MADE = ("Fig2", "Fig4", "Fig5", "ExtendedFig4")
+FIGURES_MADE = ("Fig2", "Fig4", "Fig5", "ExtendedFig4", "Evolutions")
 
 #: Lists all experiments; the folder that holds it holds everything else.
 INDEX_FILE = "experiments.json"

@@ -39,6 +39,9 @@ LONGEST_HEADER_BYTES = 1 << 20
 #: table of Figure 3 has a hundred that nothing reads.
 _MOST_COLUMNS, _MOST_MORE_COLUMNS = 5_000, 1_000
 
+#: No title or label is longer; drawing one of a hundred thousand letters would not end.
+LONGEST_LABEL = 2_000
+
 #: No firing rate, share or fit is beyond it.
 LARGEST_RESPONSE = 1e6
 
@@ -318,6 +321,8 @@ class JsonObject(Layout):
         for key, kind in self.keys.items():
             if not isinstance(value.get(key), kind):
                 raise MalformedDataError(f"key {key!r} is missing or not of the right kind")
+            if isinstance(value[key], str) and len(value[key]) > LONGEST_LABEL:
+                raise MalformedDataError(f"key {key!r} is a text of {len(value[key])} letters")
 
 
 @dataclass(frozen=True)

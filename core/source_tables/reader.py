@@ -241,9 +241,12 @@ class SourceData:
                 "interrupted there. Wait for it or export again, or remove the folder."
             )
         with self._checking(spec, path) as check:
+            digest = sha256_of(path)
             value = spec.layout.read(path)
             check(value)
-        self.inputs[path], self._values[path] = sha256_of(path), value
+            if sha256_of(path) != digest:
+                raise MalformedDataError("it changed while it was read; run this again")
+        self.inputs[path], self._values[path] = digest, value
         return value
 
     @contextmanager
@@ -258,6 +261,11 @@ class SourceData:
 
         try:
             yield check
+        except OSError as error:
+            raise MissingDataError(
+                f"{path} cannot be read ({error.strerror or error}); change its permissions, or "
+                "get it again."
+            ) from error
         except MalformedDataError as error:
             told = str(error)
             raise MalformedDataError(told if str(path) in told else f"{path}: {told}.") from error

@@ -121,6 +121,15 @@ BLOCK_MEAN_COLUMNS = tuple(
     for value in ("evol_mean", "evol_sem", "bsl_mean", "natref_mean", "natref_sem")
 )
 
+#: What the table of sites tells beyond the published figures.
+_COURSE_COLUMNS = tuple(
+    f"{space.prefix}_{what}"
+    for space in Space
+    for what in ("centre_first", "centre_best", "tc_counted", "tc_smoothed")
+)
+_DIFFERENCE_COLUMNS = ("psth_MAE", "psth_MSE", "psth_corr", "act_MAE")
+SITE_COLUMNS = ("visual_area", *_MASKS_4, *_COURSE_COLUMNS, *_DIFFERENCE_COLUMNS)
+
 _META_TEXT = frozenset(
     {"Animal", "expdate", "ephysFN", "visual_area", "space1", "space2",
      "optim_names1", "optim_names2"}
@@ -605,6 +614,22 @@ TABLES: dict[str, TableSpec] = {
             _members(window=EXTENDED_4C_WINDOWS, space=Space),
         ),
         *_EXT5,
+        TableSpec(
+            "Evolutions", "sites", "Evolutions_sites.csv",
+            "how the responses of each experiment unfold, beyond the published figures",
+            "ms, blocks, 1",
+            Columns(
+                SITE_COLUMNS, "experiments", text=frozenset({"visual_area"}),
+                flags=frozenset(_MASKS_4),
+                may_be_missing=frozenset((*_COURSE_COLUMNS, *_DIFFERENCE_COLUMNS)), index="Expi",
+            ), optional=True,
+        ),
+        TableSpec(
+            "Evolutions", "reference_responses", "Evolutions_reference_responses_{space}.csv",
+            "mean response to the reference pictures of each block", "1, experiments × blocks",
+            Grid("experiments", "blocks", may_be_missing=True), _members(space=Space),
+            optional=True,
+        ),
         TableSpec(
             "Tables", "meta_stats", "meta_stats.csv",
             "what each experiment was, and its tests", "",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from core.spaces import Space
@@ -14,6 +15,13 @@ from figure_reproduction.page.groups import Curve
 
 #: Long curves of single experiments are drawn as pixels inside vector files.
 RASTERIZED_BELOW = 0
+
+#: Group means, single experiments and zero lines, pt; journals print nothing below 0.25.
+MEAN_PT, SINGLE_PT, ZERO_PT = 1.1, 0.3, 0.4
+
+#: Colours that stay apart in every kind of colour vision (two of Okabe and Ito 2008, and grey).
+SAFE_COLOURS = ("#0072b2", "#e69f00", "#999999")
+HATCHES = ("", "/////", ".....")
 
 
 def draw_curve(
@@ -25,11 +33,12 @@ def draw_curve(
     band_alpha: float = 0.25,
     **line: Any,
 ) -> None:
-    """Draw the mean of a group in the colour of its space, with a band of one standard error."""
+    """Draw the mean of a group in colour and dash of its space, in a band of one standard error."""
+    look: dict[str, Any] = {"linestyle": space.dash, "linewidth": MEAN_PT} | line
     if curve.n == 0:
-        axes.plot([], [], color=space.colour, label=label, **line)
+        axes.plot([], [], color=space.colour, label=label, **look)
         return
-    axes.plot(x, curve.mean, color=space.colour, label=label, zorder=3, **line)
+    axes.plot(x, curve.mean, color=space.colour, label=label, zorder=3, **look)
     low, high = curve.mean - curve.sem, curve.mean + curve.sem
     axes.fill_between(x, low, high, color=space.colour, alpha=band_alpha, linewidth=0, zorder=2)
 
@@ -41,7 +50,7 @@ def draw_experiments(
 
     They are pixels in vector files: thousands of thin lines make a page that no viewer can turn.
     """
-    style: dict[str, Any] = {"color": space.colour, "linewidth": 0.7, "alpha": 0.2} | line
+    style: dict[str, Any] = {"color": space.colour, "linewidth": SINGLE_PT, "alpha": 0.25} | line
     axes.set_rasterization_zorder(RASTERIZED_BELOW)
     axes.plot(x, values.T, zorder=RASTERIZED_BELOW - 1, **style)
 
@@ -51,16 +60,30 @@ def draw_dots(
     x: NDArray[Any],
     larger: Mapping[Space, NDArray[np.bool_]],
     height: float,
-    size: float = 2.5,
+    size: float = 1.2,
 ) -> None:
-    """Mark significant points in the colour of the space that is larger there, see `larger_by`."""
+    """Mark significant points in the colour of the space that is larger there, see `larger_by`.
+
+    Those of BigGAN are squares and lie a little higher.
+    """
+    bottom, top = axes.get_ylim()
     for space, marked in larger.items():
         if marked.any():
+            raised = height + 0.02 * (top - bottom) * space.thread
             axes.plot(
                 x[marked],
-                np.full(marked.sum(), height),
-                "o",
+                np.full(marked.sum(), raised),
+                space.marker,
                 color=space.colour,
                 markersize=size,
+                markeredgewidth=0,
                 clip_on=False,
             )
+
+
+def space_handles() -> list[Line2D]:
+    """Return what a legend shows of the two spaces."""
+    looks: list[dict[str, Any]] = [
+        {"color": space.colour, "linestyle": space.dash, "label": str(space)} for space in Space
+    ]
+    return [Line2D([], [], linewidth=MEAN_PT, **look) for look in looks]

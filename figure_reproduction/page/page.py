@@ -11,28 +11,41 @@ import contextlib
 import inspect
 import json
 import math
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure
 
+from core.command_line import a_path, command_parser, require_writable, some_of
 from core.errors import MalformedDataError, MissingDataError, UserError, exit_code_of
 from core.files import atomic_write, locked, read_json
 from core.published import Statistic, compare
 from core.source_tables.provenance import Provenance
-from core.source_tables.reader import DEFAULT_FOLDER, Reading, SourceData
+from core.source_tables.reader import DEFAULT_FOLDER, SIMULATED_FOLDER, Reading, SourceData
 from core.versions import software_versions
 from figure_reproduction.page.choice import choose_data
+from figure_reproduction.page.runs import record_run
+from figure_reproduction.page.sheet import (
+    FONT,
+    Drawing,
+    Place,
+    in_rows,
+    letters_of,
+    print_sheet,
+    style,
+)
 
 #: Where pictures and numbers go by default.
 DEFAULT_OUTPUT = Path(__file__).resolve().parents[2] / "figures"
 
-STYLE_SHEET = Path(__file__).with_name("paper.mplstyle")
+_ROOT = Path(__file__).resolve().parents[2]
 
 FORMATS = ("png", "pdf", "svg")
 
@@ -42,29 +55,6 @@ _METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
     "svg": {"Date": None, "Creator": None},
 }
-
-_MM_PER_INCH = 25.4
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """One picture of a panel, before it has a page.
-
-    Attributes
-    ----------
-    draw : callable
-        Draws on a figure or on a part of one; knows all it draws, and neither makes nor sizes a
-        figure.
-    size_mm : (float, float)
-        Width and height.
-    layout : {"constrained", "compressed"}
-        How matplotlib arranges its parts.
-    """
-
-    draw: Callable[[FigureBase], None]
-    size_mm: tuple[float, float]
-    layout: Literal["constrained", "compressed"] = "constrained"
-
 
 @dataclass(frozen=True)
 class Shown:
@@ -122,6 +112,9 @@ class FigureScript:
         Folder of its tables below the source data, ``"Fig4"``.
     title : str
         What the figure is about.
+    pages : tuple of pages
+        How the pictures are put together for print: each page is a tuple of rows, each row a tuple
+        of names of pictures, as the paper arranges them.
     panels : list of Panel
         In the order of the paper.
     """
@@ -129,6 +122,7 @@ class FigureScript:
     name: str
     folder: str
     title: str
+    pages: tuple[tuple[tuple[str, ...], ...], ...] = ()
     panels: list[Panel] = field(default_factory=list)
 
     def panel(self, name: str, reads: Sequence[str]) -> Callable[[Show], Show]:
@@ -161,6 +155,10 @@ class FigureScript:
         """What remakes the figure."""
         return f"python figure_reproduction/{self.name}_reproduction.py"
 
+    def main(self, arguments: list[str] | None = None) -> int:
+        """Run the command line of the script, see `main`."""
+        return main(self, arguments)
+
 
 @dataclass(frozen=True)
 class PrintJob:
@@ -185,6 +183,18 @@ class PrintJob:
     formats: tuple[str, ...] = ("png", "pdf")
     form: str = "csv"
     panels: tuple[str, ...] = ()
+
+    @property
+    def arguments(self) -> str:
+        """What a command line needs, beyond its defaults, to draw the same."""
+        given = []
+        if self.source_data == SIMULATED_FOLDER:
+            given.append("--simulate-missing")
+        elif self.source_data != DEFAULT_FOLDER:
+            given.append(f"--source-data {shlex.quote(str(self.source_data))}")
+        if self.form != "csv":
+            given.append(f"--from {self.form}")
+        return "".join(f" {argument}" for argument in given)
 
 
 @dataclass
@@ -236,20 +246,25 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
         If the output cannot be written.
     """
     source = SourceData(job.source_data, job.form)
+    require_writable(job.output)
     wanted = [panel for panel in script.panels if not job.panels or panel.name in job.panels]
-    printed = Printed()
-    with locked(job.output / script.name), plt.style.context(["default", STYLE_SHEET]):
+    printed, places = Printed(), dict[str, Place]()
+    with locked(job.output / script.name), plt.style.context(style()):
         for panel in wanted:
             try:
                 reading = source.gather(script.folder, panel.reads)
                 shown = panel.show(*reading.tables)
-                pictures = _print_pictures(shown.drawings, reading.provenance, job, show)
+                drawn = _places(shown.drawings, reading.provenance)
+                pictures = _print_pictures(drawn, job, show)
                 printed.panels[panel.name] = _entry(panel, reading, shown.statistics, pictures)
             except (MissingDataError, MalformedDataError) as problem:
                 printed.problems[panel.name] = problem
             else:
+                places |= drawn
                 printed.pictures += [path for paths in pictures.values() for path in paths]
-        _write_json(script, printed.panels, job)
+        composed = {} if job.panels else _print_pages(script, printed.panels, places, job)
+        printed.pictures += [path for paths in composed.values() for path in paths]
+        _write_json(script, printed.panels, composed, job, printed.problems)
         if show:
             plt.show()
     return printed
@@ -263,16 +278,19 @@ def main(script: FigureScript, arguments: list[str] | None = None) -> int:
     int
         0 done, 1 a panel failed, 2 usage, 3 data are missing.
     """
-    parser = argparse.ArgumentParser(
-        description=f"{script.name}: {script.title}",
-        epilog=f"example: {script.command} --panel {script.panels[0].name} --format png,svg",
+    panels = [panel.name for panel in script.panels]
+    parser = command_parser(
+        script.command,
+        f"{script.name}: {script.title}.",
+        f"{script.command} --panel {panels[0]} --format png,svg",
     )
     parser.add_argument(
         "--panel",
-        action="append",
+        action="extend",
         default=[],
-        choices=[panel.name for panel in script.panels],
-        help="only this panel; may be given several times",
+        type=some_of(panels, "panel"),
+        metavar="NAME",
+        help=f"only these, separated by commas, of {', '.join(panels)}",
     )
     parser.add_argument("--show", action="store_true", help="also open windows")
     add_print_arguments(parser)
@@ -286,20 +304,20 @@ def add_print_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that all figures share."""
     parser.add_argument(
         "--source-data",
-        type=Path,
+        type=a_path,
         default=DEFAULT_FOLDER,
         metavar="DIR",
         help="folder that holds Fig2, Fig4, … (default: %(default)s)",
     )
     parser.add_argument(
-        "--output", type=Path, default=DEFAULT_OUTPUT, metavar="DIR", help="default: %(default)s"
+        "--output", type=a_path, default=DEFAULT_OUTPUT, metavar="DIR", help="default: %(default)s"
     )
     parser.add_argument(
         "--format",
-        type=_formats,
+        type=some_of(FORMATS, "format"),
         default=("png", "pdf"),
         metavar="LIST",
-        help=f"comma-separated, of {', '.join(FORMATS)} (default: png,pdf)",
+        help=f"separated by commas, of {', '.join(FORMATS)} (default: png,pdf)",
     )
     parser.add_argument(
         "--from",
@@ -334,37 +352,57 @@ def with_data(script: FigureScript, job: PrintJob, simulate_missing: bool) -> Pr
 
 
 def _run(script: FigureScript, given: argparse.Namespace) -> int:
+    require_writable(given.output)
     job = with_data(script, print_job(given, given.panel), given.simulate_missing)
     printed = print_figure(script, job, given.show)
+    record_run(job.output, script.name, job.arguments, job.source_data)
     sys.stdout.writelines(f"{path}\n" for path in printed.pictures)
     for panel, problem in printed.problems.items():
         sys.stderr.write(f"error: panel {panel}: {problem}\n")
     return printed.exit_code
 
 
+def _places(drawings: Mapping[str, Drawing], origin: Provenance) -> dict[str, Place]:
+    return {
+        name: Place(drawing, mark=origin.mark, origin=origin.line)
+        for name, drawing in drawings.items()
+    }
+
+
 def _print_pictures(
-    drawings: Mapping[str, Drawing], provenance: Provenance, job: PrintJob, keep_open: bool
+    places: Mapping[str, Place], job: PrintJob, keep_open: bool
 ) -> dict[str, list[Path]]:
     """Print the pictures of a panel; return the files of each."""
+    return {name: _print([place], name, job, keep_open) for name, place in places.items()}
+
+
+def _print_pages(
+    script: FigureScript, entries: Mapping[str, Any], places: Mapping[str, Place], job: PrintJob
+) -> dict[str, list[Path]]:
+    """Print the composed figure, page by page, of the pictures that there are."""
+    panel_of = {name: panel for panel, entry in entries.items() for name in entry["pictures"]}
+    printed = [name for page in script.pages for row in page for name in row if name in places]
+    letters = letters_of((name, panel_of[name]) for name in printed)
     files = {}
-    for name, drawing in drawings.items():
-        figure = printed_alone(drawing)
-        mark(figure, provenance)
-        fix_layout(figure)
-        files[name] = [job.output / f"{name}.{kind}" for kind in job.formats]
-        for path in files[name]:
-            save_picture(figure, path)
-        if not keep_open:
-            plt.close(figure)
+    for number, page in enumerate(script.pages, start=1):
+        rows = [
+            [replace(places[name], letter=letters.get(name, "")) for name in row if name in places]
+            for row in page
+        ]
+        if any(rows):
+            name = script.name if number == 1 else f"{script.name}_page{number}"
+            files[name] = _print(list(in_rows(rows)), name, job, keep_open=False)
     return files
 
 
-def printed_alone(drawing: Drawing) -> Figure:
-    """Draw a picture on a figure of its own."""
-    width, height = (round(length / _MM_PER_INCH, 6) for length in drawing.size_mm)
-    figure = plt.figure(figsize=(width, height), layout=drawing.layout)
-    drawing.draw(figure)
-    return figure
+def _print(places: Sequence[Place], name: str, job: PrintJob, keep_open: bool) -> list[Path]:
+    figure = print_sheet(places)
+    files = [job.output / f"{name}.{kind}" for kind in job.formats]
+    for path in files:
+        save_picture(figure, path)
+    if not keep_open:
+        plt.close(figure)
+    return files
 
 
 def _entry(
@@ -377,12 +415,24 @@ def _entry(
     origin = reading.provenance
     entry = {
         "caption": panel.caption,
+        "code": _code(panel.show),
         "pictures": {name: [path.name for path in paths] for name, paths in pictures.items()},
         "provenance": asdict(origin) | {"explanation": origin.explanation},
         "inputs": reading.inputs,
         "statistics": [_statistic_entry(panel.name, s, origin.is_real) for s in statistics],
     }
     return _without_nan(entry)
+
+
+def _code(show: Show) -> dict[str, Any]:
+    """Say which function computes and draws a panel, and where it stands."""
+    function = inspect.unwrap(show.func if isinstance(show, partial) else show)
+    file = Path(inspect.getsourcefile(function) or "").resolve()
+    return {
+        "file": file.relative_to(_ROOT).as_posix() if file.is_relative_to(_ROOT) else file.name,
+        "function": function.__name__,
+        "line": inspect.getsourcelines(function)[1],
+    }
 
 
 def _statistic_entry(panel: str, statistic: Statistic, is_real: bool) -> dict[str, Any]:
@@ -396,28 +446,6 @@ def _statistic_entry(panel: str, statistic: Statistic, is_real: bool) -> dict[st
     return entry
 
 
-def mark(figure: Figure, provenance: Provenance) -> None:
-    """Print the mark of data that are not the paper's across a figure, or a line of origin."""
-    if not provenance.mark:
-        figure.text(
-            0.995, 0.002, provenance.line, fontsize=4, color="0.45", ha="right", va="bottom",
-            in_layout=False, parse_math=False,
-        )  # fmt: skip
-    else:
-        width, height = figure.get_size_inches()
-        size = min(72 * width / (0.85 * len(provenance.mark)), 20 * height)
-        figure.text(
-            0.5, 0.5, provenance.mark, fontsize=size, color="0.5", alpha=0.2, rotation=10,
-            ha="center", va="center", zorder=1000, in_layout=False,
-        )  # fmt: skip
-
-
-def fix_layout(figure: Figure) -> None:
-    """Lay a figure out once, not anew for every format: with forty axes that takes seconds."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-
-
 def save_picture(figure: Figure, path: Path) -> None:
     """Write a figure in the format of the path's suffix; same figure, same bytes."""
     kind = path.suffix.removeprefix(".")
@@ -425,7 +453,13 @@ def save_picture(figure: Figure, path: Path) -> None:
         figure.savefig(unfinished, format=kind, metadata=_METADATA[kind])
 
 
-def _write_json(script: FigureScript, entries: dict[str, Any], job: PrintJob) -> None:
+def _write_json(
+    script: FigureScript,
+    entries: dict[str, Any],
+    composed: Mapping[str, Sequence[Path]],
+    job: PrintJob,
+    problems: Mapping[str, UserError],
+) -> None:
     path = job.output / f"{script.name}.json"
     panels = _earlier_panels(path) if job.panels else {}
     order = [panel.name for panel in script.panels]
@@ -435,6 +469,9 @@ def _write_json(script: FigureScript, entries: dict[str, Any], job: PrintJob) ->
         "title": script.title,
         "command": script.command,
         "software": software_versions(),
+        "font": FONT,
+        "missing": {name: str(problem) for name, problem in problems.items()},
+        "composed": {name: [path.name for path in paths] for name, paths in composed.items()},
         "panels": {name: panels[name] for name in sorted(panels, key=order.index)},
     }
     with atomic_write(path) as unfinished:
@@ -461,11 +498,3 @@ def _without_nan(value: Any) -> Any:
         return None
     return value
 
-
-def _formats(text: str) -> tuple[str, ...]:
-    formats = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not formats or not set(formats) <= set(FORMATS):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a comma-separated list of {', '.join(FORMATS)}"
-        )
-    return formats

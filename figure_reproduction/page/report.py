@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
 from core.errors import MalformedDataError
-from core.files import atomic_write
+from core.files import atomic_write, read_json
+from core.source_tables.layouts import Columns, Grid
 from core.source_tables.provenance import KINDS
+from core.source_tables.registry import TABLES, TableSpec
+from figure_reproduction.page.runs import read_runs
 from figure_reproduction.page.verification import (
     discrepancies_of,
     is_compared,
@@ -21,6 +26,12 @@ from figure_reproduction.page.verification import (
 )
 
 PAGE = "index.html"
+
+#: All numbers of all figures, in one table.
+NUMBERS = "numbers.csv"
+
+#: The second opinion on the claims of the paper, where it was asked for.
+ROBUSTNESS = "robustness.json"
 
 #: Formats that a browser shows inside a page, in order of preference.
 _SHOWN_FORMATS = (".png", ".svg")
@@ -33,6 +44,8 @@ _THUMBNAIL_HEIGHT = 416
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
+_ROOT = Path(__file__).resolve().parents[2]
+
 _PAPER = {
     "title": "Neuronal tuning aligns dynamically with object and texture manifolds across the "
     "visual hierarchy",
@@ -40,14 +53,37 @@ _PAPER = {
     "doi": "10.1038/s41593-026-02207-1",
 }
 
+#: Names of quantities that reading alone does not explain.
+_WORDS = {
+    "n_success_p01": "evolutions that climbed (P < 0.01)",
+    "n_valid": "valid evolutions",
+    "success_rate": "share that climbed",
+    "ci90_low": "90 % interval, lower end",
+    "ci90_high": "90 % interval, upper end",
+    "ci95_low_blocks": "95 % interval, lower end, blocks",
+    "ci95_high_blocks": "95 % interval, upper end, blocks",
+    "mean_time_constant_blocks": "mean time constant, blocks",
+    "initial_paired_t": "first block, paired t",
+    "initial_p": "first block, P",
+    "initial_n": "first block, pairs",
+    "last_paired_t": "last block, paired t",
+    "last_p": "last block, P",
+    "last_n": "last block, pairs",
+    "mean_by_block": "mean of each block",
+    "sem_by_block": "standard error of each block",
+    "n": "experiments",
+}
 
-def write_report(folder: Path) -> Path:
-    """Write the page for all figures whose JSON lies in a folder.
+
+def write_report(folder: Path, not_made: Mapping[str, str] | None = None) -> Path:
+    """Write the page for all figures whose JSON lies in a folder, and the table of their numbers.
 
     Parameters
     ----------
     folder : pathlib.Path
         Output folder of the figures.
+    not_made : mapping of str to str, optional
+        Figure → why it could not be made.
 
     Returns
     -------
@@ -67,16 +103,21 @@ def write_report(folder: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["shown_value"] = shown_value
-    paths = _in_order(folder.glob("Figure*[0-9].json"))
-    figures = [_figure_view(path) for path in paths]
+    environment.filters |= {"shown_value": shown_value, "in_words": in_words}
+    runs = read_runs(folder)
+    figures = [_figure_view(path, runs) for path in _in_order(folder.glob("Figure*[0-9].json"))]
+    _write_numbers(folder / NUMBERS, figures)
     page = environment.get_template("report.html").render(
         paper=_PAPER,
         figures=figures,
         kinds=KINDS,
+        not_made=not_made or {},
+        numbers=NUMBERS,
+        robustness=_robustness(folder),
         origins=Counter(
             panel["provenance"]["kind"] for figure in figures for panel in figure["panels"].values()
         ),
+        areas=("V1", "V4", "IT"),
         verdicts=count_verdicts(figures),
         discrepancies=discrepancies_of(
             {name: panel for figure in figures for name, panel in figure["panels"].items()}
@@ -102,7 +143,7 @@ def count_verdicts(figures: list[dict[str, Any]]) -> Counter[str]:
 
 
 def shown_value(value: Any) -> str:
-    """Write a statistic for reading: four digits, long lists by their ends."""
+    """Write a statistic for reading: four digits, true minus signs, long lists by their ends."""
     if value is None:
         return "–"
     if isinstance(value, bool | str):
@@ -112,31 +153,136 @@ def shown_value(value: Any) -> str:
         if len(shown) > 8:
             return f"{shown[0]}, {shown[1]}, … {shown[-1]} ({len(shown)} values)"
         return ", ".join(shown) or "none"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return (f"{value:.4g}" if isinstance(value, float) else str(value)).replace("-", "−")
+
+
+def in_words(quantity: str) -> str:
+    """Write the name of a quantity for reading.
+
+    >>> in_words("n_valid"), in_words("mean_score_by_depth Adam d=2")
+    ('valid evolutions', 'mean score by depth Adam d=2')
+    """
+    return _WORDS.get(quantity, quantity.replace("_", " "))
+
+
+def _write_numbers(path: Path, figures: Iterable[dict[str, Any]]) -> None:
+    """Write every number of every figure, a list as its items separated by blanks."""
+    head = ("figure", "panel", "quantity", "area", "space", "value", "published", "verdict",
+            "origin", "tables")  # fmt: skip
+    with atomic_write(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as f:
+        writer = csv.writer(f, lineterminator="\n")
+        writer.writerow(head)
+        for figure in figures:
+            for name, panel in figure["panels"].items():
+                origin, tables = panel["provenance"]["kind"], " ".join(panel["inputs"])
+                for s in panel["statistics"]:
+                    value = s["value"]
+                    shown = " ".join(map(str, value)) if isinstance(value, list) else value
+                    writer.writerow(
+                        (figure["figure"], name, s["quantity"], s["area"], s["space"], shown,
+                         s.get("published"), s.get("verdict"), origin, tables)
+                    )  # fmt: skip
+
+
+def _robustness(folder: Path) -> dict[str, Any] | None:
+    """Return the claims with their robust tests, where they were computed and can be read."""
+    try:
+        found = read_json(folder / ROBUSTNESS)
+        return found if found["claims"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+#: What figures are called, by a part of their script's name.
+_KINDS_OF_FIGURE = {
+    "Ext": "Extended Data Figure",
+    "More": "Beyond the released scripts",
+    "Figure": "Figure",
+}
 
 
 def _in_order(paths: Iterator[Path]) -> list[Path]:
-    """Sort figures by number, those of the extended data last."""
-    return sorted(paths, key=lambda path: ("Ext" in path.stem, int(re.sub(r"\D", "", path.stem))))
+    """Sort figures by number, those of the extended data and others last."""
+    return sorted(
+        paths,
+        key=lambda path: (
+            "More" in path.stem, "Ext" in path.stem, int(re.sub(r"\D", "", path.stem))
+        ),
+    )  # fmt: skip
 
 
-def _figure_view(path: Path) -> dict[str, Any]:
+def _figure_view(path: Path, runs: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Return a figure with what the page shows of each panel."""
     figure = read_figure(path)
-    number = re.sub(r"\D", "", path.stem)
-    for panel in figure["panels"].values():
-        panel["shown"] = [
-            _picture_view(picture, files, path) for picture, files in panel["pictures"].items()
-        ]
+    run = runs.get(path.stem, {})
+    command = figure["command"] + run.get("arguments", "")
+    for name, panel in figure["panels"].items():
+        panel["shown"] = _pictures_view(panel["pictures"], path)
         panel["mark"] = KINDS[panel["provenance"]["kind"]][0]
         panel["compared"] = is_compared(panel)
-    title = f"Extended Data Figure {number}" if "Ext" in path.stem else f"Figure {number}"
+        panel["command"] = f"{command} --panel {name}"
+        panel["tables"] = [
+            _table_view(file, digest, path.parent / run["source_data"] if run else None)
+            for file, digest in panel["inputs"].items()
+        ]
+        panel["code"] = _code_view(panel.get("code"), path.parent)
+    number = re.sub(r"\D", "", path.stem)
+    kind = next(kind for kind in _KINDS_OF_FIGURE if kind in path.stem)
+    title = f"{_KINDS_OF_FIGURE[kind]} {number}"
     return figure | {
         "json": path.name,
         "figure": path.stem,
         "called": title,
+        "command": command,
+        "run": run,
+        "whole": _pictures_view(figure.get("composed", {}), path),
+        "missing": figure.get("missing", {}),
         "not_computed": unanswered(figure["panels"]),
     }
+
+
+def _table_view(file: str, digest: str, source_data: Path | None) -> dict[str, Any]:
+    """Return a table that a panel read: where it is, what it means, its units and columns."""
+    there = source_data is not None and (source_data / file).is_file()
+    spec = _spec_of_file(file)
+    return {
+        "file": file,
+        "digest": digest,
+        "size": source_data.joinpath(file).stat().st_size if there and source_data else None,
+        "meaning": spec.meaning if spec else "",
+        "units": spec.units if spec else "",
+        "columns": _columns(spec),
+    }
+
+
+def _spec_of_file(file: str) -> TableSpec | None:
+    folder, _, name = file.partition("/")
+    for spec in TABLES.values():
+        if spec.figure == folder and any(name == spec.file.format(**m) for m in spec.members):
+            return spec
+    return None
+
+
+def _columns(spec: TableSpec | None) -> str:
+    match spec.layout if spec else None:
+        case Columns() as layout:
+            return ", ".join(layout.names)
+        case Grid() as layout:
+            return f"{layout.rows} × {layout.columns}"
+    return ""
+
+
+def _code_view(code: Any, folder: Path) -> dict[str, Any] | None:
+    """Return where a panel is computed; a link where the file lies in this checkout."""
+    if not isinstance(code, dict) or not {"file", "function", "line"} <= code.keys():
+        return None
+    there = (_ROOT / str(code["file"])).is_file()
+    link = Path(os.path.relpath(_ROOT / str(code["file"]), folder)).as_posix() if there else ""
+    return {key: code[key] for key in ("file", "function", "line")} | {"link": link}
+
+
+def _pictures_view(pictures: Mapping[str, list[str]], told_by: Path) -> list[dict[str, Any]]:
+    return [_picture_view(name, files, told_by) for name, files in pictures.items()]
 
 
 def _picture_view(name: str, files: list[str], told_by: Path) -> dict[str, Any]:

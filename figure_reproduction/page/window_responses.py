@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,12 +12,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from core.published import Statistic
 from core.spaces import BySpace, Space
 from core.utils.statistics.t_tests import StudentTest
-from figure_reproduction.page.drawing import draw_curve, draw_dots
+from figure_reproduction.page.drawing import draw_curve, draw_dots, space_handles
 from figure_reproduction.page.groups import (
     FDR,
     Curve,
@@ -27,7 +29,7 @@ from figure_reproduction.page.groups import (
     members,
     significant_after_fdr,
 )
-from figure_reproduction.page.page import Drawing
+from figure_reproduction.page.sheet import PAGE_MM, Drawing
 
 Window = tuple[int, int]
 
@@ -40,8 +42,8 @@ LAST_SHOWN_BLOCK = 45
 #: Where the dots of significance lie, and the top of the axis.
 DOT_HEIGHT, TOP = 1.35, 1.5
 
-#: What the title of the whole adds to the height, mm.
-TITLE_MM = 12.7
+#: Windows side by side, the height of a row of them, and what title and legend add, mm.
+PLOTS_PER_ROW, ROW_MM, TITLE_MM = 10, 24, 17
 
 
 #: Mean responses, (n_experiments, n_blocks), by window and space, as `SourceData.read_all` reads
@@ -131,55 +133,54 @@ def windows_drawing(
     comparisons: Mapping[tuple[str, Window], WindowComparison],
     windows: Sequence[Window],
     title: str,
-    plot_mm: tuple[float, float],
 ) -> Drawing:
-    """Return a picture with one row per area and one column per window.
+    """Return a picture of the width of a page: areas under each other, windows in rows of ten.
 
     Parameters
     ----------
     comparisons : mapping
         As `compare_windows` gives it.
     windows : sequence of (start, stop)
-        The columns, ms.
+        The windows, ms.
     title : str
         Title of the whole.
-    plot_mm : (float, float)
-        Width and height of one small plot.
     """
-    width, height = plot_mm[0] * len(windows), plot_mm[1] * len(SHOWN_AREAS) + TITLE_MM
-    draw = partial(_draw_windows, comparisons, windows, title, min(16, 1.1 * width / 25.4))
-    return Drawing(draw, (width, height))
+    n_rows = len(SHOWN_AREAS) * math.ceil(len(windows) / PLOTS_PER_ROW)
+    draw = partial(_draw_windows, comparisons, windows, title)
+    return Drawing(draw, (PAGE_MM, ROW_MM * n_rows + TITLE_MM))
 
 
 def _draw_windows(
     comparisons: Mapping[tuple[str, Window], WindowComparison],
     windows: Sequence[Window],
     title: str,
-    title_size: float,
     canvas: FigureBase,
 ) -> None:
+    lines = [windows[i : i + PLOTS_PER_ROW] for i in range(0, len(windows), PLOTS_PER_ROW)]
     rows = canvas.subplots(
-        len(SHOWN_AREAS), len(windows), sharex=True, sharey=True, squeeze=False
+        len(SHOWN_AREAS) * len(lines), len(lines[0]), sharex=True, sharey=True, squeeze=False
     )
-    for area, row in zip(SHOWN_AREAS, rows, strict=True):
-        for window, axes in zip(windows, row, strict=True):
+    rows[0, 0].set(xlim=(-0.5, LAST_SHOWN_BLOCK + 0.5), ylim=(0, TOP))  # shared, and settled
+    shown = [(area, line) for area in SHOWN_AREAS for line in lines]
+    for (area, line), row in zip(shown, rows, strict=True):
+        for window, axes in zip(line, row, strict=False):
             _draw_window(axes, comparisons[area, window])
-            axes.set_title(f"{window[0]}–{window[1]} ms")
-        n = comparisons[area, windows[0]].n
-        row[0].set_ylabel(f"Normalised response\n{area} (N={n})")
-    rows[0, 0].set(xlim=(-0.5, LAST_SHOWN_BLOCK + 0.5), ylim=(0, TOP))
-    canvas.supxlabel("Block", fontsize="medium")
-    canvas.suptitle(title, fontsize=title_size)
-    for space in Space:
-        rows[0, 0].plot([], [], color=space.colour, linewidth=3, label=space)
-    rows[0, 0].plot([], [], "ko", markersize=2.5, label=f"FDR p<{FDR}")
-    rows[0, 0].legend(loc="upper right", fontsize="small", bbox_to_anchor=(1, 0.9))
+            axes.set_title(f"{window[0]}–{window[1]} ms", fontsize="medium", pad=1.5)
+        for axes in row[len(line) :]:
+            axes.set_visible(False)
+        row[0].set_ylabel(f"{area} ($n$ = {comparisons[area, line[0]].n})")
+    rows[-1, len(rows[-1]) // 2].set_xlabel("Block")
+    canvas.supylabel("Response / maximum of both threads")
+    if title:
+        canvas.suptitle(title)
+    dots = Line2D([], [], color="k", marker="o", linestyle="", label=f"different (FDR {FDR})")
+    canvas.legend(handles=[*space_handles(), dots], loc="outside lower center", ncols=3)
 
 
 def _draw_window(axes: Axes, found: WindowComparison) -> None:
     blocks = np.arange(len(found.larger[Space.DEEPSIM]))
     for space, curve in found.curves.items():
-        draw_curve(axes, blocks, curve, space, linewidth=3)
+        draw_curve(axes, blocks, curve, space, linewidth=0.8)
     shown = blocks <= LAST_SHOWN_BLOCK
     larger = {space: marked & shown for space, marked in found.larger.items()}
     draw_dots(axes, blocks, larger, DOT_HEIGHT)

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.source_tables.reader import SourceData
-from core.spaces import Space
+from core.spaces import BySpace, Space
 from neuro_data_analysis.neural_data_utils import AREAS
 from neuro_data_analysis.robustness.block_sums import (
     BlockSums,
@@ -94,7 +94,7 @@ class Experiments:
         return self._sums(row, space, self.sizes[space][row])
 
     @cached_property
-    def sizes(self) -> dict[str, list[NDArray[np.float64]]]:
+    def sizes(self) -> BySpace[list[NDArray[np.float64]]]:
         """Images of every recorded block by space and row.
 
         No table holds them, but the standard deviation (ddof 0) of a block over its standard error
@@ -102,12 +102,12 @@ class Experiments:
         first and the last have the size of the best one; where that is the first or the last
         itself, the size known of other threads that comes nearest to the published t values.
         """
-        return {space: list(self._sizes_of(thread)) for thread, space in enumerate(Space)}
+        return {space: list(self._sizes_of(space)) for space in Space}
 
-    def _sizes_of(self, thread: int) -> Iterator[NDArray[np.float64]]:
-        first, best, last = (self._told_size(block, thread) for block in ("init", "max", "end"))
+    def _sizes_of(self, space: Space) -> Iterator[NDArray[np.float64]]:
+        first, best, last = (self._told_size(block, space) for block in ("init", "max", "end"))
         length = self.recorded.sum(axis=1)
-        seen = np.where(self.recorded, self.response[tuple(Space)[thread]], -np.inf).argmax(axis=1)
+        seen = np.where(self.recorded, self.response[space], -np.inf).argmax(axis=1)
         inner = (seen > 0) & (seen < length - 1) & np.isfinite(best)
         known = np.unique(best[inner])
         for row in range(len(self.table)):
@@ -115,17 +115,18 @@ class Experiments:
             laid_out = [
                 _sizes(length[row], first[row], middle, last[row]) for middle in middles
             ]
-            yield min(laid_out, key=lambda sizes: self._distance(row, thread, sizes))
+            yield min(laid_out, key=lambda sizes: self._distance(row, space, sizes))
 
-    def _told_size(self, block: str, thread: int) -> NDArray[np.float64]:
-        spread, error = (self.table[f"{block}rsp_{thread}_{kind}"] for kind in ("std", "sem"))
+    def _told_size(self, block: str, space: Space) -> NDArray[np.float64]:
+        spread, error = (self.table[f"{block}rsp_{space.thread}_{kind}"] for kind in ("std", "sem"))
         return np.rint((spread / error) ** 2 + 1).to_numpy()
 
-    def _distance(self, row: int, thread: int, sizes: NDArray[np.float64]) -> float:
+    def _distance(self, row: int, space: Space, sizes: NDArray[np.float64]) -> float:
         """How far the published t values lie from those that some block sizes give."""
-        sums = self._sums(row, tuple(Space)[thread], sizes)
+        sums = self._sums(row, space, sizes)
         rebuilt = np.array([sums.best_against_first(), sums.last_against_first()])
-        published = self.table.loc[row, [f"t_maxinit_{thread}", f"t_endinit_{thread}"]]
+        columns = [f"t_maxinit_{space.thread}", f"t_endinit_{space.thread}"]
+        published = self.table.loc[row, columns]
         return float(np.nansum(abs(rebuilt - published.to_numpy(dtype=float))))
 
     def _sums(self, row: int, space: Space, sizes: NDArray[np.float64]) -> BlockSums:
@@ -133,16 +134,17 @@ class Experiments:
         return BlockSums.from_moments(sizes, mean, sem)
 
     @cached_property
-    def permuted(self) -> dict[str, list[PermutationTest]]:
+    def permuted(self) -> BySpace[list[PermutationTest]]:
         """Block permutation test of every thread, by space and row; one seed per thread."""
         return {
             space: [
                 permutation_test(
-                    self.thread(row, space), np.random.default_rng([SEED, int(expi), thread])
+                    self.thread(row, space),
+                    np.random.default_rng([SEED, int(expi), space.thread]),
                 )
                 for row, expi in enumerate(self.table["Expi"])
             ]
-            for thread, space in enumerate(Space)
+            for space in Space
         }
 
     @cached_property

@@ -6,19 +6,29 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
+from matplotlib.text import Annotation
 
 from core.files import atomic_write
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import SourceData
 from core.spaces import Space
 from core.versions import software_versions
+from figure_reproduction.Figure4_reproduction import compute_4a, draw_4a
+from figure_reproduction.page.page import save_picture
+from figure_reproduction.page.sheet import Drawing, Place, print_sheet, style
 from figure_reproduction.robustness.claims import Claim, judged
 from figure_reproduction.robustness.dots import count_dots
 from figure_reproduction.robustness.evolution_claims import (
+    SUCCESS_LEVEL,
     attribution_claims,
     level_claims,
     speed_claims,
@@ -27,9 +37,16 @@ from figure_reproduction.robustness.evolution_claims import (
 )
 from figure_reproduction.robustness.experiments import Experiments, n_by_block
 from figure_reproduction.robustness.tuning_claims import shape_claims, similarity_claims
+from neuro_data_analysis.evolution.population import success_rate_table
+from neuro_data_analysis.neural_data_utils import AREAS
+from neuro_data_analysis.robustness.intervals import jeffreys_interval
 
 #: Where the table goes, below the output folder of the figures.
 ROBUSTNESS_FILE = "robustness.json"
+SUCCESS_PICTURE = "robustness_4A.png"
+
+#: Rates below this have no room for a count between them and the axis.
+LOWEST_WITH_COUNT_BELOW = 0.1
 
 #: Said with the table wherever it is shown.
 NOTE = (
@@ -62,6 +79,9 @@ class Robustness:
         Where the tables of evolutions come from.
     rebuilt_t_differs_by : dict
         Space → largest difference of t rebuilt from block sums from the table's.
+    success : pandas.DataFrame
+        The table of Figure 4A with the permutation of blocks as its criterion, and 95 % intervals
+        (Jeffreys).
     """
 
     claims: list[Claim]
@@ -70,6 +90,7 @@ class Robustness:
     n_by_block: dict[str, list[int]]
     provenance: Provenance
     rebuilt_t_differs_by: dict[str, float]
+    success: pd.DataFrame
 
 
 def analyse(folder: Path) -> Robustness:
@@ -109,7 +130,41 @@ def analyse(folder: Path) -> Robustness:
         n_by_block=n_by_block(experiments, "bothsucc005"),
         provenance=source.provenance("Fig4"),
         rebuilt_t_differs_by={space: experiments.rebuilt_difference(space) for space in Space},
+        success=_success(experiments),
     )
+
+
+def _success(experiments: Experiments) -> pd.DataFrame:
+    """Lay out the threads that pass by permutation of blocks as Figure 4A does."""
+    rows = {area: experiments.group(area) for area in AREAS}
+    counts = {
+        space: [int(experiments.passes(space, SUCCESS_LEVEL)[rows[area]].sum()) for area in AREAS]
+        for space in Space
+    }
+    totals = [len(rows[area]) for area in AREAS]
+    ends = {
+        f"{space.prefix}_CI_{bound + 1}": [
+            jeffreys_interval(k, n)[bound] for k, n in zip(counts[space], totals, strict=True)
+        ]
+        for space in Space
+        for bound in (0, 1)
+    }
+    return success_rate_table(counts, totals).assign(**ends)
+
+
+def draw_success(found: Robustness, canvas: FigureBase) -> None:
+    """Draw Figure 4A with the permutation of blocks as its criterion."""
+    draw_4a(compute_4a(found.success), canvas)
+    (axes,) = (part for part in canvas.get_children() if isinstance(part, Axes))
+    axes.set_title(
+        f"Permutation of blocks, P ≤ {SUCCESS_LEVEL},\n95 % interval (not published)"
+    )
+    for count in (text for text in axes.texts if isinstance(text, Annotation)):
+        position, rate = count.xy
+        rates = [found.success[f"{space.prefix}_rate"].iloc[int(position)] for space in Space]
+        above = rate == max(rates) or rate < LOWEST_WITH_COUNT_BELOW
+        count.set_position((0, 4 if above else -4))
+        count.set_verticalalignment("bottom" if above else "top")
 
 
 def _fresh(folder: Path) -> SourceData:
@@ -137,8 +192,9 @@ def _threads(experiments: Experiments, space: Space) -> list[dict[str, Any]]:
     ]
 
 
-def write_robustness(found: Robustness, output: Path) -> Path:
-    """Write ``robustness.json``; an earlier one is replaced."""
+def write_robustness(found: Robustness, output: Path) -> list[Path]:
+    """Write ``robustness.json`` and Figure 4A by permutation; earlier ones are replaced."""
+    paths = [output / ROBUSTNESS_FILE, output / SUCCESS_PICTURE]
     content = {
         "note": NOTE,
         "command": "python -m figure_reproduction --robustness",
@@ -148,13 +204,19 @@ def write_robustness(found: Robustness, output: Path) -> Path:
         "dots": found.dots,
         "n_by_block_4C": found.n_by_block,
         "threads": found.threads,
+        "pictures": {"4A by permutation of blocks": [SUCCESS_PICTURE]},
         "rebuilt_t_differs_by": found.rebuilt_t_differs_by,
     }
-    path = output / ROBUSTNESS_FILE
-    with atomic_write(path) as unfinished:
+    with atomic_write(paths[0]) as unfinished:
         text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False)
         unfinished.write_text(text + "\n", encoding="utf-8")
-    return path
+    drawing = Drawing(partial(draw_success, found), (60.0, 65.0))
+    place = Place(drawing, mark=found.provenance.mark, origin=found.provenance.line)
+    with plt.style.context(style()):
+        figure = print_sheet([place])
+        save_picture(figure, paths[1])
+        plt.close(figure)
+    return paths
 
 
 def _plain(value: Any) -> Any:

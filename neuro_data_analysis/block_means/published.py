@@ -128,6 +128,24 @@ def read_block_means(
         return tuple(_evolution(files, listed_info(expi), index) for expi in progress(wanted))
 
 
+def read_evolution(files: Mapping[str, FoundFile], expi: int) -> PublishedEvolution:
+    """Read one experiment of the list, see `read_block_means`.
+
+    Parameters
+    ----------
+    files : mapping of str to FoundFile
+        Data files, see `core.source_tables.block_means.data_files`.
+    expi : int
+        Its number.
+    """
+    info = listed_info(expi)
+    rows = _read(files, INDEX_FILE)
+    index = {str(row.get("id")): row for row in rows if isinstance(row, dict)}
+    if _folder_of(info) not in index:
+        raise MissingDataError(f"{INDEX_FILE} lacks the experiment {_folder_of(info)}.")
+    return _evolution(files, info, index)
+
+
 def _folder_of(info: ExperimentInfo) -> str:
     return f"Exp{info.expi:03d}-{info.session.animal[0]}"
 

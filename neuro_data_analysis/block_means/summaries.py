@@ -78,6 +78,7 @@ def summarize_block_means(evolution: DecodedEvolution) -> EvolutionSummary:
         psths={space: thread.psth for space, thread in threads.items()},
         tests=moment_tests(moments),
         activations=_activations(moments),
+        references={space: t.published.references.mean for space, t in threads.items()},
     )
 
 

@@ -27,6 +27,7 @@ from neuro_data_analysis.block_means.summaries import (
 from neuro_data_analysis.evolution.population import Population
 from neuro_data_analysis.evolution.stats import BASELINE_MS, BlockResponses
 from neuro_data_analysis.evolution.tables import (
+    course_tables,
     example_psth_tables,
     extended_figure4_tables,
     figure4_tables,
@@ -58,6 +59,9 @@ _LIMITS: dict[str, dict[str, str]] = {
         "approximate": "t, p, std and SEM of block responses, from SEMs known to .005 events/s",
         "not made": "SEMs of windows, names of optimisers; endrsp_0 of the 25 experiments whose "
         "DeePSim thread had one more block than BigGAN's is of the block before",
+    },
+    "Evolutions": {
+        "exact": "all: only means are used",
     },
     "Tables": {
         "exact": "counts, means, time constants",
@@ -119,6 +123,7 @@ class BlockMeans:
             "Fig4": lambda: figure4_tables(self.population),
             "Fig5": lambda: figure5_tables(self.population),
             "ExtendedFig4": lambda: extended_figure4_tables(self.population),
+            "Evolutions": lambda: course_tables(self.population),
             "Tables": lambda: summary_tables(self.population),
         }
         if figure not in makers:
@@ -141,13 +146,20 @@ class BlockMeans:
         certain = sum(int(t.certain.sum()) for t in threads)
         n_blocks = sum(len(t.n_images) for t in threads)
         return {
-            "from": f"{REPOSITORY.rpartition('/')[2]} {COMMIT[:8]}",
-            "address": f"https://{REPOSITORY}/tree/{COMMIT}",
-            "software": f"{PROJECT} {software_versions()[PROJECT]}",
+            **block_means_origin(),
             "numbers of images": f"decoded: certain in {certain} of {n_blocks} blocks, likely in "
             f"{n_blocks - certain} that hold no spike",
             **describe_intervals(success_intervals(self.evolutions)),
         }
+
+
+def block_means_origin() -> Mapping[str, str]:
+    """Say where the block means come from, and what reads them."""
+    return {
+        "from": f"{REPOSITORY.rpartition('/')[2]} {COMMIT[:8]}",
+        "address": f"https://{REPOSITORY}/tree/{COMMIT}",
+        "software": f"{PROJECT} {software_versions()[PROJECT]}",
+    }
 
 
 def figure2_tables(evolution: DecodedEvolution) -> Iterator[Table]:

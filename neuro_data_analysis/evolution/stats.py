@@ -182,6 +182,9 @@ class EvolutionSummary:
         ``t_…`` and ``p_…`` of `block_tests`.
     activations : dict
         ``maxrsp_0_mean`` … of `block_activations`.
+    references : dict of Space to numpy.ndarray
+        (n_blocks,) mean response to the reference pictures shown in each block, events/s; NaN where
+        none was shown.
     """
 
     info: ExperimentInfo
@@ -190,6 +193,7 @@ class EvolutionSummary:
     psths: BySpace[NDArray[np.float64]]
     tests: dict[str, float]
     activations: dict[str, float]
+    references: BySpace[NDArray[np.float64]]
 
     __repr__ = brief
 
@@ -238,7 +242,17 @@ def summarize(experiment: Experiment) -> EvolutionSummary:
         psths={space: t.block_means(t.psth).T for space, t in trials.items()},
         tests=block_tests(trials),
         activations=block_activations(experiment),
+        references={space: _reference_means(experiment, space) for space in Space},
     )
+
+
+def _reference_means(experiment: Experiment, space: Space) -> NDArray[np.float64]:
+    blocks = experiment.thread(space).references[: count_kept_blocks(experiment)]
+    means = [
+        block.psth[slice(*EVOKED_MS)].mean() if block.n_images else np.nan for block in blocks
+    ]
+    missing = count_kept_blocks(experiment) - len(means)
+    return np.array([*means, *[np.nan] * missing])
 
 
 def kept_trials(experiment: Experiment) -> BySpace[Trials]:

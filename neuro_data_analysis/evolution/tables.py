@@ -19,6 +19,7 @@ from core.source_tables.registry import (
 )
 from core.spaces import BySpace, Space
 from core.utils.statistics.t_tests import StudentTest, student
+from neuro_data_analysis.evolution.courses import reference_responses, site_table
 from neuro_data_analysis.evolution.population import P_LEVELS, Population, success_rates
 from neuro_data_analysis.evolution.stats import (
     BASELINE_MS,
@@ -114,6 +115,14 @@ def extended_figure4_tables(population: Population) -> Iterator[Table]:
             fractions = attributed_fractions(rise, bin_ms)
             yield Table(f"ExtendedFig4/attribution_{bin_ms}ms", fractions, {"space": space})
     yield from _window_tables("ExtendedFig4/window_response", population)
+
+
+def course_tables(population: Population) -> Iterator[Table]:
+    """Yield what the recordings tell beyond the published figures."""
+    yield Table("Evolutions/sites", site_table(population))
+    for space in Space:
+        found = reference_responses(population, space)
+        yield Table("Evolutions/reference_responses", found, {"space": space})
 
 
 def summary_tables(population: Population) -> Iterator[Table]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from core.errors import MalformedDataError, MissingDataError, UserError
 
 _HEADER_BYTES = 128
+_V4_HEADER_BYTES = 20
 _BYTE_ORDERS = {b"IM": "<", b"MI": ">"}
 
 #: Codes of the data types in which values are stored (MAT-File Format, table 1-1).
@@ -65,8 +66,13 @@ def read_v5(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str, Any
     path, wanted = Path(path), set(names)
     if not path.is_file():
         raise MissingDataError(f"there is no file {path}.")
+    content = path.read_bytes()
+    if told := _other_version(content[:_HEADER_BYTES]):
+        raise MalformedDataError(
+            f"{path} is a MATLAB {told} file; in MATLAB load it and save(file, "
+            f"{', '.join(map(repr, sorted(wanted)))}, '-v7')."
+        )
     try:
-        content = path.read_bytes()
         order = _BYTE_ORDERS[content[_HEADER_BYTES - 2 : _HEADER_BYTES]]
         variables = {}
         for kind, body in _elements(memoryview(content)[_HEADER_BYTES:], order):
@@ -83,6 +89,17 @@ def read_v5(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str, Any
             f"{path} is not a readable MATLAB v5 file ({type(error).__name__}: {error}); copy it "
             "again."
         ) from error
+
+
+def _other_version(head: bytes) -> str:
+    """Tell MATLAB's other formats by their first bytes: text, or v4's machine and type."""
+    if head.startswith((b"MATLAB 7.3", b"\x89HDF")):
+        return "v7.3"
+    if len(head) >= _V4_HEADER_BYTES and not head.startswith(b"MATLAB"):
+        kind, rows, columns, imaginary, name = struct.unpack_from("<5I", head)
+        if kind < 5000 and rows and columns and imaginary < 2 and 1 < name < 64:
+            return "v4"
+    return ""
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:

@@ -210,7 +210,7 @@ def sign_flip_p(
     Returns
     -------
     float
-        (1 + #{|mean*| ≥ |mean|}) / (1 + n_flips); NaN without differences.
+        ``(1 + #{|mean*| ≥ |mean|}) / (1 + n_flips)``; NaN without differences.
     """
     x = np.asarray(differences, dtype=np.float64)
     if not len(x):

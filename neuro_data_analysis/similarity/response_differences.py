@@ -25,9 +25,10 @@ def response_differences(
 ) -> dict[str, float]:
     """Compare the mean PSTHs of two prototypes between 50 and 200 ms.
 
-    With m₀, m₁ the two PSTHs over the normaliser: MAE = mean |m₀ − m₁|, MSE = mean (m₀ − m₁)²,
+    With m₀, m₁ the two PSTHs over the normaliser: ``MAE = mean |m₀ − m₁|``,
+    ``MSE = mean (m₀ − m₁)²``,
     corr = Pearson correlation, all over the ms of the evoked window; the same of PSTHs smoothed by
-    a boxcar; act_MAE = |mean m₀ − mean m₁|, which never exceeds the MAE.
+    a boxcar; ``act_MAE = |mean m₀ − mean m₁|``, which never exceeds the MAE.
 
     Parameters
     ----------

@@ -30,13 +30,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--experiments", type=int, metavar="N", help="how many of the 170 experiments; default all"
     )
+    parser.add_argument(
+        "--null", action="store_true",
+        help="no thread climbs or falls: what then passes a test of success is a false positive",
+    )  # fmt: skip
     given = parser.parse_args(arguments)
-    return exit_code_of(lambda: _simulate(given.output, given.seed, given.experiments))
+    return exit_code_of(lambda: _simulate(given.output, given.seed, given.experiments, given.null))
 
 
-def _simulate(output: Path, seed: int, n_experiments: int | None) -> None:
+def _simulate(output: Path, seed: int, n_experiments: int | None, null: bool) -> None:
     require_writable(output)
-    folder = simulate_matroot(output, seed, n_experiments, _progress)
+    folder = simulate_matroot(output, seed, n_experiments, _progress, null)
     sys.stdout.write(f"simulated recordings are in {folder}\n")
 
 

@@ -141,7 +141,7 @@ def spike_kernel() -> NDArray[np.float64]:
     return peak * np.exp(-(lag**2) / (2 * KERNEL_SD_MS**2))
 
 
-def draw_spike_density(rates: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float32]:
+def draw_spike_density(rates: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Draw spikes and smooth them as the recording software does.
 
     Parameters
@@ -154,11 +154,11 @@ def draw_spike_density(rates: NDArray[np.float64], rng: np.random.Generator) -> 
     Returns
     -------
     numpy.ndarray
-        (n_trials, 200 ms) single precision, events/s.
+        (n_trials, 200 ms) events/s: values of single precision in doubles, as in real files.
     """
     spikes = rng.random(rates.shape, dtype=np.float32) < rates / 1000
     smooth = convolve1d(spikes.astype(np.float32), spike_kernel(), axis=1, mode="constant")
-    return smooth[:, KERNEL_REACH_MS:-KERNEL_REACH_MS]
+    return smooth[:, KERNEL_REACH_MS:-KERNEL_REACH_MS].astype(np.float64)
 
 
 def draw_presentations(plan: ExperimentPlan, rng: np.random.Generator) -> Presentations:
@@ -242,7 +242,7 @@ def _draw_blocks(
     positions: Sequence[NDArray[np.intp]],
     session: SessionCourse,
     rng: np.random.Generator,
-) -> list[NDArray[np.float32]]:
+) -> list[NDArray[np.float64]]:
     """Draw the spike densities of trials in block order, one (200 ms, n_images) per block."""
     sizes = [len(block) for block in positions]
     block = np.repeat(np.arange(len(sizes)), sizes)
@@ -257,7 +257,7 @@ def _drawn_ms() -> NDArray[np.float64]:
 
 def _responses(
     positions: Sequence[Sequence[NDArray[np.intp]]],
-    densities: Sequence[Sequence[NDArray[np.float32]]],
+    densities: Sequence[Sequence[NDArray[np.float64]]],
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     """Lay out what was recorded in a set of presentations: cells of 2 threads × n blocks."""
@@ -268,19 +268,19 @@ def _responses(
     }
 
 
-def _all_units(density: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def _all_units(density: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Return one response per unit and image; the unsorted unit is silent, as in real files."""
     window_s = (EVOKED_MS[1] - EVOKED_MS[0]) / 1000
     responses = rng.poisson(OTHER_UNITS_RATE * window_s, (N_UNITS, density.shape[1])) / window_s
     responses[:PREFERRED_ROW] = 0
     responses[PREFERRED_ROW] = density[slice(*EVOKED_MS)].mean(axis=0)
-    return responses.astype(np.float32)
+    return responses.astype(np.float64)
 
 
 def _evolution_fields(
     plan: ExperimentPlan,
     shown: Presentations,
-    densities: Sequence[Sequence[NDArray[np.float32]]],
+    densities: Sequence[Sequence[NDArray[np.float64]]],
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     spaces = [plan.listed["space1"], plan.listed["space2"]]

@@ -23,6 +23,7 @@ from neuro_data_analysis.neural_data_lib import (
     EXPSEP_PICKLE,
     MAT_FILE,
     MERGE_PICKLE,
+    OPTIMIZER_FILE,
     SIMULATED_ATTRIBUTE,
     VARIABLE,
     load_neural_data,
@@ -44,7 +45,6 @@ N_ELEMENTS = 190
 
 #: Written beside the recording file.
 TRUTH_FILE = "truth.csv"
-OPTIMIZER_FILE = "meta_optimizer_info.csv"
 README_FILE = "README.md"
 
 _README_TITLE = "# SIMULATED recordings"
@@ -66,6 +66,7 @@ def simulate_matroot(
     seed: int = DEFAULT_SEED,
     n_experiments: int | None = None,
     progress: Callable[[Sequence[ExperimentPlan]], Iterable[ExperimentPlan]] = iter,
+    null: bool = False,
 ) -> Path:
     """Write a MATROOT of simulated paired evolutions.
 
@@ -88,6 +89,8 @@ def simulate_matroot(
         Default: all.
     progress : callable, optional
         Wraps the iteration over experiments, such as ``tqdm``.
+    null : bool, default False
+        Whether no thread climbs or falls: every block has the expected response of the first.
 
     Returns
     -------
@@ -103,8 +106,10 @@ def simulate_matroot(
     """
     folder = Path(folder)
     plans = choose_experiments(plan_population(seed), n_experiments)
+    if null:
+        plans = tuple(plan.without_climb() for plan in plans)
     _refuse_what_is_not_simulated(folder)
-    _write_text(folder / README_FILE, _readme(seed, len(plans)))
+    _write_text(folder / README_FILE, _readme(seed, len(plans), null))
     _write_csv(folder / TRUTH_FILE, truth_table(plans))
     _write_csv(folder / OPTIMIZER_FILE, _optimizer_table(plans))
     for plan in plans:
@@ -219,13 +224,20 @@ def _optimizer_table(plans: Iterable[ExperimentPlan]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _readme(seed: int, n_experiments: int) -> str:
+def _readme(seed: int, n_experiments: int, null: bool) -> str:
+    success = (
+        "No thread climbs or falls: what passes a test of success is a false positive.\n\n"
+        if null
+        else "Counts of success are dealt to come out as published, not drawn; every clear climb "
+        "is made large enough\nto be found, and threads that do not climb fall by 5 %. They say "
+        "nothing of the power or the level of a test.\n\n"
+    )
     return (
         f"{_README_TITLE}\n\n"
         "No animal was recorded. Names, channels and spaces are those of real experiments; every "
         "spike was drawn\nby the simulator of this software (`python -m "
         "neuro_data_analysis.simulate_recordings`), "
-        f"seed {seed}, {n_experiments} experiments.\n\n"
+        f"seed {seed}, {n_experiments} experiments.\n\n{success}"
         f"- `{MAT_FILE}`: the recordings, in the format of the real file "
         "(4 units in `rspmat` instead of some 74)\n"
         f"- `{TRUTH_FILE}`: what every thread truly does\n"

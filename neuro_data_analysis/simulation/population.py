@@ -134,6 +134,14 @@ class ExperimentPlan:
         """Recorded blocks, a last one too small to count included."""
         return self.block_sizes.shape[1]
 
+    def without_climb(self) -> ExperimentPlan:
+        """Return the same experiment with the responses of the first block in all blocks."""
+        first, second = (
+            replace(t, climb="none", last_rate=t.first_rate, gained_late_share=t.first_late_share)
+            for t in self.threads
+        )
+        return replace(self, threads=(first, second))
+
     def progress(self, thread: int) -> NDArray[np.float64]:
         """Share of a thread's gain that each recorded block has, (n_blocks,)."""
         counted = self.threads[thread].progress(self.n_counted)

@@ -43,11 +43,16 @@ FITTED_TOLERANCE = 2e-3
 FITTED = ("gpr_", "gauss_")
 
 
-def make_source_data(folder, figures=("Fig2", "Fig3", "Fig4", "Fig5", "ExtendedFig4", "Tables")):
-    """Export the hand-made recordings as a user would; return the folder of the tables."""
+def make_matroot(folder):
+    """Write the hand-made recordings, and prototypes of some of them."""
     matroot = recordings.write(folder / "recordings", recordings.elements())
     simulate_prototypes(matroot / "prototypes", PROTOTYPE_SEED, WITH_PROTOTYPES)
-    export_tables(matroot, folder / "source_data", figures)
+    return matroot
+
+
+def make_source_data(folder, figures=("Fig2", "Fig3", "Fig4", "Fig5", "ExtendedFig4", "Tables")):
+    """Export the hand-made recordings as a user would; return the folder of the tables."""
+    export_tables(make_matroot(folder), folder / "source_data", figures)
     return folder / "source_data"
 
 
@@ -66,7 +71,7 @@ def add_tuning(source_data, folder):
     export_tables(matroot, source_data, ("Fig6", "ExtendedFig5"))
 
 
-def print_figures(source_data, output, figures=FIGURES):
+def print_figures(source_data, output, figures=None):
     """Run the figures command; return the statistics by figure and panel, and the pictures.
 
     The pictures are drawn, but no file of them is written.
@@ -77,6 +82,7 @@ def print_figures(source_data, output, figures=FIGURES):
         Figure → panel → list of records, as in the JSON files.
     pictures : dict of str to matplotlib.figure.Figure
     """
+    figures = figures or FIGURES
     chosen = [part for figure in figures for part in ("--figure", figure)]
     arguments = ["--source-data", str(source_data), "--output", str(output), "--format", "png"]
     with _pictures_in_memory() as pictures:

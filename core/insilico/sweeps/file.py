@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import islice, product
 from pathlib import Path
@@ -102,14 +102,14 @@ class Sweep:
         UsageError
             If a setting of one of them is unknown or out of range, or there are too many.
         """
-        settings_of_cells = list(islice(self._experiments(), MOST_CELLS + 1))
+        settings_of_cells = list(islice(self._experiments(root), MOST_CELLS + 1))
         if len(settings_of_cells) > MOST_CELLS:
             raise UsageError(
                 f"the sweep has more than {MOST_CELLS} cells; split it, or raise channels_per_cell."
             )
         return [
             SweepCell(
-                folder=root / "cells" / _folder_name(settings),
+                folder=_folder(root, settings),
                 settings=settings,
                 hessians=self._hessians(),
                 device=self.content.get("device", "auto"),
@@ -118,7 +118,7 @@ class Sweep:
             for settings in settings_of_cells
         ]
 
-    def _experiments(self) -> Iterator[EvolutionSettings]:
+    def _experiments(self, root: Path) -> Iterator[EvolutionSettings]:
         content = self.content
         common = {key: content[key] for key in _COMMON if key in content}
         noise = Noise(**content.get("noise", {}))
@@ -128,23 +128,32 @@ class Sweep:
             layers = _for(net, content["layers"], "layers")
             for layer, placement, generator in product(layers, placements, generators):
                 labels = _for(generator, content.get("optimizers", ["CholCMA"]), "optimizers")
-                for channels in self._blocks():
-                    yield EvolutionSettings(
+                yield from self._blocks(
+                    root,
+                    EvolutionSettings(
                         net=net,
                         layer=layer,
-                        channels=channels,
+                        channels=tuple(content["channels"]),
                         generators=(generator,),
                         labels=tuple(labels),
                         placement=placement,
                         noise=noise,
                         **common,
-                    )
+                    ),
+                )
 
-    def _blocks(self) -> Iterator[tuple[int, int]]:
-        first, stop = self.content["channels"]
+    def _blocks(self, root: Path, whole: EvolutionSettings) -> Iterator[EvolutionSettings]:
+        """Split channels into cells; a smaller cell of an earlier call is kept as it is."""
+        start, stop = whole.channels
         step = self.content.get("channels_per_cell", CHANNELS_PER_CELL)
-        for start in range(first, stop, step):
-            yield start, min(start + step, stop)
+        ran_before = (root / "cells").is_dir()
+        while start < stop:
+            ends = range(min(start + step, stop), start, -1 if ran_before else -step)
+            blocks = [replace(whole, channels=(start, end)) for end in ends]
+            there = (block for block in blocks if _folder(root, block).is_dir())
+            block = next(there, blocks[0])
+            yield block
+            start = block.channels[1]
 
     def _hessians(self) -> dict[str, str]:
         given = self.content.get("hessians", {})
@@ -265,10 +274,10 @@ def _all(names: Iterable[str]) -> str:
     return f"{', '.join(some)} and {last}"
 
 
-def _folder_name(settings: EvolutionSettings) -> str:
+def _folder(root: Path, settings: EvolutionSettings) -> Path:
     """Name a cell so that a reader knows it and no two share a name."""
     first, stop = settings.channels
     unit = EvolvedUnit(settings.net, settings.layer, first)
     digest = sha256(repr(settings).encode()).hexdigest()[:8]
     name = f"{unit.folder}-{stop - 1}_{settings.placement}_{settings.generators[0]}"
-    return f"{name[:LONGEST_NAME]}_{digest}"
+    return root / "cells" / f"{name[:LONGEST_NAME]}_{digest}"

@@ -21,7 +21,7 @@ def rankweight(lambda_: int, mu: float | None = None) -> FloatArray:
 
     Returns
     -------
-    numpy.ndarray, shape (lambda_,)
+    numpy.ndarray, shape (n_codes,)
 
     Raises
     ------

@@ -1,0 +1,364 @@
+"""Put small errors into the code, one by one, and see which of them the tests notice.
+
+``python -m benchmarks.mutation`` takes the modules between recordings and figures, changes one
+comparison, operator, number, axis, order of arguments or space at a time, and runs the tests that
+are responsible for the module until the first of them fails. It prints the shares that were
+noticed, and every change that was not. Nothing on disk is touched: a process of its own imports the
+changed module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import io
+import os
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: Tests of what recordings become: fast ones first, then every table against plain loops.
+_TABLE_TESTS = (
+    "tests/test_evolution_stats.py",
+    "tests/test_edges.py",
+    "tests/test_response_differences.py",
+    "tests/test_tables_by_loop.py",
+)
+_FIGURE_TESTS = ("tests/test_golden.py",)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A module to change, the tests that answer for it, and the figures they need."""
+
+    module: str
+    tests: tuple[str, ...]
+    figures: tuple[str, ...] = ()
+
+
+TARGETS = (
+    Target("neuro_data_analysis.evolution.stats", _TABLE_TESTS),
+    Target("neuro_data_analysis.evolution.population", _TABLE_TESTS),
+    Target("neuro_data_analysis.evolution.tables", _TABLE_TESTS),
+    Target("neuro_data_analysis.similarity.response_differences", _TABLE_TESTS),
+    Target("neuro_data_analysis.neural_data_utils", _TABLE_TESTS),
+    Target(
+        "figure_reproduction.page.groups",
+        ("tests/test_groups.py", *_FIGURE_TESTS),
+        ("Figure4", "Figure5", "FigureExt4"),
+    ),
+    Target("figure_reproduction.page.window_responses", _FIGURE_TESTS, ("Figure5", "FigureExt4")),
+    *(
+        Target(f"figure_reproduction.{figure}_reproduction", _FIGURE_TESTS, (figure,))
+        for figure in ("Figure2", "Figure3", "Figure4", "Figure5", "FigureExt4")
+    ),
+    Target(
+        "figure_reproduction.Figure6_reproduction",
+        ("tests/test_golden.py", "tests/test_figure6.py"),
+        ("Figure6",),
+    ),
+    Target(
+        "figure_reproduction.FigureExt5_reproduction",
+        ("tests/test_golden.py", "tests/test_figure_ext5.py"),
+        ("FigureExt5",),
+    ),
+)
+
+#: Changes that no test can notice, for the same result comes out: line and change → why.
+EQUIVALENT: dict[tuple[str, str], str] = {}
+
+#: Seconds of processor time after which a change counts as noticed: something runs for ever.
+_CPU_SECONDS = 240
+
+_COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
+    ast.Lt: (ast.LtE, ast.Gt),
+    ast.LtE: (ast.Lt,),
+    ast.Gt: (ast.GtE, ast.Lt),
+    ast.GtE: (ast.Gt,),
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+}
+_OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+}
+_NAMES = {
+    "min": "max", "max": "min", "argmax": "argmin", "any": "all", "all": "any", "mean": "median",
+    "DEEPSIM": "BIGGAN", "BIGGAN": "DEEPSIM", "sem": "mean", "std": "var",
+    "isfinite": "isnan", "ceil": "floor", "first": "second",
+}  # fmt: skip
+_TEXTS = {"FC": "BG", "BG": "FC", "DeePSim": "BigGAN", "BigGAN": "DeePSim", "001": "005",
+          "anysucc005": "bothsucc005", "bothsucc005": "anysucc005", "bothsucc": "anysucc",
+          "maxinit": "endinit", "V1": "V4", "init": "end", "mean": "sem", "sem": "mean",
+          "valid": "stable"}  # fmt: skip
+
+#: A function that mentions one of these draws; pictures have tests of their own.
+_DRAWING = frozenset({"axes", "canvas", "Axes", "FigureBase", "plt", "Drawing", "plot_mm"})
+
+
+#: Functions to which the order of two arguments means nothing, or only that of texts.
+_UNORDERED = frozenset({"min", "max", "Statistic"})
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: the module with it, its line number, the line before and after."""
+
+    tree: ast.Module
+    line: int
+    before: str
+    after: str
+
+
+def mutants_of(source: str) -> Iterator[Mutant]:
+    """Yield every single change of a module, in the order of its lines."""
+    tree = ast.parse(source)
+    nodes = list(ast.walk(tree))
+    lines = source.splitlines()
+    for number in _mutable(tree, nodes):
+        for field, value in _changes(nodes[number]):
+            copied = copy.deepcopy(tree)
+            node = list(ast.walk(copied))[number]
+            before = ast.unparse(node)
+            setattr(node, field, value)
+            if ast.unparse(node) == before:
+                continue
+            line = getattr(node, "lineno", 0)
+            yield Mutant(copied, line, lines[line - 1].strip(), f"{before} → {ast.unparse(node)}")
+
+
+def _mutable(tree: ast.Module, nodes: Sequence[ast.AST]) -> list[int]:
+    """Return the numbers of the nodes that compute: no texts for people, no types, no drawing."""
+    skipped: list[ast.AST] = [part for node in nodes for part in _not_computing(node)]
+    drawing = [n for n in nodes if isinstance(n, ast.FunctionDef) and _names(n) & _DRAWING]
+    computing = set().union(
+        *(_names(n) for n in nodes if isinstance(n, ast.FunctionDef) and n not in drawing)
+    )
+    for statement in tree.body:  # constants that only drawings use, and what is run on import
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            skipped += [] if _names(statement) & computing else [statement]
+        elif not isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            skipped.append(statement)
+    without = {id(part) for node in [*skipped, *drawing] for part in ast.walk(node)}
+    return [number for number, node in enumerate(nodes) if id(node) not in without]
+
+
+def _not_computing(node: ast.AST) -> Sequence[ast.AST]:
+    """Return the parts of a node that hold no number of a table or figure."""
+    if isinstance(node, ast.FunctionDef):
+        return [*node.decorator_list, *([node.returns] if node.returns else [])]
+    if isinstance(node, ast.ClassDef):
+        return [*node.decorator_list]
+    if isinstance(node, ast.arg | ast.AnnAssign):
+        return [node.annotation] if node.annotation else []
+    if isinstance(node, ast.Raise | ast.JoinedStr):
+        return [node]
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Statistic", "cast"):
+        return node.args[:1]
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return [node]
+    return []
+
+
+def _names(node: ast.AST) -> set[str]:
+    """Return the names that a piece of code mentions, arguments of functions too."""
+    parts = list(ast.walk(node))
+    return {part.id for part in parts if isinstance(part, ast.Name)} | {
+        part.arg for part in parts if isinstance(part, ast.arg)
+    }
+
+
+def _changes(node: ast.AST) -> list[tuple[str, Any]]:
+    """Return the changes that one node can suffer: which field, and its other value."""
+    if isinstance(node, ast.Compare) and len(node.ops) == 1:
+        return [("ops", [other()]) for other in _COMPARISONS.get(type(node.ops[0]), ())]
+    if isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in _OPERATORS:
+        return [("op", _OPERATORS[type(node.op)]())]
+    if isinstance(node, ast.BoolOp):
+        return [("op", ast.Or() if isinstance(node.op, ast.And) else ast.And())]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Invert | ast.Not):
+        return [("operand", ast.UnaryOp(node.op, node.operand))]  # twice is not at all
+    if isinstance(node, ast.Constant):
+        return [("value", other) for other in _other_constants(node.value)]
+    if isinstance(node, ast.Name) and node.id in _NAMES and isinstance(node.ctx, ast.Load):
+        return [("id", _NAMES[node.id])]
+    if isinstance(node, ast.Attribute) and node.attr in _NAMES:
+        return [("attr", _NAMES[node.attr])]
+    if isinstance(node, ast.Call) and len(node.args) == 2 and not _names(node.func) & _UNORDERED:
+        return [("args", node.args[::-1])]
+    return []
+
+
+def _other_constants(value: object) -> list[object]:
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, value - 1]
+    if isinstance(value, float):
+        return [value * 1.2]
+    return [_TEXTS[value]] if isinstance(value, str) and value in _TEXTS else []
+
+
+class _MutantFinder(MetaPathFinder, Loader):
+    """Import one module from a changed tree, all others as ever."""
+
+    def __init__(self, module: str, path: Path, tree: ast.Module) -> None:
+        self._module, self._path, self._tree = module, path, tree
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return ModuleSpec(name, self, origin=str(self._path)) if name == self._module else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave the making of the module to Python."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__file__ = str(self._path)
+        code = compile(ast.fix_missing_locations(self._tree), str(self._path), "exec")
+        exec(code, module.__dict__)
+
+
+def survives(target: Target, tree: ast.Module | None, cache: Path) -> bool:
+    """Run the tests of a module with a change, in a process of its own; whether all pass."""
+    process = os.fork()
+    if process:
+        _, status = os.waitpid(process, 0)
+        return status == 0
+    code = 1
+    try:
+        resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS + 5))
+        with (
+            (cache / "log").open("w") as log, redirect_stdout(log), redirect_stderr(log),
+        ):  # fmt: skip
+            code = _run_tests(target, tree, cache)
+    finally:
+        os._exit(code)
+
+
+def _run_tests(target: Target, tree: ast.Module | None, cache: Path) -> int:
+    import pytest
+
+    if tree is not None:
+        path = ROOT / f"{target.module.replace('.', '/')}.py"
+        sys.meta_path.insert(0, _MutantFinder(target.module, path, tree))
+    try:
+        _use(cache, target.figures)
+    except Exception:  # the module cannot even be imported
+        return 1
+    tests = [test for test in target.tests if (ROOT / test).is_file()]
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["-x", "-q", "-p", "no:cacheprovider", "--basetemp", f"{folder}/pytest"]
+        return int(pytest.main([*options, *tests]))
+
+
+def _use(cache: Path, figures: tuple[str, ...]) -> None:
+    """Give the tests what an unchanged module made, and spare them the drawing."""
+    page = import_module("figure_reproduction.page.page")
+    golden = import_module("tests.golden")
+    golden.__dict__["make_matroot"] = lambda folder: cache / "recordings"
+    if figures:
+        golden.__dict__["FIGURES"] = figures
+        golden.__dict__["make_source_data"] = lambda folder: cache / "source_data"
+        golden.__dict__["add_tuning"] = lambda source_data, folder: None
+        page.__dict__["_print_pictures"] = lambda *given: {}
+
+
+def make_cache(cache: Path) -> None:
+    """Make recordings and tables once, in a process of its own, by the code as it is."""
+    process = os.fork()
+    if process:
+        if os.waitpid(process, 0)[1]:
+            raise SystemExit("the recordings for the tests could not be made")
+        return
+    code = 1
+    try:
+        golden = import_module("tests.golden")
+        with redirect_stdout(io.StringIO()):
+            golden.add_tuning(golden.make_source_data(cache), cache)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 where at least 95 % of the changes are noticed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.mutation",
+        description="Put small errors into the code and see whether the tests notice them.",
+        epilog="example: python -m benchmarks.mutation --module groups --sample 0",
+    )
+    parser.add_argument("--module", action="append", help="part of a name; may be repeated")
+    parser.add_argument("--line", type=int, help="only changes of this line")
+    parser.add_argument(
+        "--sample", type=int, default=25, help="changes per module, 0 for all (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the sample (%(default)s)")
+    given = parser.parse_args(arguments)
+    os.chdir(ROOT)
+    os.environ["MPLBACKEND"] = "Agg"
+    _import_libraries()
+    with tempfile.TemporaryDirectory() as folder:
+        make_cache(Path(folder))
+        counts = [
+            _examine(target, given.sample, given.seed, given.line, Path(folder))
+            for target in TARGETS
+            if not given.module or any(part in target.module for part in given.module)
+        ]
+    noticed, made = (sum(count) for count in zip(*counts, strict=True))
+    print(f"{noticed} of {made} changes noticed ({noticed / made:.1%})")
+    return 0 if noticed >= 0.95 * made else 1
+
+
+def _examine(
+    target: Target, sample: int, seed: int, line: int | None, cache: Path
+) -> tuple[int, int]:
+    """Try the changes of one module; return how many were noticed, and how many there were."""
+    source = (ROOT / f"{target.module.replace('.', '/')}.py").read_text(encoding="utf-8")
+    mutants = [m for m in mutants_of(source) if (m.before, m.after) not in EQUIVALENT]
+    mutants = [m for m in mutants if line in (None, m.line)]
+    if sample and len(mutants) > sample:
+        mutants = random.Random(seed).sample(mutants, sample)
+    start = time.monotonic()
+    if not survives(target, None, cache):
+        raise SystemExit(f"the tests of {target.module} fail without any change; see them first:\n"
+                         + (cache / "log").read_text()[-3000:])  # fmt: skip
+    survivors = [mutant for mutant in mutants if survives(target, mutant.tree, cache)]
+    noticed = len(mutants) - len(survivors)
+    seconds = time.monotonic() - start
+    print(f"{target.module:55} {noticed:4} of {len(mutants):4} noticed {seconds:8.0f} s")
+    for mutant in survivors:
+        print(f"    line {mutant.line}: {mutant.after}    in: {mutant.before}")
+    sys.stdout.flush()
+    return noticed, len(mutants)
+
+
+def _import_libraries() -> None:
+    """Load what no change concerns once, before processes are split off."""
+    for name in ("matplotlib.pyplot", "pytest", "seaborn", "sklearn.gaussian_process",
+                 "statsmodels.stats.multitest"):  # fmt: skip
+        import_module(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

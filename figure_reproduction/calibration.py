@@ -1,0 +1,181 @@
+"""``python -m figure_reproduction.calibration``: the simulator held against the real evolutions.
+
+Both are read from tables: real ones from the user's source data or from the block means, simulated
+ones from the demonstration. What it prints goes to ``calibration.json`` as well, which the page of
+the figures shows.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.command_line import a_path, command_parser
+from core.errors import MissingDataError, exit_code_of
+from core.files import atomic_write
+from core.source_tables.reader import DEFAULT_FOLDER, SourceData
+from core.spaces import Space
+from figure_reproduction.page.choice import choose_data
+from figure_reproduction.page.groups import AREAS, members
+from figure_reproduction.page.page import DEFAULT_OUTPUT
+
+#: Where the comparison goes, below the output folder of the figures.
+CALIBRATION_FILE = "calibration.json"
+
+#: Length of the window in which spikes are counted for Fano factors, s (50-200 ms).
+_WINDOW_S = 0.15
+
+_SHOWN_BLOCKS = (0, 5, 10, 20, 30, 40)
+_SHOWN_MS = (20, 70, 90, 110, 150, 180)
+_QUARTILES = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One number of the real evolutions, and the same of the simulated ones."""
+
+    quantity: str
+    area: str
+    space: str
+    real: float
+    simulated: float
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 done, 3 data are missing."""
+    parser = command_parser(
+        "python -m figure_reproduction.calibration",
+        "Put the simulated evolutions beside the real ones: successes, curves, times, scatter.",
+        "python -m figure_reproduction.calibration --source-data source_data",
+    )
+    parser.add_argument("--source-data", type=a_path, default=DEFAULT_FOLDER, metavar="DIR")
+    parser.add_argument(
+        "--simulated", type=a_path, metavar="DIR", help="default: simulated in the source data"
+    )
+    parser.add_argument("--output", type=a_path, default=DEFAULT_OUTPUT, metavar="DIR")
+    given = parser.parse_args(arguments)
+    simulated = given.simulated or given.source_data / "simulated"
+    return exit_code_of(lambda: _run(given.source_data, simulated, given.output))
+
+
+def compare_folders(real: Path, simulated: Path) -> list[Compared]:
+    """Compare two folders of source data, number by number.
+
+    Parameters
+    ----------
+    real, simulated : pathlib.Path
+        Hold ``Fig4``, ``Fig5`` and ``ExtendedFig4``.
+
+    Returns
+    -------
+    list of Compared
+        Counts of Figure 4A; means of 4C and 5A; quartiles of the time constants of 4D; shares of
+        Extended 4B; median Fano factors of the spike counts of first, best and last blocks.
+    """
+    found = dict(_numbers(SourceData(real)))
+    made = dict(_numbers(SourceData(simulated)))
+    return [Compared(*key, value, made[key]) for key, value in found.items() if key in made]
+
+
+def _run(source_data: Path, simulated: Path, output: Path) -> int:
+    real = choose_data(source_data, "Fig4", simulate_missing=False)
+    if not simulated.is_dir():
+        raise MissingDataError(
+            f"{simulated} does not exist; `python -m figure_reproduction --simulate-missing` makes "
+            "it, or give --simulated."
+        )
+    compared = compare_folders(real.folder, simulated)
+    with atomic_write(output / CALIBRATION_FILE) as unfinished:
+        content = {"real": real.why, "compared": [asdict(each) for each in compared]}
+        unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(f"real: {real.why}\n")
+    for each in compared:
+        about = f"{each.quantity} {each.area} {each.space}"
+        sys.stdout.write(f"{about:58} real {each.real:8.3f}  simulated {each.simulated:8.3f}\n")
+    sys.stdout.write(f"{output / CALIBRATION_FILE}\n")
+    return 0
+
+
+Key = tuple[str, str, str]
+
+
+def _numbers(source: SourceData) -> Iterator[tuple[Key, float]]:
+    masks = source.read("Fig4/masks")
+    yield from _successes(source.read("Fig4/success_rate"))
+    yield from _curves(source, masks)
+    yield from _psths(source, masks)
+    yield from _time_constants(source.read("Fig4/time_constants"), masks)
+    yield from _shares(source, masks)
+    yield from _fano_factors(source.read("ExtendedFig4/meta"), masks)
+
+
+def _successes(rates: pd.DataFrame) -> Iterator[tuple[Key, float]]:
+    for space in Space:
+        for area, n in zip(rates["label"], rates[f"{space.prefix}_suc"], strict=True):
+            yield ("4A successes", area, space), float(n)
+
+
+def _curves(source: SourceData, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
+    for space, responses in source.read_all("Fig4/response_mean").items():
+        for area, chosen in members(masks, "bothsucc005"):
+            for block in _SHOWN_BLOCKS if chosen.any() else ():
+                mean = float(np.asarray(responses)[chosen, block].mean())
+                yield (f"4C mean, block {block}", area, space), mean
+
+
+def _psths(source: SourceData, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
+    for (block, space), psths in source.read_all("Fig5/psth").items():
+        for area, chosen in members(masks, "anysucc005"):
+            for ms in _SHOWN_MS if chosen.any() else ():
+                mean = float(np.asarray(psths)[chosen, ms].mean())
+                yield (f"5A block {block}, {ms} ms", area, space), mean
+
+
+def _time_constants(table: pd.DataFrame, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
+    for space in Space:
+        for area, chosen in members(masks, f"{space.prefix}succ001"):
+            counted = table.loc[chosen, f"{space.prefix}_tc0_bslinit"]
+            for share in _QUARTILES if len(counted) else ():
+                key = (f"4D time constant, quantile {share}", area, str(space))
+                yield key, float(counted.quantile(share))
+
+
+def _shares(source: SourceData, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
+    for space, shares in source.read_all("ExtendedFig4/attribution_50ms").items():
+        for area, chosen in members(masks, f"{space.prefix}succ001"):
+            for start, share in enumerate(_mean(np.asarray(shares)[chosen])):
+                yield (f"Ext 4B share, {50 * start}-{50 * start + 50} ms", area, space), share
+
+
+def _mean(values: NDArray[np.float64]) -> list[float]:
+    return np.nanmean(values, axis=0).tolist() if len(values) else []
+
+
+def _fano_factors(meta: pd.DataFrame, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
+    """Variance over mean of the spike counts of single images, median over sites.
+
+    With std of ddof 0 and SEM of ddof 1, the variance of single images is std² + SEM².
+    """
+    for space in Space:
+        for block in ("initrsp", "maxrsp", "endrsp"):
+            mean, std, sem = (
+                meta[f"{block}_{space.thread}_{value}"].to_numpy()
+                for value in ("mean", "std", "sem")
+            )
+            fano = (std**2 + sem**2) * _WINDOW_S / np.where(mean > 0, mean, np.nan)
+            for area in AREAS:
+                chosen = (masks["valid"] & masks[f"{area}msk"]).to_numpy()
+                if chosen.any():
+                    key = (f"Fano factor, {block[:-3]} block", area, str(space))
+                    yield key, float(np.nanmedian(fano[chosen]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""Where pictures lie on a sheet of paper: places in millimetres, panel letters, marks, the font.
+
+A picture is printed by the same code and at the same size alone and in its composed figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.figure import Figure, FigureBase
+
+#: Width of a printed column and of a page, and the height of a page, mm (Nature's guide).
+COLUMN_MM, PAGE_MM, HIGHEST_MM = 89.0, 183.0, 247.0
+
+#: Left of every picture for its letter, and below it for the mark of its data, mm.
+LEFT_STRIP_MM, LOWER_STRIP_MM = 3.4, 2.6
+
+LETTER_PT, MARK_PT = 8, 5
+
+#: Width of a letter of that size, about, mm.
+MARK_LETTER_MM = 0.92
+
+#: The face of all text; it has the widths of Arial and comes with this software.
+FONT = "Liberation Sans"
+
+STYLE_SHEET = Path(__file__).with_name("paper.mplstyle")
+
+_FONTS = Path(__file__).parents[1] / "fonts"
+
+_MM_PER_INCH = 25.4
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One picture of a panel, before it has a page.
+
+    Attributes
+    ----------
+    draw : callable
+        Draws on a figure or on a part of one; knows all it draws, and neither makes nor sizes a
+        figure.
+    size_mm : (float, float)
+        Width and height on paper, strips included.
+    """
+
+    draw: Callable[[FigureBase], None]
+    size_mm: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A picture on a sheet.
+
+    Attributes
+    ----------
+    drawing : Drawing
+        The picture.
+    left, top : float
+        Its upper left corner, mm from that of the sheet.
+    letter : str
+        Of the panel; empty where another picture of it has the letter.
+    mark : str
+        Word that says that the data are not the paper's; empty for real data.
+    origin : str
+        Where data without a mark come from, in one short line.
+    """
+
+    drawing: Drawing
+    left: float = 0.0
+    top: float = 0.0
+    letter: str = ""
+    mark: str = ""
+    origin: str = ""
+
+
+@cache
+def _register_fonts() -> None:
+    for path in sorted(_FONTS.glob("*.ttf")):
+        font_manager.fontManager.addfont(path)
+
+
+def style() -> list[str | Path]:
+    """Return the style of all figures, once the font that it names is known to matplotlib."""
+    _register_fonts()
+    return ["default", STYLE_SHEET]
+
+
+def in_rows(rows: Sequence[Sequence[Place]]) -> Iterator[Place]:
+    """Put places side by side, row under row, from the upper left corner.
+
+    Parameters
+    ----------
+    rows : sequence of sequences of Place
+        Their positions are ignored.
+
+    Yields
+    ------
+    Place
+        With its position.
+    """
+    top = 0.0
+    for row in rows:
+        left = 0.0
+        for place in row:
+            yield replace(place, left=left, top=top)
+            left += place.drawing.size_mm[0]
+        top += max((place.drawing.size_mm[1] for place in row), default=0.0)
+
+
+def print_sheet(places: Iterable[Place]) -> Figure:
+    """Draw pictures at their places on a figure that just holds them.
+
+    Parameters
+    ----------
+    places : iterable of Place
+        At least one.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Laid out, so that saving it in several formats does not lay it out again.
+    """
+    places = list(places)
+    edges_x = _edges((p.left, p.drawing.size_mm[0], LEFT_STRIP_MM, 0.0) for p in places)
+    edges_y = _edges((p.top, p.drawing.size_mm[1], 0.0, LOWER_STRIP_MM) for p in places)
+    width, height = edges_x[-1], edges_y[-1]
+    figure = plt.figure(
+        figsize=(width / _MM_PER_INCH, height / _MM_PER_INCH), layout="constrained"
+    )
+    grid = figure.add_gridspec(
+        len(edges_y) - 1, len(edges_x) - 1, wspace=0, hspace=0,
+        width_ratios=np.diff(edges_x), height_ratios=np.diff(edges_y),
+    )  # fmt: skip
+    for place in places:
+        wide, high = place.drawing.size_mm
+        rows = _between(edges_y, place.top, place.top + high - LOWER_STRIP_MM)
+        columns = _between(edges_x, place.left + LEFT_STRIP_MM, place.left + wide)
+        place.drawing.draw(figure.add_subfigure(grid[rows, columns]))
+        _write_letter(figure, place, width, height)
+        if place.mark:
+            _write_marks(figure, place, width, height)
+        else:
+            _write_origin(figure, place, width, height)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
+def _edges(spans: Iterable[tuple[float, float, float, float]]) -> list[float]:
+    """Return the edges of all places along one axis: start, length, strip before, strip after."""
+    edges = {0.0}
+    for start, length, before, after in spans:
+        edges |= {_mm(start), _mm(start + before), _mm(start + length - after), _mm(start + length)}
+    return sorted(edges)
+
+
+def _between(edges: Sequence[float], start: float, stop: float) -> slice:
+    return slice(edges.index(_mm(start)), edges.index(_mm(stop)))
+
+
+def _mm(length: float) -> float:
+    return round(length, 3)
+
+
+def _write_letter(figure: Figure, place: Place, width: float, height: float) -> None:
+    if place.letter:
+        figure.text(
+            (place.left + 0.4) / width, 1 - (place.top + 0.4) / height, place.letter,
+            fontsize=LETTER_PT, fontweight="bold", ha="left", va="top", in_layout=False,
+        )  # fmt: skip
+
+
+def _write_marks(figure: Figure, place: Place, width: float, height: float) -> None:
+    """Write the mark into each third of the strips, so that a third of a picture has it whole."""
+    wide, high = place.drawing.size_mm
+    look: dict[str, Any] = {"fontsize": MARK_PT, "color": "0.35", "in_layout": False, "gid": "mark"}
+    for third in (1 / 6, 3 / 6, 5 / 6):
+        figure.text(
+            (place.left + wide * third) / width,
+            1 - (place.top + high - LOWER_STRIP_MM / 2) / height,
+            place.mark, ha="center", va="center", **look,
+        )  # fmt: skip
+        figure.text(
+            (place.left + LEFT_STRIP_MM / 2) / width,
+            1 - (place.top + high * third) / height,
+            place.mark, ha="center", va="center", rotation=90, **look,
+        )  # fmt: skip
+
+
+def _write_origin(figure: Figure, place: Place, width: float, height: float) -> None:
+    """Write where the data come from; only what they are, where a narrow picture has no room."""
+    wide, high = place.drawing.size_mm
+    text = place.origin
+    if len(text) * MARK_LETTER_MM > wide - LEFT_STRIP_MM:
+        text = text.partition(",")[0]
+    figure.text(
+        (place.left + wide - 0.4) / width, 1 - (place.top + high - 0.3) / height, text,
+        fontsize=MARK_PT, color="0.45", ha="right", va="bottom", in_layout=False,
+        parse_math=False,
+    )  # fmt: skip
+
+
+def letters_of(panels: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the letter of the first picture of each letter: ``4A`` is a, ``Ext4B`` is b.
+
+    Parameters
+    ----------
+    panels : iterable of (str, str)
+        Picture and panel, in the order in which they are printed.
+    """
+    letters: dict[str, str] = {}
+    for picture, panel in panels:
+        letter = panel.partition("_")[0][-1].lower()
+        if letter.isalpha() and letter not in letters.values():
+            letters[picture] = letter
+    return letters
