@@ -11,7 +11,8 @@ import tempfile
 import matplotlib.pyplot as plt
 import numpy as np
 
-from neuro_data_analysis.evolution.stats import block_psths
+from core.spaces import Space
+from neuro_data_analysis.evolution.stats import block_psths, kept_trials
 from neuro_data_analysis.neural_data_lib import load_neural_data
 from neuro_data_analysis.simulation.matroot import simulate_matroot
 
@@ -25,23 +26,25 @@ with load_neural_data(matroot) as recordings:
 print(experiment.info.title)
 
 # %%
-# Four slices per block: mean DeePSim, mean BigGAN, and their standard errors over images.
+# Mean and standard error over the images of each block, for both spaces.
 
-psth = block_psths(experiment)
-print(psth.shape, "blocks, slices, ms")
+psths = block_psths(kept_trials(experiment))
+for space in Space:
+    print(space, psths.mean[space].shape)
 
 # %%
 # The response of a block is the mean rate from 50 to 200 ms after image onset.
 
-response = psth[:, :, 50:200].mean(axis=2)
+response = {space: psths.mean[space][50:200].mean(axis=0) for space in Space}
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
-for thread, (space, style) in enumerate({"DeePSim": "b-o", "BigGAN": "r--s"}.items()):
-    left.plot(response[:, thread], style, markersize=3, label=space)
+for space in Space:
+    look = {"color": space.colour, "linestyle": space.dash, "marker": space.marker}
+    left.plot(response[space], markersize=3, label=space, **look)
 left.set(xlabel="Block", ylabel="Response (events/s)", title="SIMULATED")
 left.legend()
 image = right.imshow(
-    psth[:, 1], aspect="auto", origin="lower", extent=(0, 200, -0.5, len(psth) - 0.5)
+    psths.mean[Space.BIGGAN].T, aspect="auto", origin="lower"
 )
 right.set(xlabel="Time from image onset (ms)", ylabel="Block", title="BigGAN, SIMULATED")
 figure.colorbar(image, label="events/s")
@@ -50,6 +53,6 @@ plt.show()
 # %%
 # Where is the rise? The gain of the best two blocks over the first two, window by window.
 
-first, best = psth[:2, 1].mean(axis=0), psth[np.argsort(response[:, 1])[-2:], 1].mean(axis=0)
-gain = (best - first).reshape(-1, 10).mean(axis=1)
+psth, order = psths.mean[Space.BIGGAN], np.argsort(response[Space.BIGGAN])
+gain = (psth[:, order[-2:]] - psth[:, :2]).mean(axis=1).reshape(-1, 10).mean(axis=1)
 print(f"largest gain {10 * gain.argmax()} to {10 * gain.argmax() + 10} ms after onset")

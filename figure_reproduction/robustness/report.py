@@ -6,13 +6,15 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
 from matplotlib.text import Annotation
 
 from core.files import atomic_write
@@ -21,7 +23,8 @@ from core.source_tables.reader import SourceData
 from core.spaces import Space
 from core.versions import software_versions
 from figure_reproduction.Figure4_reproduction import compute_4a, draw_4a
-from figure_reproduction.page.page import STYLE_SHEET, mark, save_picture
+from figure_reproduction.page.page import save_picture
+from figure_reproduction.page.sheet import Drawing, Place, print_sheet, style
 from figure_reproduction.robustness.claims import Claim, judged
 from figure_reproduction.robustness.dots import count_dots
 from figure_reproduction.robustness.evolution_claims import (
@@ -149,26 +152,19 @@ def _success(experiments: Experiments) -> pd.DataFrame:
     return success_rate_table(counts, totals).assign(**ends)
 
 
-def draw_success(found: Robustness) -> Figure:
+def draw_success(found: Robustness, canvas: FigureBase) -> None:
     """Draw Figure 4A with the permutation of blocks as its criterion."""
-    figure = Figure(figsize=(3.6, 3.6), layout="constrained")
-    draw_4a(compute_4a(found.success), figure)
-    axes = figure.axes[0]
-    figure.suptitle("")
+    draw_4a(compute_4a(found.success), canvas)
+    (axes,) = (part for part in canvas.get_children() if isinstance(part, Axes))
     axes.set_title(
-        f"Success by permutation of blocks, p≤{SUCCESS_LEVEL},\n"
-        "95 % interval (chosen here, not published)",
-        fontsize="medium",
+        f"Permutation of blocks, P ≤ {SUCCESS_LEVEL},\n95 % interval (not published)"
     )
-    if axes.get_legend():
-        axes.legend(loc="upper right")
     for count in (text for text in axes.texts if isinstance(text, Annotation)):
         position, rate = count.xy
         rates = [found.success[f"{space.prefix}_rate"].iloc[int(position)] for space in Space]
         above = rate == max(rates) or rate < LOWEST_WITH_COUNT_BELOW
-        count.set_position((0, 7 if above else -7))
+        count.set_position((0, 4 if above else -4))
         count.set_verticalalignment("bottom" if above else "top")
-    return figure
 
 
 def _fresh(folder: Path) -> SourceData:
@@ -214,10 +210,12 @@ def write_robustness(found: Robustness, output: Path) -> list[Path]:
     with atomic_write(paths[0]) as unfinished:
         text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False)
         unfinished.write_text(text + "\n", encoding="utf-8")
-    with plt.style.context(["default", STYLE_SHEET]):
-        figure = draw_success(found)
-        mark(figure, found.provenance)
+    drawing = Drawing(partial(draw_success, found), (60.0, 65.0))
+    place = Place(drawing, mark=found.provenance.mark, origin=found.provenance.line)
+    with plt.style.context(style()):
+        figure = print_sheet([place])
         save_picture(figure, paths[1])
+        plt.close(figure)
     return paths
 
 

@@ -3,7 +3,7 @@
 >>> from core.utils import TorchScorer, evolve, objectives
 >>> from core.utils.generators.image_spaces import FourierSpace
 >>> scorer = TorchScorer("resnet18", pretrained=False, device="cpu", imgpix=32)
->>> unit = objectives.Unit(scorer, "fc", 3)
+>>> unit = objectives.unit(scorer, "fc", 3)
 >>> result = evolve(unit, FourierSpace(32, 4), generations=3, population=6, progress=False)
 >>> result.best_image.shape
 (32, 32, 3)
