@@ -30,15 +30,8 @@ from core.source_tables.registry import EXAMPLE_EXPI
 from core.spaces import BySpace, Space
 from figure_reproduction.page.drawing import draw_curve
 from figure_reproduction.page.groups import Curve
-from figure_reproduction.page.page import (
-    DEFAULT_OUTPUT,
-    STYLE_SHEET,
-    Drawing,
-    fix_layout,
-    mark,
-    printed_alone,
-    save_picture,
-)
+from figure_reproduction.page.page import DEFAULT_OUTPUT, save_picture
+from figure_reproduction.page.sheet import Drawing, Place, print_sheet, style
 from neuro_data_analysis.block_means.evolutions import DecodedEvolution, decode_evolutions
 from neuro_data_analysis.block_means.pictures import read_pictures
 from neuro_data_analysis.block_means.published import read_evolution
@@ -48,7 +41,7 @@ from neuro_data_analysis.experiment_list import listed_experiments
 #: Columns of the strip.
 MOST_PICTURES = 12
 
-_PICTURE_MM = 15.0
+_PICTURE_MM = 13.5
 
 
 @dataclass(frozen=True)
@@ -126,10 +119,9 @@ def _run(expi: int, source_data: Path, output: Path) -> int:
     width = _PICTURE_MM * len(strip.blocks) + 20
     drawing = Drawing(partial(draw_strip, strip), (width, 4.6 * _PICTURE_MM + 20))
     path = output / f"2C_Exp{expi:03d}.png"
-    with plt.style.context(["default", STYLE_SHEET]):
-        figure = printed_alone(drawing)
-        mark(figure, Provenance("block means", block_means_origin()))
-        fix_layout(figure)
+    origin = Provenance("block means", block_means_origin())
+    with plt.style.context(style()):
+        figure = print_sheet([Place(drawing, origin=origin.line)])
         save_picture(figure, path)
         plt.close(figure)
     with atomic_write(path.with_suffix(".json")) as unfinished:
