@@ -120,9 +120,9 @@ def run(output: str | Path, size: Size | None = None, device: str = "cpu") -> pd
     -------
     pandas.DataFrame
         One row per unit and space: ``first`` and ``last`` (means of the first and last two
-        generations over seeds), ``best``, ``random best`` (of as many random images as one evolution shows),
-        ``photograph best``, ``twin best`` (the trained unit's answer to images evolved for the
-        untrained twin's), ``successes`` (of the seeds).
+        generations over seeds), ``best``, ``random best`` (of as many random images as one
+        evolution shows), ``photograph best``, ``twin best`` (the trained unit's answer to images
+        evolved for the untrained twin's), ``successes`` (of the seeds).
     """
     size, output = size or Size(), Path(output)
     trained = TorchScorer(NETWORK, device=device)
