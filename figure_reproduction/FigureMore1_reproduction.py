@@ -63,9 +63,11 @@ def tell_references(
     """Compare the first two and the last two blocks of each session."""
     for (area, space), values in groups.items():
         first, last = np.array([_ends(row) for row in values]).reshape(-1, 2).T
-        test = student(last, first, paired=True)
         about: dict[str, Any] = {"area": area, "space": space}
         yield Statistic("reference pictures, n", len(first), **about)
+        if len(first) < 2:
+            continue
+        test = student(last, first, paired=True)
         yield Statistic("reference pictures, last over first two blocks",
                         float(np.mean(last) / np.mean(first)), **about)  # fmt: skip
         yield Statistic("reference pictures, last against first, paired t", test.t, **about)

@@ -1,0 +1,73 @@
+"""The panels beyond the released scripts, on a table of sites that the test makes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from core.source_tables.registry import SITE_COLUMNS
+from core.spaces import Space
+from figure_reproduction import FigureMore1_reproduction as more
+
+N = 12
+
+
+@pytest.fixture
+def sites(rng):
+    """Make twelve IT experiments, of which one is not valid and one did not climb in BigGAN."""
+    table = pd.DataFrame(index=pd.RangeIndex(N, name="Expi"), columns=list(SITE_COLUMNS))
+    table["visual_area"] = "IT"
+    for name in table:
+        if name.startswith(("valid", "any", "both", "none", "FCs", "BGs", "IT")):
+            table[name] = True
+        elif name.endswith("msk"):
+            table[name] = False
+        elif name != "visual_area":
+            table[name] = rng.uniform(1, 30, N)
+    table.loc[0, "valid"] = False
+    table.loc[1, "BGsucc001"] = False
+    return table
+
+
+def told(shown):
+    """Return the statistics of a panel by quantity, area and space."""
+    return {(s.quantity, s.area, str(s.space)): s.value for s in shown.statistics}
+
+
+def test_centres_count_valid_threads_that_climbed_and_compare_best_with_first(sites):
+    numbers = told(more.show_centres(sites))
+    assert numbers["centre of PSTH, n", "IT", "DeePSim"] == 11
+    assert numbers["centre of PSTH, n", "IT", "BigGAN"] == 10
+    assert numbers["centre of PSTH, n", "V4", "DeePSim"] == 0
+    kept = sites.iloc[2:]
+    test = stats.ttest_rel(kept["BG_centre_best"], kept["BG_centre_first"])
+    t = numbers["centre of PSTH, best against first, paired t", "IT", "BigGAN"]
+    assert t == pytest.approx(test.statistic)
+
+
+def test_time_constants_are_told_side_by_side(sites):
+    numbers = told(more.show_time_constants(sites))
+    kept = sites.iloc[1:]
+    mean = numbers["smoothed time constant, mean, blocks", "IT", "DeePSim"]
+    assert mean == pytest.approx(kept["FC_tc_smoothed"].mean())
+    r = stats.spearmanr(kept["FC_tc_counted"], kept["FC_tc_smoothed"]).statistic
+    assert numbers["counted and smoothed, Spearman r", "IT", "DeePSim"] == pytest.approx(r)
+
+
+def test_differences_are_averaged_over_the_valid(sites):
+    numbers = told(more.show_differences(sites))
+    assert numbers["act_MAE, n", "IT", ""] == 11
+    assert numbers["act_MAE, mean", "IT", ""] == pytest.approx(sites["act_MAE"].iloc[1:].mean())
+
+
+def test_references_compare_the_last_two_blocks_with_the_first_two(sites):
+    """Sessions of different lengths; what lies beyond the end is no block."""
+    responses = np.full((N, 9), np.nan)
+    responses[:, :4] = [8.0, 6.0, 5.0, 2.0]
+    responses[3, 4:6] = 4.0
+    found = told(more.show_references(dict.fromkeys(Space, responses), sites))
+    ratio = found["reference pictures, last over first two blocks", "IT", "DeePSim"]
+    assert ratio == pytest.approx((10 * 3.5 + 4.0) / 11 / 7.0)
+    assert found["reference pictures, last against first, paired t", "IT", "DeePSim"] < 0
