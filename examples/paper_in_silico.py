@@ -91,7 +91,7 @@ def run(output: str | Path, course: Course | None = None, device: str = "cpu") -
             folder = output / SESSIONS / f"{area}_{unit}"
             info = _info(len(sessions), unit, area)
             _session(folder, info, scorer, layer, unit, generators, references, course)
-            sessions.append(folder)
+            sessions.append(folder / "session")
     write_recordings(sessions[::-1], output / MATROOT)  # the first, IT, is drawn in Figure 2
     tables = output / TABLES
     export_tables(output / MATROOT, tables, ["Fig2", "Fig4", "Fig5"])
@@ -169,6 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m examples.paper_in_silico",
         description="Paired evolutions of trained units, from spikes to Figures 2, 4 and 5.",
     )
+    parser.epilog = "example: python -m examples.paper_in_silico --output paper_in_silico"
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
     parser.add_argument("--units", type=int, default=Course.units, metavar="N", help="a layer")
     parser.add_argument("--device", default="cpu")

@@ -120,9 +120,9 @@ def run(output: str | Path, size: Size | None = None, device: str = "cpu") -> pd
     -------
     pandas.DataFrame
         One row per unit and space: ``first`` and ``last`` (means of the first and last two
-        generations over seeds), ``best``, ``random best`` (of as many random images),
-        ``photograph best``, ``twin best`` (the trained unit's answer to images evolved for the
-        untrained twin's), ``successes`` (of the seeds).
+        generations over seeds), ``best``, ``random best`` (of as many random images as one
+        evolution shows), ``photograph best``, ``twin best`` (the trained unit's answer to images
+        evolved for the untrained twin's), ``successes`` (of the seeds).
     """
     size, output = size or Size(), Path(output)
     trained = TorchScorer(NETWORK, device=device)
@@ -142,9 +142,8 @@ def run(output: str | Path, size: Size | None = None, device: str = "cpu") -> pd
             )
             rows.append(_row(name, space, unit, generators[space], evolved, of_twin, shown))
             _draw(folder, f"{name} ({space})", evolved)
-    table = pd.DataFrame(rows)
-    _write(output, table, size)
-    return table
+            _write(output, pd.DataFrame(rows))
+    return pd.DataFrame(rows)
 
 
 def _evolved(
@@ -176,7 +175,7 @@ def _row(
     shown: Sequence[torch.Tensor],
 ) -> dict[str, Any]:
     ends = [first_and_last(result) for result in evolved]
-    n_images = sum(result.n_images for result in evolved)
+    n_images = evolved[0].n_images
     with torch.no_grad():
         random = unit(generator.visualize(generator.sample_vector(n_images, rng=99)))
         best_of_twin = np.stack([result.best_code for result in of_twin])
@@ -222,7 +221,7 @@ def _draw(folder: Path, title: str, evolved: Sequence[EvolutionResult]) -> None:
         Image.fromarray(np.rint(best.best_image * 255).astype(np.uint8)).save(unfinished, "PNG")
 
 
-def _write(output: Path, table: pd.DataFrame, size: Size) -> None:
+def _write(output: Path, table: pd.DataFrame) -> None:
     with atomic_write(output / "table.csv") as unfinished:
         table.to_csv(unfinished, index=False)
     with atomic_write(output / "table.md") as unfinished:
@@ -259,6 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m examples.trained_units", description="Evolve images for trained units."
     )
+    parser.epilog = "example: python -m examples.trained_units --output trained_units"
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
     parser.add_argument("--generations", type=int, default=Size.generations, metavar="N")
     parser.add_argument("--seeds", type=int, default=Size.seeds, metavar="N")

@@ -234,7 +234,7 @@ def _draw_pairs(axes: Axes, left: int, pair: PairedBlock) -> None:
             x[column], y[column], pair.sem[space], fmt=space.marker, color=space.colour,
             alpha=0.35, markersize=1.8, markeredgewidth=0, elinewidth=0.4,
         )  # fmt: skip
-    told = t_test(float(pair.test.t), int(pair.test.df), float(pair.test.p))
+    told = t_test(float(pair.test.t), float(pair.test.df), float(pair.test.p))
     above_axes = axes.get_xaxis_transform()
     axes.text(left + 0.5, 1.01, told, transform=above_axes, ha="center", va="bottom", fontsize=6)
 

@@ -99,3 +99,10 @@ def test_the_networks_of_the_readme_are_scored():
     assert names["vit"].score(torch.rand(1, 3, 64, 64)).shape == (1,)
     assert names["own"].score(torch.rand(3, 1, 28, 28)).shape == (3,)
     assert "3 × 224 × 224, mean ± SD 0.5 ± 0.5" in repr(names["vit"])
+
+
+def test_the_one_call_of_the_readme_evolves():
+    names = {}
+    exec(_python_block("evolve, objectives"), names)
+    assert names["result"].untrained
+    assert names["climbed"].scores[-1].mean() > names["climbed"].scores[0].mean()

@@ -3,7 +3,7 @@
 Every table of every figure has one `TableSpec` in the registry: its file name, what it holds, its
 units and its layout. `SourceData` reads and `write_table` writes by these specs, and nothing else
 touches a file, so that a download of the published files and an export of our own are
-interchangeable.
+interchangeable (the four CSVs of Figure 2D excepted, whose published labels are swapped).
 
 ``python -m core.source_data check [FOLDER]`` says which tables are there.
 """

@@ -201,6 +201,10 @@ _KINDS_OF_FIGURE = {
 }
 
 
+#: No file system of ours has a name of more letters.
+_LONGEST_NAME = 200
+
+
 def _in_order(paths: Iterator[Path]) -> list[Path]:
     """Sort figures by number, those of the extended data and others last."""
     return sorted(
@@ -287,7 +291,7 @@ def _pictures_view(pictures: Mapping[str, list[str]], told_by: Path) -> list[dic
 
 def _picture_view(name: str, files: list[str], told_by: Path) -> dict[str, Any]:
     """Return the files of a picture that are there, and the one that the page shows."""
-    if odd := [file for file in files if not _PICTURE_FILE.fullmatch(file)]:
+    if odd := [f for f in files if not _PICTURE_FILE.fullmatch(f) or len(f) > _LONGEST_NAME]:
         raise MalformedDataError(
             f"{told_by} tells of a picture {odd[0]!r:.80}, which no figure script writes; remove "
             "it and run again."

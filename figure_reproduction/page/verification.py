@@ -128,7 +128,7 @@ def read_figure(path: Path) -> dict[str, Any]:
     """
     try:
         figure = read_json(path)
-        _ = figure["title"], figure["command"], figure["software"].items()
+        _ = "".join((figure["title"], figure["command"])), figure["software"].items()
         for panel in figure["panels"].values():
             _touch_panel(panel)
         return figure

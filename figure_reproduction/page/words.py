@@ -59,7 +59,7 @@ def p_value(p: float) -> str:
     return f"$P$ = {mantissa}{times}10$^{{−{abs(int(exponent))}}}$"
 
 
-def t_test(t: float, df: int, p: float) -> str:
+def t_test(t: float, df: float, p: float) -> str:
     """Write a Student test in two lines.
 
     >>> t_test(-5.344, 36, 0.02).splitlines()
@@ -67,4 +67,4 @@ def t_test(t: float, df: int, p: float) -> str:
     """
     if math.isnan(t):
         return "no test"
-    return f"$t$({df}) = {number(t)}\n{p_value(p)}"
+    return f"$t$({df:.0f}) = {number(t)}\n{p_value(p)}"
