@@ -2,12 +2,12 @@
 
 =======================================  ==========================================================
 ``5``                                    a channel of a flat layer
-``(3, 6, 6)``                            a unit of a map: channel, row, column; also as list or array
+``(3, 6, 6)``                            a unit of a map: channel, row, column; or a list, an array
 ``(7, 20)``                              a unit of a sequence: token, channel
 ``(3, slice(2, 5), 6)``                  the mean of the units of a slice
 ``[3, 5]``, ``[(3, 6, 6), (4, 6, 6)]``   several units, or several of anything in this table
 boolean array                            the units of a mask of the layer's shape
-``Centre(3)``                            the central unit of channel 3; ``Centre()``: of every channel
+``Centre(3)``                            the central unit of channel 3; ``Centre()``: of each
 ``Channel(3)``                           the mean of all of channel 3
 ``Mean(units)``                          the mean of several units
 ``WeightedSum(weights, units)``          their weighted sum; without units, of the whole layer
