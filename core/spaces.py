@@ -52,7 +52,8 @@ class Space(StrEnum):
         space.colour, space.dash, space.marker = colour, dash, marker
         return space
 
-    __repr__ = str.__repr__
+    def __repr__(self) -> str:
+        return str.__repr__(self)
 
 
 #: One value for each space: what would otherwise be a pair whose order must be remembered.

@@ -44,7 +44,8 @@ numpydoc_xref_param_type = False
 nb_execution_mode = "off"  # notebooks are shown with the outputs that they were committed with
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-suppress_warnings = ["config.cache", "mystnb.unknown_mime_type"]
+# Pages of the project's root link to each other where they lie.
+suppress_warnings = ["config.cache", "mystnb.unknown_mime_type", "myst.xref_missing"]
 
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",

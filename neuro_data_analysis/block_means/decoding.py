@@ -3,7 +3,7 @@
 A spike-density function is a sum of whole spikes under one known kernel K. Averaged over the n
 images of a block, at the millisecond t,
 
-    n M(t) = Σ_d K_|d| c(t + d) + e(t),    d = −6 … 6,    |e(t)| ≤ .005 n,
+    ``n M(t) = Σ_d K_|d| c(t + d) + e(t),  d = −6 … 6,  |e(t)| ≤ .005 n``,
 
 where c(s) counts the spikes of all images in the millisecond s, and e comes from rounding M to
 .01 events/s. The counts are whole and not negative, and K_6, the smallest weight, is larger than

@@ -138,7 +138,7 @@ class NetworkInput:
 
         Returns
         -------
-        torch.Tensor, shape (n, *shape)
+        torch.Tensor, of shape ``(n, *shape)``
 
         Raises
         ------

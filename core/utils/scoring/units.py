@@ -1,19 +1,19 @@
 """One grammar of units, for scorers, receptive fields, evolutions and sweeps.
 
-===================================  ==============================================================
-``5``                                a channel of a flat layer
-``(3, 6, 6)``                        a unit of a map: channel, row, column; also as list or array
-``(7, 20)``                          a unit of a sequence: token, channel
-``(3, slice(2, 5), 6)``              the mean of the units of a slice
-``[3, 5]``, ``[(3, 6, 6), (4, 6, 6)]``  several units, or several of anything in this table
-boolean array                        the units of a mask of the layer's shape
-``Centre(3)``                        the central unit of channel 3; ``Centre()``: of every channel
-``Channel(3)``                       the mean of all of channel 3
-``Mean(units)``                      the mean of several units
-``WeightedSum(weights, units)``      their weighted sum; without units, of the whole layer
-``Direction(weights, units)``        the same, with weights of norm 1
-``Cosine(pattern, units)``           cosine between their responses and a pattern
-===================================  ==============================================================
+=======================================  ==========================================================
+``5``                                    a channel of a flat layer
+``(3, 6, 6)``                            a unit of a map: channel, row, column; or a list, an array
+``(7, 20)``                              a unit of a sequence: token, channel
+``(3, slice(2, 5), 6)``                  the mean of the units of a slice
+``[3, 5]``, ``[(3, 6, 6), (4, 6, 6)]``   several units, or several of anything in this table
+boolean array                            the units of a mask of the layer's shape
+``Centre(3)``                            the central unit of channel 3; ``Centre()``: of each
+``Channel(3)``                           the mean of all of channel 3
+``Mean(units)``                          the mean of several units
+``WeightedSum(weights, units)``          their weighted sum; without units, of the whole layer
+``Direction(weights, units)``            the same, with weights of norm 1
+``Cosine(pattern, units)``               cosine between their responses and a pattern
+=======================================  ==========================================================
 
 A tuple means (channel, row, column) in every map, wherever its channels lie. Arrays (masks,
 weights, patterns) look like the layer's output.
