@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import matplotlib as mpl
@@ -9,6 +10,9 @@ import numpy as np
 import pytest
 
 mpl.use("Agg")
+
+# What is made twice in a test is made at the same time, as in a reproducible build.
+os.environ.setdefault("SOURCE_DATE_EPOCH", "1767225600")
 
 
 @pytest.fixture

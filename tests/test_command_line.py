@@ -180,8 +180,8 @@ def test_matroot_that_is_not_set_is_told_in_a_sentence(monkeypatch, tmp_path):
 
 
 def test_a_check_says_where_the_tables_come_from_and_how_many_there_are(small_source_data, capsys):
-    """Nine needed files of each figure; the pickles of Figure 2 are optional."""
+    """Nine needed files of each figure; pickles and block means of Figure 2 are optional."""
     assert check(["check", str(small_source_data), "--figure", "figure2,FIG4"]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith("Fig2, Fig4: SIMULATED")
-    assert told[-1] == "in all: 18 of 18 needed files present, 2 of 2 optional; 0 malformed"
+    assert told[-1] == "in all: 18 of 18 needed files present, 2 of 3 optional; 0 malformed"

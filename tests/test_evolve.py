@@ -21,6 +21,15 @@ from tests.tiny_networks import TinyGenerator, tiny_scorer
 QUIET = {"progress": False, "population": 8}
 
 
+@pytest.fixture(autouse=True)
+def _python_hears_ctrl_c():
+    """Hear the interrupt that tests send, also in a background job, where it is ignored."""
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, earlier)
+
+
+
 def brightness(images):
     """Score images by their mean; a function of one's own."""
     return images.mean((1, 2, 3))

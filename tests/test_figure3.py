@@ -492,7 +492,7 @@ def test_too_few_points_have_no_correlation(tmp_path, drawn):
     table, meta = drawn
     meta = meta.assign(valid=[True, True, *[False] * 58])
     shown = show(FIGURE, "3G_avgpool_psth", SourceData(_write(tmp_path, table, meta)))
-    r, p, n = (statistic.value for statistic in shown.statistics)
-    assert n == 2
-    assert np.isnan([r, p]).all()
+    found = {one.quantity.partition(" ")[0]: one.value for one in shown.statistics}
+    assert found["n"] == 2
+    assert np.isnan([found["pearson_r"], found["pearson_p"]]).all()
     panels.drawn(shown.drawings["3G_avgpool_psth"].draw)

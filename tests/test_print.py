@@ -92,7 +92,7 @@ def test_no_two_pictures_have_the_same_bytes(printed):
     assert len(digests) == len(set(digests)) > 6
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if "More" not in name])
 def test_no_picture_is_printed_twice_in_a_figure(name):
     pages = figure_script(name).pages
     pictures = [picture for page in pages for row in page for picture in row]

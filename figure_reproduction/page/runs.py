@@ -33,13 +33,20 @@ def record_run(folder: Path, figure: str, arguments: str, source_data: Path) -> 
     """
     runs = read_runs(folder)
     runs[figure] = {
-        "made": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "made": _now(),
         "commit": commit(),
         "arguments": arguments,
         "source_data": os.path.relpath(source_data, folder),
     }
     with atomic_write(folder / RUN_FILE) as unfinished:
         unfinished.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
+
+
+def _now() -> str:
+    """Return the time; that of `SOURCE_DATE_EPOCH`, by which builds are made reproducible."""
+    seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
+    moment = time.gmtime(int(seconds) if seconds.isdecimal() else None)
+    return time.strftime("%Y-%m-%d %H:%M UTC", moment)
 
 
 def read_runs(folder: Path) -> dict[str, dict[str, Any]]:

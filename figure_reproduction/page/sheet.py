@@ -150,7 +150,20 @@ def print_sheet(places: Iterable[Place]) -> Figure:
             _write_origin(figure, place, width, height)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    _round_places(figure)
     return figure
+
+
+def _round_places(figure: Figure) -> None:
+    """Round where axes and titles lie: the layout's solver differs in the last digits by run."""
+    for part in figure.subfigs:
+        part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 6))
+    for axes in figure.get_axes():
+        axes.set_position(tuple(np.round(axes.get_position(original=True).bounds, 6)))
+    for part in (figure, *figure.subfigs):
+        for text in (*part.texts, part._suptitle, part._supxlabel, part._supylabel):
+            if text is not None:
+                text.set_position(tuple(np.round(text.get_position(), 6)))
 
 
 def _edges(spans: Iterable[tuple[float, float, float, float]]) -> list[float]:
