@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.figure import Figure, FigureBase
+from matplotlib.transforms import Bbox
 
 #: Width of a printed column and of a page, and the height of a page, mm (Nature's guide).
 COLUMN_MM, PAGE_MM, HIGHEST_MM = 89.0, 183.0, 247.0
@@ -159,11 +160,13 @@ def _round_places(figure: Figure) -> None:
     for part in figure.subfigs:
         part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 6))
     for axes in figure.get_axes():
-        axes.set_position(tuple(np.round(axes.get_position(original=True).bounds, 6)))
-    for part in (figure, *figure.subfigs):
-        for text in (*part.texts, part._suptitle, part._supxlabel, part._supylabel):
+        axes.set_position(Bbox(np.round(axes.get_position(original=True).get_points(), 6)))
+    for place in (figure, *figure.subfigs):
+        titles = (getattr(place, f"_sup{name}", None) for name in ("title", "xlabel", "ylabel"))
+        for text in (*place.texts, *titles):
             if text is not None:
-                text.set_position(tuple(np.round(text.get_position(), 6)))
+                x, y = np.round(text.get_position(), 6)
+                text.set_position((float(x), float(y)))
 
 
 def _edges(spans: Iterable[tuple[float, float, float, float]]) -> list[float]:
