@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import inspect
-import json
 import math
 import shlex
 import sys
@@ -25,7 +24,7 @@ from matplotlib.figure import Figure
 
 from core.command_line import a_path, command_parser, require_writable, some_of
 from core.errors import MalformedDataError, MissingDataError, UserError, exit_code_of
-from core.files import atomic_write, locked, read_json
+from core.files import atomic_write, locked, read_json, write_json
 from core.published import Statistic, compare
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import DEFAULT_FOLDER, SIMULATED_FOLDER, Reading, SourceData
@@ -474,9 +473,7 @@ def _write_json(
         "composed": {name: [path.name for path in paths] for name, paths in composed.items()},
         "panels": {name: panels[name] for name in sorted(panels, key=order.index)},
     }
-    with atomic_write(path) as unfinished:
-        text = json.dumps(_without_nan(content), indent=1, ensure_ascii=False, allow_nan=False)
-        unfinished.write_text(text + "\n", encoding="utf-8")
+    write_json(path, _without_nan(content))
 
 
 def _earlier_panels(path: Path) -> dict[str, Any]:

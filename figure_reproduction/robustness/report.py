@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
@@ -17,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.text import Annotation
 
-from core.files import atomic_write
+from core.files import write_json
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import SourceData
 from core.spaces import Space
@@ -207,9 +206,7 @@ def write_robustness(found: Robustness, output: Path) -> list[Path]:
         "pictures": {"4A by permutation of blocks": [SUCCESS_PICTURE]},
         "rebuilt_t_differs_by": found.rebuilt_t_differs_by,
     }
-    with atomic_write(paths[0]) as unfinished:
-        text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False)
-        unfinished.write_text(text + "\n", encoding="utf-8")
+    write_json(paths[0], _plain(content))
     drawing = Drawing(partial(draw_success, found), (60.0, 65.0))
     place = Place(drawing, mark=found.provenance.mark, origin=found.provenance.line)
     with plt.style.context(style()):
