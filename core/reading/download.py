@@ -406,7 +406,7 @@ class _Watch:
             if time.monotonic() < self._until:
                 continue
             if self.n_bytes < _DEAD_BELOW_BYTES_PER_S * self.timeout_s:
-                self.told = f"{self.n_bytes} bytes in {self.timeout_s:.0f} s"
+                self.told = f"timed out with {self.n_bytes} bytes in {self.timeout_s:g} s"
                 for connected in self._sockets:
                     with suppress(OSError):
                         connected.shutdown(socket.SHUT_RDWR)
