@@ -111,7 +111,7 @@ def _session(
     """Evolve in both spaces for one unit, and record every spike."""
     drive = objectives.unit(scorer, layer, unit)
     with torch.no_grad():
-        random = [drive(g.visualize(g.sample_vector(12, rng=unit))) for g in generators.values()]
+        random = [drive(g.visualize(g.sample_vector(12, seed=unit))) for g in generators.values()]
     responses = torch.cat(random).double().cpu().numpy()
     # 25 events/s for a random image, 95 more for one that is eight standard deviations better
     gain = 95 / (8 * responses.std())

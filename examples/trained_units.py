@@ -177,7 +177,7 @@ def _row(
     ends = [first_and_last(result) for result in evolved]
     n_images = evolved[0].n_images
     with torch.no_grad():
-        random = unit(generator.visualize(generator.sample_vector(n_images, rng=99)))
+        random = unit(generator.visualize(generator.sample_vector(n_images, seed=99)))
         best_of_twin = np.stack([result.best_code for result in of_twin])
         transferred = unit(generator.visualize(torch.from_numpy(best_of_twin)))
     return {
