@@ -172,8 +172,13 @@ def load_distance(settings: HessianSettings, device: str = "auto") -> Distance:
     """Load the image distance of some settings."""
     if settings.distance == "MSE":
         return mean_squared_error
-    options = {"pretrained": not settings.untrained, "seed": settings.seed, "device": device}
-    module = load_lpips("squeeze", rescale=False, **options).module
+    module = load_lpips(
+        "squeeze",
+        rescale=False,
+        device=device,
+        pretrained=not settings.untrained,
+        seed=settings.seed,
+    ).module
 
     def lpips(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         return module(first, second).flatten()
