@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.command_line import a_path, command_parser
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import MissingDataError, UsageError, UserError, choose_from, exit_code_of
 from core.insilico.evolution_analysis import gather, normalised, write_table
 from core.insilico.resumable import claim_folder, require_own_folder
@@ -362,6 +362,7 @@ def _run(given: argparse.Namespace) -> int:
         gpus=given.gpus,
     )
     sweep = read_sweep(given.file)
+    require_writable(given.output)
     outcome = run_sweep(
         sweep, given.output, resources, networks=given.networks, wait=not given.no_wait
     )
