@@ -15,8 +15,13 @@ several seeds. Whether an evolution succeeded is tested as in the paper.
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("examples.paper_in_silico"))
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +33,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import exit_code_of
 from core.files import atomic_write
 from core.rig import FakeNeurons, FakeRig, SessionInfo
@@ -169,7 +175,7 @@ def _random(
     found = {}
     with torch.no_grad():
         for name, generator in generators.items():
-            codes = generator.sample_vector(n, rng=99)
+            codes = generator.sample_vector(n, seed=99)
             parts = [drive(generator.visualize(part)) for part in codes.split(40)]
             found[name] = torch.cat(parts).double().cpu().numpy()
     return found
@@ -282,17 +288,18 @@ def _references(folder: Path, n: int) -> list[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 done, 3 a package is missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.paper_in_silico",
-        description="Paired evolutions of trained units, from spikes to Figures 2, 4 and 5.",
+    parser = command_parser(
+        "python -m examples.paper_in_silico",
+        "Paired evolutions of trained units, from spikes to Figures 2, 4 and 5.",
+        "python -m examples.paper_in_silico --output paper_in_silico",
     )
-    parser.epilog = "example: python -m examples.paper_in_silico --output paper_in_silico"
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--output", required=True, type=a_path, metavar="DIR")
     parser.add_argument("--units", type=int, default=Course.units, metavar="N", help="a layer")
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args(arguments)
 
     def work() -> None:
+        require_writable(given.output)
         tables = run(given.output, Course(units=given.units), given.device)
         sys.stdout.write(
             f"tables are in {tables}; draw them with\n"
@@ -301,7 +308,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
 
     return exit_code_of(work)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

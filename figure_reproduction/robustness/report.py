@@ -210,7 +210,7 @@ def write_robustness(found: Robustness, output: Path) -> list[Path]:
     drawing = Drawing(partial(draw_success, found), (60.0, 65.0))
     origin = found.provenance
     place = Place(drawing, mark=origin.mark, origin=origin.line, names=origin.space_names)
-    with plt.style.context(style()):
+    with style():
         figure = print_sheet([place])
         save_picture(figure, paths[1])
         plt.close(figure)
