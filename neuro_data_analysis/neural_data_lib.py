@@ -259,6 +259,11 @@ class Recordings(Mapping[int, Experiment]):
         return f"Recordings({str(self.path)!r}, {len(self)} experiments{simulated})"
 
     @property
+    def on_disk(self) -> bool:
+        """Whether experiments are read one by one, rather than held in memory."""
+        return isinstance(self._elements, matlab_v73.StructArray)
+
+    @property
     def n_elements(self) -> int:
         """Number of elements of the file, absent ones included."""
         return len(self._elements)

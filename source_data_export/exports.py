@@ -121,7 +121,7 @@ class MatRoot:
     def population(self) -> Population:
         """Summaries of all paired evolutions, from one pass over the recordings."""
         optimizers = _optimizers(self.folder / OPTIMIZER_FILE)
-        return collect(self.recordings, optimizers, _progress("reading experiments"))
+        return collect(self.recordings, optimizers, show_progress=True)
 
     @property
     def prototypes(self) -> Path:
