@@ -183,7 +183,7 @@ def _row(
     ends = [first_and_last(result) for result in evolved]
     n_images = evolved[0].n_images
     with torch.no_grad():
-        random = unit(generator.visualize(generator.sample_vector(n_images, rng=99)))
+        random = unit(generator.visualize(generator.sample_vector(n_images, seed=99)))
         best_of_twin = np.stack([result.best_code for result in of_twin])
         transferred = unit(generator.visualize(torch.from_numpy(best_of_twin)))
     return {
@@ -228,10 +228,14 @@ def _draw(folder: Path, title: str, evolved: Sequence[EvolutionResult]) -> None:
 
 
 def _write(output: Path, table: pd.DataFrame) -> None:
-    with atomic_write(output / "table.csv") as unfinished:
-        table.to_csv(unfinished, index=False)
-    with atomic_write(output / "table.md") as unfinished:
-        unfinished.write_text(as_markdown(table) + "\n", encoding="utf-8")
+    write_text(output / "table.csv", table.to_csv(index=False))
+    write_text(output / "table.md", as_markdown(table) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole."""
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def as_markdown(table: pd.DataFrame) -> str:

@@ -42,9 +42,11 @@ def composed_figure(name: str, source_data: str | Path) -> list[bytes]:
         places, panel_of = {}, {}
         for panel in script.panels:
             reading = source.gather(script.folder, panel.reads)
-            mark, origin = reading.provenance.mark, reading.provenance.line
+            found = reading.provenance
             for picture, drawing in panel.show(*reading.tables).drawings.items():
-                places[picture] = Place(drawing, mark=mark, origin=origin)
+                places[picture] = Place(
+                    drawing, mark=found.mark, origin=found.line, names=found.space_names
+                )
                 panel_of[picture] = panel.name
         return [_png(page) for _, page in composed_pages(script, places, panel_of)]
 

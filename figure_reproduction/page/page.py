@@ -373,7 +373,7 @@ def _tell_unpickled(entries: Mapping[str, Any], form: str) -> None:
 
 def _places(drawings: Mapping[str, Drawing], origin: Provenance) -> dict[str, Place]:
     return {
-        name: Place(drawing, mark=origin.mark, origin=origin.line)
+        name: Place(drawing, mark=origin.mark, origin=origin.line, names=origin.space_names)
         for name, drawing in drawings.items()
     }
 

@@ -152,7 +152,8 @@ def run_sweep(
     Raises
     ------
     UsageError
-        If a setting cannot be, or the folder is that of another sweep.
+        If a setting cannot be, the folder is that of another sweep, or a network of one's own has
+        other weights than in earlier cells.
     MissingDataError
         If submitit is not installed.
     CannotWriteError
@@ -194,10 +195,24 @@ def run_sweep(
         cell for cell in cells if not cell.is_done and cell.folder not in outcome.failed
     ]
     if outcome.done:
+        _require_same_weights(outcome.done)
         outcome.table = root / TABLE_FILE
         runs = gather(*(cell.results for cell in outcome.done)).runs
         write_table(outcome.table, normalised(runs))
     return outcome
+
+
+def _require_same_weights(cells: Sequence[SweepCell]) -> None:
+    """Refuse cells of a network of one's own whose weights have changed between calls."""
+    first: dict[tuple[str, str], tuple[str, SweepCell]] = {}
+    for cell in cells:
+        for key, digest in cell.weights.items():
+            noted, earlier = first.setdefault((cell.settings.net, key), (digest, cell))
+            if noted != digest:
+                raise UsageError(
+                    f"cells {earlier.folder.name} and {cell.folder.name} ran with different "
+                    f"{key}; remove the folder of the older, or take another folder for the new."
+                )
 
 
 def submitit_executor(logs: Path, resources: Resources) -> Any:
@@ -313,7 +328,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--networks",
         default="",
         metavar="MODULE:FUNCTION",
-        help="loads the networks, in place of the published ones; imported when a cell runs",
+        help="networks of your own: see python -m core.insilico.paired_evolution --help",
     )
     parser.add_argument("--executor", default=default.executor, choices=EXECUTORS)
     parser.add_argument(
