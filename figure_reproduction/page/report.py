@@ -184,11 +184,15 @@ def _add_pictures_of_paper(figure: dict[str, Any], pictures: Path | None, folder
         panel["of_paper"] = []
         for path in found:
             if f"{path.stem}_".casefold().startswith(f"{name}_".casefold()):
-                small = thumbnail(path, folder, f"paper-{path.stem}")
-                size = _thumbnail_size(path)
-                view = {"name": path.stem, "image": None, "src": small, "size": size, "files": []}
-                panel["of_paper"] += [view] if small else []
+                panel["of_paper"] += _paper_view(path, folder)
         panel["shown"] = [ours | {"beside": _beside(ours, panel)} for ours in panel["shown"]]
+
+
+def _paper_view(path: Path, folder: Path) -> list[dict[str, Any]]:
+    """Return one of the paper's pictures for the page; nothing where it cannot be read."""
+    small, size = thumbnail(path, folder, f"paper-{path.stem}"), _thumbnail_size(path)
+    view = {"name": path.stem, "image": None, "src": small, "size": size, "files": []}
+    return [view] if small else []
 
 
 def _beside(ours: Mapping[str, Any], panel: Mapping[str, Any]) -> str:
