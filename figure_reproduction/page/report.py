@@ -191,7 +191,9 @@ def _add_pictures_of_paper(figure: dict[str, Any], pictures: Path | None, folder
 def _paper_view(path: Path, folder: Path) -> list[dict[str, Any]]:
     """Return one of the paper's pictures for the page; nothing where it cannot be read."""
     small, size = thumbnail(path, folder, f"paper-{path.stem}"), _thumbnail_size(path)
-    view = {"name": path.stem, "image": None, "src": small, "size": size, "files": []}
+    view: dict[str, Any] = {
+        "name": path.stem, "image": None, "src": small, "size": size, "files": [],
+    }  # fmt: skip
     return [view] if small else []
 
 
