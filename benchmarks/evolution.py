@@ -73,7 +73,19 @@ class Timed:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print times, their ratio, images per second, memory, and the share of everything else."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
+    print(
+        f"{options.units} units of {options.layer}, {options.generations} generations of "
+        f"{options.population}, torch {torch.__version__}, {torch.get_num_threads()} "
+        f"threads, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
+    )
+    seconds, off, device = measure(options)
+    _report(options, seconds, device)
+    print(f"scores agree to {off:.1e}")
+
+
+def measure(options: argparse.Namespace) -> tuple[dict[str, Seconds], float, torch.device]:
+    """Evolve both ways; return their times, how far their scores are apart, and the device."""
     generator = upconvGAN("fc6", pretrained=False, device=options.device)
     scorer = TorchScorer("resnet18", pretrained=False, device=options.device)
     channels, rows, columns = scorer.layer_shape(options.layer)
@@ -81,12 +93,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.units > channels:
         raise SystemExit(f"layer {options.layer} has {channels} channels")
     scorer.set_units(options.layer, units)
-    device = scorer.device
-    print(
-        f"{options.units} units of {options.layer}, {options.generations} generations of "
-        f"{options.population}, {device}, torch {torch.__version__}, {torch.get_num_threads()} "
-        f"threads, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
-    )
     ways = {
         "together": [list(range(options.units))],
         "one after another": [[unit] for unit in range(options.units)],
@@ -102,11 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for generation in range(1 + options.generations):
             for name, group in evolutions.items():
-                _advance(group, Path(folder), seconds[name], device)
+                _advance(group, Path(folder), seconds[name], scorer.device)
                 if generation == 0:  # the single first codes warm everything up
                     seconds[name].forget()
-    _report(options, seconds, device)
-    _compare(evolutions)
+    return seconds, _difference(evolutions), scorer.device
 
 
 def _advance(
@@ -184,15 +189,15 @@ def _report(options: argparse.Namespace, seconds: dict[str, Seconds], device: to
     print()
 
 
-def _compare(evolutions: dict[str, list[Evolution]]) -> None:
-    """Say how far the scores of the two ways are apart."""
+def _difference(evolutions: dict[str, list[Evolution]]) -> float:
+    """Return how far the scores of the two ways are apart, as a share of the largest."""
     together, apart = (
         np.concatenate(
             [np.concatenate(run.scores) for evolution in group for run in evolution.runs]
         )
         for group in evolutions.values()
     )
-    print(f"scores agree to {np.abs(together - apart).max() / np.abs(apart).max():.1e}")
+    return float(np.abs(together - apart).max() / np.abs(apart).max())
 
 
 def _wait(device: torch.device) -> None:
@@ -200,12 +205,13 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--units", type=int, default=8)
-    parser.add_argument("--layer", default=".layer2.BasicBlock1")
-    parser.add_argument("--generations", type=int, default=3, help="that are timed")
-    parser.add_argument("--population", type=int, default=40)
-    parser.add_argument("--batch-size", type=int, default=40)
-    parser.add_argument("--device", default="auto")
-    return parser
+def parser() -> argparse.ArgumentParser:
+    """Return what the command line takes."""
+    flags = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    flags.add_argument("--units", type=int, default=8)
+    flags.add_argument("--layer", default=".layer2.BasicBlock1")
+    flags.add_argument("--generations", type=int, default=3, help="that are timed")
+    flags.add_argument("--population", type=int, default=40)
+    flags.add_argument("--batch-size", type=int, default=40)
+    flags.add_argument("--device", default="auto")
+    return flags

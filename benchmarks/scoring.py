@@ -123,7 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _report(layer, images, options.repeats)
 
 
-def _report(layer: str, images: Images, repeats: int) -> None:
+def measure(layer: str, images: Images, repeats: int) -> tuple[dict[str, Seconds], float]:
+    """Score the images in turns; return the times by contestant and how far scores are apart."""
     makers: dict[str, Any] = {"plain": plain, "torchvision": feature_extractor, "ours": ours}
     networks = {name: load_classifier("resnet50", pretrained=False).network for name in makers}
     networks["ours"].to(memory_format=torch.channels_last)  # as a scorer does for networks by name
@@ -137,8 +138,14 @@ def _report(layer: str, images: Images, repeats: int) -> None:
             score(images)
             seconds[name].wall.append(time.perf_counter() - wall)
             seconds[name].cpu.append(time.process_time() - cpu)
+    off = max(np.abs(found - scores["plain"]).max() for found in scores.values())
+    return seconds, float(off / np.abs(scores["plain"]).max())
+
+
+def _report(layer: str, images: Images, repeats: int) -> None:
+    seconds, off = measure(layer, images, repeats)
     target = f", at least {TARGETS[layer]} wanted" if layer in TARGETS else ""
-    print(f"\n{layer}, unit {unit}{target}")
+    print(f"\n{layer}{target}")
     print(f"{'':12} {'wall s':>8} {'CPU s':>8} {'images/s':>9} {'times faster':>13} {'by CPU':>7}")
     for name, spent in seconds.items():
         wall, cpu = median(spent.wall), median(spent.cpu)
@@ -147,8 +154,7 @@ def _report(layer: str, images: Images, repeats: int) -> None:
             f"{name:12} {wall:8.3f} {cpu:8.3f} {len(images) / wall:9.1f} {faster:13.2f} "
             f"{median(seconds['plain'].cpu) / cpu:7.2f}"
         )
-    off = max(np.abs(found - scores["plain"]).max() for found in scores.values())
-    print(f"scores agree to {off / np.abs(scores['plain']).max():.1e} of the largest")
+    print(f"scores agree to {off:.1e} of the largest")
 
 
 def _parser() -> argparse.ArgumentParser:
