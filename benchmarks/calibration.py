@@ -23,7 +23,7 @@ from statsmodels.stats.proportion import proportions_ztest
 
 from core.source_tables.reader import SourceData
 from core.spaces import Space
-from figure_reproduction.robustness.experiments import FLAT_KINDS, Experiments
+from figure_reproduction.robustness.experiments import Experiments
 from neuro_data_analysis.evolution.population import credible_interval
 from neuro_data_analysis.robustness.block_sums import (
     BlockSums,
@@ -31,6 +31,7 @@ from neuro_data_analysis.robustness.block_sums import (
     flat_threads,
     permutation_test,
 )
+from neuro_data_analysis.robustness.false_positives import FLAT_KINDS
 from neuro_data_analysis.robustness.intervals import (
     cluster_bootstrap,
     cluster_means,
