@@ -284,9 +284,8 @@ def _intervals(
         times = np.exp(2.8 + 0.5 * _clustered(rng, sites, icc))  # blocks, as skewed as those of 4D
         truth = float(np.exp(2.8 + 0.5**2 / 2))
         drawn = stats.bootstrap((times,), np.mean, n_resamples=500, method="percentile", rng=rng)
-        yield f"bootstrap of threads, mean time constant (4D), {area}", tuple(
-            drawn.confidence_interval
-        ), truth
+        low, high = drawn.confidence_interval
+        yield f"bootstrap of threads, mean time constant (4D), {area}", (low, high), truth
         mean = partial(_mean_of, times)
         found = cluster_bootstrap(mean, sites.tolist(), rng, n_resamples=500)
         yield f"cluster bootstrap, percentile, mean time constant, {area}", found.percentile, truth
@@ -298,9 +297,8 @@ def _intervals(
         k = int(success.sum())
         yield f"cluster bootstrap, percentile, rate of 0.7 (4A), {area}", found.percentile, 0.7
         yield f"Jeffreys, sites repeat, rate of 0.7 (4A), {area}", jeffreys_interval(k, n), 0.7
-        yield f"credible 90 %, sites repeat, rate of 0.7 (4A), {area}", tuple(
-            float(end[0]) for end in credible_interval(np.array([k]), np.array([n]))
-        ), 0.7
+        low, high = (float(end[0]) for end in credible_interval(np.array([k]), np.array([n])))
+        yield f"credible 90 %, sites repeat, rate of 0.7 (4A), {area}", (low, high), 0.7
     n_sites, n = LAYOUTS["IT"]
     sites = _sites(rng, n_sites, n)
     animals = np.where(sites % 2, "A", "B").tolist()

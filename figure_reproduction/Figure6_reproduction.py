@@ -19,6 +19,7 @@ if __name__ == "__main__":
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -428,14 +429,14 @@ def tell_shapes(shapes: Shapes) -> Iterator[Statistic]:
         ends = [proportion.low, proportion.high]
         yield Statistic(f"{shape}_interval {group}", ends, basis=interval)
         of_sessions = shapes.by_session[group, shape]
-        interval = {
+        beside: dict[str, Any] = {
             "interval": f"95 %, {N_RESAMPLES} resamples of whole sessions, BCa",
             "n": of_sessions.resampled.n_clusters,
             "unit": "sessions",
             "chosen": "here, not by the authors",
         }
         name = f"{shape}_interval_of_sessions {group}"
-        yield Statistic(name, list(of_sessions.resampled.bca), basis=interval)
+        yield Statistic(name, list(of_sessions.resampled.bca), basis=beside)
         kish = {"formula": "1 + (m - 1) ICC, m axes to a session", "unit": "sessions"}
         yield Statistic(f"{shape}_design_effect {group}", of_sessions.design_effect, basis=kish)
     for shape, test in shapes.tests.items():

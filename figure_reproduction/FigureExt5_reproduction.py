@@ -310,11 +310,11 @@ def _resampled_correlations(
     """Bootstrap each correlation over units, `n_drawn` of each layer with replacement."""
     rng = np.random.default_rng(UNIT_SEED)
     layers = [np.flatnonzero(rows["Layer"] == layer) for layer in rows["Layer"].unique()]
-    drawn = np.concatenate(
-        [rng.choice(units, (N_RESAMPLED_UNITS, n_drawn)) for units in layers] or [[[]]], axis=1
-    )
-    if not drawn.size:
+    if not layers:
         return [(np.nan, np.nan)] * len(metrics)
+    drawn = np.concatenate(
+        [rng.choice(units, (N_RESAMPLED_UNITS, n_drawn)) for units in layers], axis=1
+    )
     ranks = {
         name: rankdata(rows[name].to_numpy()[drawn], axis=1) for name in ("depth", *metrics)
     }
