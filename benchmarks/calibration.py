@@ -10,8 +10,14 @@ ones.
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("benchmarks.calibration"))
+
+import argparse
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -284,8 +290,8 @@ def _intervals(
         times = np.exp(2.8 + 0.5 * _clustered(rng, sites, icc))  # blocks, as skewed as those of 4D
         truth = float(np.exp(2.8 + 0.5**2 / 2))
         drawn = stats.bootstrap((times,), np.mean, n_resamples=500, method="percentile", rng=rng)
-        low, high = drawn.confidence_interval
-        yield f"bootstrap of threads, mean time constant (4D), {area}", (low, high), truth
+        ends = drawn.confidence_interval
+        yield f"bootstrap of threads, mean time constant (4D), {area}", (ends.low, ends.high), truth
         mean = partial(_mean_of, times)
         found = cluster_bootstrap(mean, sites.tolist(), rng, n_resamples=500)
         yield f"cluster bootstrap, percentile, mean time constant, {area}", found.percentile, truth
@@ -387,7 +393,3 @@ def session_rates(
     for name, covered in held.items():
         low, high = wilson_interval(sum(covered), len(covered))
         yield f"95 % interval, {name:30} covers {np.mean(covered):.3f} [{low:.3f}, {high:.3f}]"
-
-
-if __name__ == "__main__":
-    main()

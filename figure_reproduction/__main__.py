@@ -115,6 +115,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(given: argparse.Namespace) -> int:
     job = print_job(given)
     require_writable(job.output)
+    if given.json:
+        require_writable(given.json.parent)
     names = given.figure or (() if given.robustness else SCRIPTS)
     outcomes = [_make(name, job, given.simulate_missing) for name in names]
     if given.robustness:

@@ -217,8 +217,9 @@ def write_robustness(found: Robustness, output: Path) -> list[Path]:
     with atomic_write(paths[2]) as unfinished:
         _threads_table(found).to_csv(unfinished, index=False)
     drawing = Drawing(partial(draw_success, found), (60.0, 65.0))
-    place = Place(drawing, mark=found.provenance.mark, origin=found.provenance.line)
-    with plt.style.context(style()):
+    origin = found.provenance
+    place = Place(drawing, mark=origin.mark, origin=origin.line, names=origin.space_names)
+    with style():
         figure = print_sheet([place])
         save_picture(figure, paths[1])
         plt.close(figure)
