@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from core.brief import brief
-from core.errors import MalformedDataError, MissingDataError, UserError, choose_from
+from core.errors import MalformedDataError, MissingDataError, UserError
+from core.published_names import door
 from core.reading.safe_pickle import load_pickle
 from core.spaces import Space
 from neuro_data_analysis.matlab import v73 as matlab_v73
@@ -510,11 +510,5 @@ def _blocks(presented: Mapping[str, Any] | None) -> tuple[tuple[Block, ...], ...
     )
 
 
-def __getattr__(name: str) -> Any:
-    """Find the published functions of this module in `neuro_data_analysis.published_calls`."""
-    if name.startswith("_"):  # asked for by Python while this module is still being imported
-        raise AttributeError(name)
-    calls = import_module("neuro_data_analysis.published_calls")
-    if name not in calls.__all__:
-        raise AttributeError(choose_from(name, (*globals(), *calls.__all__), f"name of {__name__}"))
-    return getattr(calls, name)
+if not TYPE_CHECKING:
+    __getattr__ = door(__name__, more="neuro_data_analysis.published_calls")
