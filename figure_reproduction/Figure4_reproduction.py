@@ -220,7 +220,7 @@ def draw_4a(table: pd.DataFrame, canvas: FigureBase) -> None:
             )
     axes.set_xticks(x, labels=table.index)
     axes.set(xlim=(-0.3, 2.3), ylim=(0, 1.05), xlabel="Visual area", ylabel="Success rate")
-    axes.set_title("Evolutions that climbed\n($P$ < 0.01, 90 % interval)")
+    axes.set_title("Evolutions that climbed\n($P$ < 0.01, 90 % interval)", pad=9)
     canvas.legend(loc="outside lower center", ncols=2)
 
 

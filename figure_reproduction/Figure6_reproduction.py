@@ -462,12 +462,8 @@ def draw_shapes(shapes: Shapes, canvas: FigureBase) -> None:
             x = position + 0.4 * (place - 0.5)
             _draw_bar(axes, x, proportion, 0.38, colour, "0.2", hatch=place * "///")
             if proportion.total:
-                axes.text(
-                    x, proportion.ratio / 2,
-                    f"{proportion.ratio:.2f}\n{proportion.count}/{proportion.total}",
-                    ha="center", va="center", color="w",
-                    bbox={"boxstyle": "round,pad=0.15", "fc": colour, "ec": "none"},
-                )  # fmt: skip
+                told = f"{proportion.ratio:.2f}\n{proportion.count}/{proportion.total}"
+                _write_above(axes, x, proportion, told)
         axes.bar(0, 0, color=colour, edgecolor="w", hatch=place * "///", label=label)
     axes.set_xticks(range(len(GROUPS)), labels=[GROUP_LABELS[group] for group in GROUPS])
     axes.set(xlabel="Evolution in BigGAN", ylabel="Fraction of tuned axes")
@@ -484,7 +480,7 @@ def draw_shapes(shapes: Shapes, canvas: FigureBase) -> None:
 def show_peaks(table: pd.DataFrame) -> Shown:
     """Location of the largest mean response along tuned axes.
 
-    After successful and failed BigGAN evolutions; counts at the base, red bars are 95 % Wilson
+    After successful and failed BigGAN evolutions; counts above, whiskers are 95 % Wilson
     intervals.
     """
     peaks = compute_peaks(table)
@@ -518,15 +514,13 @@ def tell_peaks(peaks: Peaks) -> Iterator[Statistic]:
 
 
 def draw_peaks(peaks: Peaks, canvas: FigureBase) -> None:
-    """Draw a histogram for each group, counts at the base."""
+    """Draw a histogram for each group, counts above the whiskers."""
     panels = canvas.subplots(1, len(GROUPS), sharey=True)
     for axes, (group, proportions) in zip(panels, peaks.proportions.items(), strict=True):
         for place, proportion in enumerate(proportions):
             _draw_bar(axes, place, proportion, 0.8, "0.25", "#d55e00", capsize=1.2)
-            axes.text(
-                place, 0.004, str(proportion.count), ha="center", va="bottom", color="w",
-                fontsize=5,
-            )  # fmt: skip
+            if proportion.total:
+                _write_above(axes, place, proportion, str(proportion.count))
         axes.set_xticks(
             range(len(peaks.distances)), labels=[tick(d) for d in peaks.distances], rotation=60
         )
@@ -587,6 +581,15 @@ def _draw_bar(
             x, proportion.ratio, [[below], [above]], color=bar_colour, capsize=capsize,
             linewidth=0.8,
         )  # fmt: skip
+
+
+def _write_above(axes: Axes, x: float, proportion: Proportion, told: str) -> None:
+    """Write above the whisker of a bar; the axis ends above it."""
+    axes.annotate(
+        told, (x, proportion.high), (0, 1.5), textcoords="offset points", ha="center", va="bottom",
+        fontsize=5,
+    )  # fmt: skip
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1.15 * proportion.high + 0.03))
 
 
 def _bootstrapped(count: int, total: int) -> Proportion:

@@ -12,7 +12,7 @@ import inspect
 import math
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -276,6 +276,7 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
             else:
                 places |= drawn
                 printed.pictures += [path for paths in pictures.values() for path in paths]
+        _tell_unpickled(printed.panels, job.form)
         composed = {} if job.panels else _print_pages(script, printed.panels, places, job)
         printed.pictures += [path for paths in composed.values() for path in paths]
         _write_json(script, printed.panels, composed, job, printed.problems)
@@ -385,6 +386,15 @@ def _run(script: FigureScript, given: argparse.Namespace) -> int:
     return printed.exit_code
 
 
+def _tell_unpickled(entries: Mapping[str, Any], form: str) -> None:
+    """Say which tables came as CSV though pickles were asked for; the JSON names every file."""
+    files = dict.fromkeys(file for entry in entries.values() for file in entry["inputs"])
+    plain = [file for file in files if file.endswith(".csv")]
+    if form == "pkl" and plain:
+        more = f" and {len(plain) - 3} more" if len(plain) > 3 else ""
+        sys.stderr.write(f"no pickled twin, read as CSV: {', '.join(plain[:3])}{more}\n")
+
+
 def _places(drawings: Mapping[str, Drawing], origin: Provenance) -> dict[str, Place]:
     return {
         name: Place(drawing, mark=origin.mark, origin=origin.line, names=origin.space_names)
@@ -404,18 +414,43 @@ def _print_pages(
 ) -> dict[str, list[Path]]:
     """Print the composed figure, page by page, of the pictures that there are."""
     panel_of = {name: panel for panel, entry in entries.items() for name in entry["pictures"]}
-    printed = [name for page in script.pages for row in page for name in row if name in places]
-    letters = letters_of((name, panel_of[name]) for name in printed)
-    files = {}
+    return {
+        name: _print(page, name, job, keep_open=False)
+        for name, page in composed_pages(script, places, panel_of)
+    }
+
+
+def composed_pages(
+    script: FigureScript, places: Mapping[str, Place], panel_of: Mapping[str, str]
+) -> Iterator[tuple[str, list[Place]]]:
+    """Arrange the pictures that there are as the paper does; every page has its letters.
+
+    Parameters
+    ----------
+    script : FigureScript
+        The figure.
+    places : mapping of str to Place
+        Pictures by name, with their marks.
+    panel_of : mapping of str to str
+        Picture → panel.
+
+    Yields
+    ------
+    name : str
+        Of the page, such as ``"Figure4"`` or ``"FigureExt4_page2"``.
+    page : list of Place
+        For `print_sheet`.
+    """
     for number, page in enumerate(script.pages, start=1):
-        rows = [
-            [replace(places[name], letter=letters.get(name, "")) for name in row if name in places]
-            for row in page
-        ]
+        rows = [[name for name in row if name in places] for row in page]
+        letters = letters_of((name, panel_of[name]) for row in rows for name in row)
         if any(rows):
             name = script.name if number == 1 else f"{script.name}_page{number}"
-            files[name] = _print(list(in_rows(rows)), name, job, keep_open=False)
-    return files
+            yield name, list(
+                in_rows(
+                    [[replace(places[n], letter=letters.get(n, "")) for n in row] for row in rows]
+                )
+            )
 
 
 def _print(places: Sequence[Place], name: str, job: PrintJob, keep_open: bool) -> list[Path]:
