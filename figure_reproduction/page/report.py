@@ -260,13 +260,29 @@ def _write_numbers(path: Path, figures: Iterable[dict[str, Any]]) -> None:
                     )  # fmt: skip
 
 
+#: How dots are counted in ``robustness.json``.
+_RULES_OF_DOTS = (
+    "as_drawn", "as_drawn_one_family", "recorded_only", "recorded_only_one_family",
+)  # fmt: skip
+
+
 def _robustness(folder: Path) -> dict[str, Any] | None:
     """Return the claims with their robust tests, where they were computed and can be read."""
     try:
         found = read_json(folder / ROBUSTNESS)
-        return found if found["claims"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+        if not found["claims"]:
+            return None
+        pictures = [name for names in found.get("pictures", {}).values() for name in names]
+        dots = [
+            {"plot": plot, "area": area, "n": of["n"], "n_by_block": of["n_by_block"]}
+            | {rule: of[rule]["dots"] for rule in _RULES_OF_DOTS}
+            for plot, areas in found.get("dots", {}).items()
+            for area, of in areas.items()
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    shown = [name for name in pictures if _PICTURE_FILE.fullmatch(name)]
+    return found | {"shown": [name for name in shown if (folder / name).is_file()], "counted": dots}
 
 
 #: What figures are called, by a part of their script's name.
