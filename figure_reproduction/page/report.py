@@ -33,6 +33,9 @@ NUMBERS = "numbers.csv"
 #: The second opinion on the claims of the paper, where it was asked for.
 ROBUSTNESS = "robustness.json"
 
+#: The simulator held against the real evolutions, where that was asked for.
+CALIBRATION = "calibration.json"
+
 #: Formats that a browser shows inside a page, in order of preference.
 _SHOWN_FORMATS = (".png", ".svg")
 
@@ -113,7 +116,8 @@ def write_report(folder: Path, not_made: Mapping[str, str] | None = None) -> Pat
         kinds=KINDS,
         not_made=not_made or {},
         numbers=NUMBERS,
-        robustness=_robustness(folder),
+        robustness=_where_asked_for(folder / ROBUSTNESS, "claims"),
+        calibration=_where_asked_for(folder / CALIBRATION, "compared"),
         origins=Counter(
             panel["provenance"]["kind"] for figure in figures for panel in figure["panels"].values()
         ),
@@ -184,11 +188,11 @@ def _write_numbers(path: Path, figures: Iterable[dict[str, Any]]) -> None:
                     )  # fmt: skip
 
 
-def _robustness(folder: Path) -> dict[str, Any] | None:
-    """Return the claims with their robust tests, where they were computed and can be read."""
+def _where_asked_for(path: Path, content: str) -> dict[str, Any] | None:
+    """Return what a command other than the figures' has left, where it did and can be read."""
     try:
-        found = read_json(folder / ROBUSTNESS)
-        return found if found["claims"] else None
+        found = read_json(path)
+        return found if found[content] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
