@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from core.published import Statistic
 from core.spaces import BySpace, Space
 from core.utils.statistics.t_tests import StudentTest
-from figure_reproduction.page.drawing import draw_curve, draw_dots, space_handles
+from figure_reproduction.page.drawing import FRAME_PT, draw_curve, draw_dots, space_handles
 from figure_reproduction.page.groups import (
     FDR,
     Curve,
@@ -157,19 +157,21 @@ def _draw_windows(
     canvas: FigureBase,
 ) -> None:
     lines = [windows[i : i + PLOTS_PER_ROW] for i in range(0, len(windows), PLOTS_PER_ROW)]
-    rows = canvas.subplots(
-        len(SHOWN_AREAS) * len(lines), len(lines[0]), sharex=True, sharey=True, squeeze=False
-    )
-    rows[0, 0].set(xlim=(-0.5, LAST_SHOWN_BLOCK + 0.5), ylim=(0, TOP))  # shared, and settled
     shown = [(area, line) for area in SHOWN_AREAS for line in lines]
-    for (area, line), row in zip(shown, rows, strict=True):
-        for window, axes in zip(line, row, strict=False):
-            _draw_window(axes, comparisons[area, window])
-            axes.set_title(f"{window[0]}–{window[1]} ms", fontsize="medium", pad=1.5)
-        for axes in row[len(line) :]:
-            axes.set_visible(False)
-        row[0].set_ylabel(f"{area} ($n$ = {comparisons[area, line[0]].n})")
-    rows[-1, len(rows[-1]) // 2].set_xlabel("Block")
+    rows = canvas.subplots(len(shown), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    starts = _STRIDE * np.arange(len(lines[0]))
+    rows[0].set(xlim=(-0.5, starts[-1] + LAST_SHOWN_BLOCK + 0.5), ylim=(0, TOP))  # settled
+    ticks = np.add.outer(starts, _TICKS).ravel()
+    rows[0].set_xticks(ticks, [str(block) for block in _TICKS] * len(starts))
+    for (area, line), axes in zip(shown, rows, strict=True):
+        _draw_row(axes, [comparisons[area, window] for window in line], starts[: len(line)])
+        for (start, stop), left in zip(line, starts, strict=False):
+            axes.text(
+                left + LAST_SHOWN_BLOCK / 2, 1.02 * TOP, f"{start}–{stop} ms",
+                fontsize="medium", ha="center", va="bottom",
+            )  # fmt: skip
+        axes.set_ylabel(f"{area} ($n$ = {comparisons[area, line[0]].n})")
+    rows[-1].set_xlabel("Block")
     canvas.supylabel("Response / maximum of both threads")
     if title:
         canvas.suptitle(title)
@@ -177,13 +179,35 @@ def _draw_windows(
     canvas.legend(handles=[*space_handles(), dots], loc="outside lower center", ncols=3)
 
 
-def _draw_window(axes: Axes, found: WindowComparison) -> None:
-    blocks = np.arange(len(found.larger[Space.DEEPSIM]))
-    for space, curve in found.curves.items():
-        draw_curve(axes, blocks, curve, space, linewidth=0.8)
-    shown = blocks <= LAST_SHOWN_BLOCK
-    larger = {space: marked & shown for space, marked in found.larger.items()}
-    draw_dots(axes, blocks, larger, DOT_HEIGHT)
+#: The windows of a row share one pair of axes, each this many blocks right of the one before: a
+#: pair for every window would take ten times as long to draw.
+_STRIDE = LAST_SHOWN_BLOCK + 7
+_TICKS = (0, 20, 40)
+
+
+def _draw_row(
+    axes: Axes, row: Sequence[WindowComparison], starts: NDArray[np.int64]
+) -> None:
+    """Draw windows side by side, with a frame of two lines for each."""
+    shown = np.arange(LAST_SHOWN_BLOCK + 1)
+    end = np.full(1, np.nan)  # lines do not go on from one window to the next
+    x = np.concatenate([np.append(start + shown, np.nan) for start in starts])
+    for space in Space:
+        curves = [found.curves[space] for found in row]
+        mean, sem = (
+            np.concatenate([part for values in which for part in (values[shown], end)])
+            for which in ([c.mean for c in curves], [c.sem for c in curves])
+        )
+        draw_curve(axes, x, Curve(mean, sem, curves[0].n), space, linewidth=0.8)
+    larger = {
+        space: np.concatenate([np.append(found.larger[space][shown], False) for found in row])
+        for space in Space
+    }
+    draw_dots(axes, x, larger, DOT_HEIGHT)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    frame: dict[str, Any] = {"color": "k", "linewidth": FRAME_PT, "clip_on": False}
+    axes.hlines(np.zeros(len(starts)), starts - 0.5, starts + LAST_SHOWN_BLOCK + 0.5, **frame)
+    axes.vlines(starts - 0.5, 0, TOP, **frame)
 
 
 def _compared(responses: BySpace[NDArray[np.float64]]) -> WindowComparison:
