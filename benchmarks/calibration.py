@@ -10,8 +10,14 @@ ones.
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("benchmarks.calibration"))
+
+import argparse
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -261,7 +267,3 @@ def session_rates(
         p = (1 + (abs(drawn) >= abs(seen) - 1e-12).sum()) / 1000
         found.setdefault("sessions permuted", []).append(float(p))
     yield from rates({name: np.array(values) for name, values in found.items()})
-
-
-if __name__ == "__main__":
-    main()

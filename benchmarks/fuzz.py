@@ -7,6 +7,13 @@ and its files are kept. Every target runs in a process of its own, as C librarie
 
 from __future__ import annotations
 
+import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("benchmarks.fuzz"))
+
 import argparse
 import copy
 import io
@@ -17,7 +24,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import traceback
@@ -708,7 +714,3 @@ def _watch(target: Target, seconds: float, first_seed: int, keep: Path) -> bool:
     print(f"{target.name:18} {tally.inputs:7} inputs {tally.read:7} read {tally.refused:7} refused")
     print("".join(f"  {line}\n" for line in findings), end="", flush=True)
     return bool(findings)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,8 +10,13 @@ IN SILICO.
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("examples.paper_in_silico"))
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import exit_code_of
 from core.files import atomic_write
 from core.rig import FakeNeurons, FakeRig, SessionInfo
@@ -111,7 +117,7 @@ def _session(
     """Evolve in both spaces for one unit, and record every spike."""
     drive = objectives.unit(scorer, layer, unit)
     with torch.no_grad():
-        random = [drive(g.visualize(g.sample_vector(12, rng=unit))) for g in generators.values()]
+        random = [drive(g.visualize(g.sample_vector(12, seed=unit))) for g in generators.values()]
     responses = torch.cat(random).double().cpu().numpy()
     # 25 events/s for a random image, 95 more for one that is eight standard deviations better
     gain = 95 / (8 * responses.std())
@@ -165,17 +171,18 @@ def _references(folder: Path, n: int) -> list[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 done, 3 a package is missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.paper_in_silico",
-        description="Paired evolutions of trained units, from spikes to Figures 2, 4 and 5.",
+    parser = command_parser(
+        "python -m examples.paper_in_silico",
+        "Paired evolutions of trained units, from spikes to Figures 2, 4 and 5.",
+        "python -m examples.paper_in_silico --output paper_in_silico",
     )
-    parser.epilog = "example: python -m examples.paper_in_silico --output paper_in_silico"
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--output", required=True, type=a_path, metavar="DIR")
     parser.add_argument("--units", type=int, default=Course.units, metavar="N", help="a layer")
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args(arguments)
 
     def work() -> None:
+        require_writable(given.output)
         tables = run(given.output, Course(units=given.units), given.device)
         sys.stdout.write(
             f"tables are in {tables}; draw them with\n"
@@ -184,7 +191,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
 
     return exit_code_of(work)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,8 +11,13 @@ It writes ``table.csv``, ``table.md``, and pictures of what was evolved.
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("examples.trained_units"))
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -25,6 +30,7 @@ import torch
 from PIL import Image
 from scipy import stats
 
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import MissingDataError, UsageError, exit_code_of
 from core.files import atomic_write
 from core.utils import FaceGAN, FourierSpace, TorchScorer, evolve, objectives
@@ -177,7 +183,7 @@ def _row(
     ends = [first_and_last(result) for result in evolved]
     n_images = evolved[0].n_images
     with torch.no_grad():
-        random = unit(generator.visualize(generator.sample_vector(n_images, rng=99)))
+        random = unit(generator.visualize(generator.sample_vector(n_images, seed=99)))
         best_of_twin = np.stack([result.best_code for result in of_twin])
         transferred = unit(generator.visualize(torch.from_numpy(best_of_twin)))
     return {
@@ -255,11 +261,12 @@ def _square(image: Image.Image) -> torch.Tensor:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 done, 3 a package is missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.trained_units", description="Evolve images for trained units."
+    parser = command_parser(
+        "python -m examples.trained_units",
+        "Evolve images for trained units.",
+        "python -m examples.trained_units --output trained_units",
     )
-    parser.epilog = "example: python -m examples.trained_units --output trained_units"
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--output", required=True, type=a_path, metavar="DIR")
     parser.add_argument("--generations", type=int, default=Size.generations, metavar="N")
     parser.add_argument("--seeds", type=int, default=Size.seeds, metavar="N")
     parser.add_argument("--device", default="cpu")
@@ -268,11 +275,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> None:
         if given.generations < 4:
             raise UsageError("a test of the first against the last blocks needs 4 generations.")
+        require_writable(given.output)
         size = Size(generations=given.generations, seeds=given.seeds)
         sys.stdout.write(as_markdown(run(given.output, size, given.device)) + "\n")
 
     return exit_code_of(work)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -222,7 +222,7 @@ def draw_4b(
     axes.set_xticks(2 * np.arange(len(AREAS)) + 0.5, labels=groups, minor=True)
     axes.tick_params(axis="x", which="minor", length=0)
     axes.set(ylabel="Response / maximum of both threads", ylim=LIMITS_4B[block])
-    axes.set_title(f"{block.capitalize()} block: DeePSim − BigGAN", pad=16)
+    axes.set_title(f"{block.capitalize()} block: DeePSim − BigGAN", pad=19)
 
 
 def _draw_pairs(axes: Axes, left: int, pair: PairedBlock) -> None:

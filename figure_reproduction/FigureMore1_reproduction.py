@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.FigureMore1_reproduction"))
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import pandas as pd
@@ -24,7 +30,7 @@ from core.utils.statistics.t_tests import student
 from figure_reproduction.Figure3_reproduction import AREA_COLOURS, AREA_MARKERS
 from figure_reproduction.page.drawing import draw_curve
 from figure_reproduction.page.groups import AREAS, Curve, members
-from figure_reproduction.page.page import Drawing, FigureScript, Shown, main
+from figure_reproduction.page.page import Drawing, FigureScript, Shown
 from figure_reproduction.page.words import number, p_value
 
 FIGURE = FigureScript(
@@ -380,5 +386,4 @@ _HOLLOW: dict[str, Any] = {"markersize": 2.2, "markerfacecolor": "none", "marker
 _FILLED: dict[str, Any] = {"markersize": 2.6, "markeredgewidth": 0, "alpha": 0.7}
 
 
-if __name__ == "__main__":
-    sys.exit(main(FIGURE))
+main = FIGURE.main

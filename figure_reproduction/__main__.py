@@ -154,6 +154,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(given: argparse.Namespace) -> int:
     job = print_job(given)
     require_writable(job.output)
+    if given.json:
+        require_writable(given.json.parent)
     names = given.figure or (() if given.robustness else SCRIPTS)
     judged = given.verify or given.json
     orders = [_order(name, job, given.simulate_missing, reuse=not judged) for name in names]

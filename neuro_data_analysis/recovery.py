@@ -7,9 +7,15 @@ rates, power and false positives of the test of success, by area and space.
 
 from __future__ import annotations
 
+import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("neuro_data_analysis.recovery"))
+
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +27,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import optimize
 
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import MalformedDataError, MissingDataError, exit_code_of
 from core.files import atomic_write
 from core.source_tables.reader import SourceData
@@ -353,26 +360,24 @@ def write(recovery: Recovery, output: Path) -> list[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 done, 1 tables and truth do not fit, 2 usage, 3 data are missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m neuro_data_analysis.recovery",
-        description="Compare tables of simulated recordings with the truth of the simulation.",
-        epilog="example: python -m neuro_data_analysis.recovery simulated_matroot simulated_tables",
+    parser = command_parser(
+        "python -m neuro_data_analysis.recovery",
+        "Compare tables of simulated recordings with the truth of the simulation.",
+        "python -m neuro_data_analysis.recovery simulated_matroot simulated_tables",
     )
-    parser.add_argument("simulated", type=Path, help="folder of simulated recordings")
-    parser.add_argument("tables", type=Path, help="source data exported from it")
+    parser.add_argument("simulated", type=a_path, help="folder of simulated recordings")
+    parser.add_argument("tables", type=a_path, help="source data exported from it")
     parser.add_argument(
-        "--output", type=Path, default=Path("recovery"), metavar="DIR", help="default: %(default)s"
+        "--output", type=a_path, default=Path("recovery"), metavar="DIR",
+        help="default: %(default)s",
     )
     given = parser.parse_args(arguments)
     return exit_code_of(lambda: _run(given))
 
 
 def _run(given: argparse.Namespace) -> None:
+    require_writable(given.output)
     recovery = compare(given.simulated, given.tables)
     paths = write(recovery, given.output)
     sys.stdout.write(told(recovery))
     sys.stdout.writelines(f"{path}\n" for path in paths)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,8 +7,13 @@ of it as of any recording: the first session becomes experiment 155, the one tha
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("neuro_data_analysis.rig_recordings"))
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import MalformedDataError, MissingDataError, UsageError, exit_code_of
 from core.files import atomic_write, read_json
 from core.reading.array_files import read_arrays
@@ -280,21 +286,17 @@ def _write_readme(folder: Path, infos: Sequence[SessionInfo]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 written, 1 failed, 2 usage, 3 a session is missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m neuro_data_analysis.rig_recordings",
-        description="Write sessions at a rig in the recordings layout of the paper.",
-        epilog="example: python -m neuro_data_analysis.rig_recordings session1 session2 "
-        "--output matroot",
+    parser = command_parser(
+        "python -m neuro_data_analysis.rig_recordings",
+        "Write sessions at a rig in the recordings layout of the paper.",
+        "python -m neuro_data_analysis.rig_recordings session1 session2 --output matroot",
     )
-    parser.add_argument("sessions", nargs="+", type=Path, metavar="SESSION", help="its folder")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="MATROOT")
+    parser.add_argument("sessions", nargs="+", type=a_path, metavar="SESSION", help="its folder")
+    parser.add_argument("--output", required=True, type=a_path, metavar="DIR", help="MATROOT")
     given = parser.parse_args(arguments)
     return exit_code_of(lambda: _run(given.sessions, given.output))
 
 
 def _run(sessions: Sequence[Path], output: Path) -> None:
+    require_writable(output)
     sys.stdout.write(f"{write_recordings(sessions, output)}\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -242,7 +242,7 @@ def test_noise_is_seeded_and_apart(kind):
     """The optimiser is told noisy scores; the true ones are kept; a seed decides the noise."""
     noise = Noise(kind, 0.3)
     first, again, other = (
-        evolved([make_run(2, noise=noise, noise_seed=seed)]).runs[0] for seed in ([1], [1], [2])
+        evolved([replace(make_run(2, noise=noise), seed=seed)]).runs[0] for seed in ([1], [1], [2])
     )
     np.testing.assert_array_equal(np.concatenate(first.scores), np.concatenate(again.scores))
     assert (first.scores[1] != first.true_scores[1]).all()

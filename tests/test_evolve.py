@@ -360,7 +360,7 @@ def test_a_peer_refuses_lost_images_and_saving(tmp_path):
 class Blind:
     codelen, trained, device = 4, True, torch.device("cpu")
 
-    def sample_vector(self, sampn=1, *, device=None, rng=None):
+    def sample_vector(self, sampn=1, *, device=None, seed=None):
         return torch.zeros(sampn, 4)
 
 
@@ -401,7 +401,7 @@ def test_a_fourier_code_is_a_cloudy_picture_and_zero_is_grey():
     """Standard deviation of the luminance logits, the fall-off by frequency, and real images."""
     space = FourierSpace(32, 5, contrast=0.35)
     np.testing.assert_allclose(space.visualize(np.zeros((1, space.codelen))), 0.5, atol=1e-6)
-    images = space.visualize(space.sample_vector(400, rng=0)).numpy()
+    images = space.visualize(space.sample_vector(400, seed=0)).numpy()
     logits = np.log(images / (1 - images)) / 4
     luminance = logits.mean(1) * np.sqrt(3)  # projection on (1, 1, 1) / √3
     assert luminance.std() == pytest.approx(0.35, rel=0.05)
@@ -413,7 +413,7 @@ def test_a_fourier_code_is_a_cloudy_picture_and_zero_is_grey():
 
 def test_random_codes_are_seeded_and_shapes_refused():
     space = PixelSpace(8, 2)
-    np.testing.assert_array_equal(space.sample_vector(3, rng=4), space.sample_vector(3, rng=4))
+    np.testing.assert_array_equal(space.sample_vector(3, seed=4), space.sample_vector(3, seed=4))
     with pytest.raises(UsageError, match=r"takes \(n, 12\)"):
         space.visualize(np.zeros((1, 5)))
     with pytest.raises(UsageError, match="hold up to 16"):

@@ -47,8 +47,8 @@ class LinearGenerator:
         with torch.no_grad():
             return self.visualize(codes, scale)
 
-    def sample_vector(self, sampn=1, device=None, rng=None):
-        noise = np.random.default_rng(rng).standard_normal((sampn, self.codelen))
+    def sample_vector(self, sampn=1, device=None, seed=None):
+        noise = np.random.default_rng(seed).standard_normal((sampn, self.codelen))
         return torch.tensor(noise, dtype=torch.float32)
 
     def hessian(self, code):
@@ -63,7 +63,7 @@ class LinearGenerator:
 def test_every_method_finds_the_known_hessian(method, curved):
     """Exact, Lanczos and differences; a curved generator leaves 2/P Jᵀ J, J at the code."""
     generator = LinearGenerator(12, curved=curved)
-    code = generator.sample_vector(rng=1)
+    code = generator.sample_vector(seed=1)
     expected = generator.hessian(code)
     found = hessian_compute(generator, code, mean_squared_error, method, cutoff=11)
     top = np.linalg.eigvalsh(expected)[-len(found.eigvals) :]
@@ -74,9 +74,9 @@ def test_every_method_finds_the_known_hessian(method, curved):
 
 def test_lanczos_keeps_the_largest_pairs_and_follows_its_seed():
     generator = LinearGenerator(20)
-    code = generator.sample_vector(rng=2)
+    code = generator.sample_vector(seed=2)
     found, again = (
-        hessian_compute(generator, code, mean_squared_error, "BackwardIter", 4, rng=3)
+        hessian_compute(generator, code, mean_squared_error, "BackwardIter", 4, seed=3)
         for _ in range(2)
     )
     np.testing.assert_array_equal(found.eigvects, again.eigvects)
@@ -92,7 +92,7 @@ def test_preprocessing_comes_before_the_distance():
     generator = LinearGenerator(6)
     found = hessian_compute(
         generator,
-        generator.sample_vector(rng=0),
+        generator.sample_vector(seed=0),
         mean_squared_error,
         "BP",
         preprocess=lambda images: images.mean(dim=(1, 2, 3), keepdim=True),
@@ -187,7 +187,7 @@ def test_command_says_what_is_wrong(tmp_path, capsys):
 def test_stimuli_lie_at_their_distances_on_both_sides(tmp_path):
     """On a linear generator D = λ s²/2, so the steps are known; what is not reached is left out."""
     generator = LinearGenerator(8)
-    origin = 0.1 * generator.sample_vector(rng=4).numpy().ravel()
+    origin = 0.1 * generator.sample_vector(seed=4).numpy().ravel()
     pairs = eigenpairs_of(generator.hessian(origin))
     targets = (0.2, 0.4)
     stimuli = axis_stimuli(generator, _steep, origin, pairs, (0, 3), targets)

@@ -45,7 +45,7 @@ def test_the_trained_network_names_photographs(picture, label):
 def test_the_face_gan_draws_faces_that_follow_the_code():
     """Codes give unlike images, warm in colour; zero has no gradient; the twin says untrained."""
     faces_of = FaceGAN(device="cpu")
-    images = checked(faces_of).visualize(faces_of.sample_vector(16, rng=0))
+    images = checked(faces_of).visualize(faces_of.sample_vector(16, seed=0))
     assert images.shape == (16, 3, 64, 64)
     red, _, blue = images.mean((0, 2, 3))
     assert red > blue + 0.05

@@ -48,8 +48,12 @@ def claim_folder(folder: str | Path, settings: Mapping[str, Any], resume: bool) 
         write_json(note, dict(settings))
 
 
-def require_own_folder(folder: str | Path, settings: Mapping[str, Any], resume: bool) -> None:
+def require_own_folder(
+    folder: str | Path, settings: Mapping[str, Any], resume: bool, later: str = ""
+) -> None:
     """Refuse a folder of another experiment; write nothing.
+
+    Settings whose names begin with `later`, if that is given, are not known yet and not compared.
 
     Raises
     ------
@@ -62,7 +66,11 @@ def require_own_folder(folder: str | Path, settings: Mapping[str, Any], resume: 
     if not note.is_file():
         return
     found, wanted = _read(note), json.loads(json.dumps(dict(settings)))
-    differing = sorted(key for key in found | wanted if found.get(key, ...) != wanted.get(key, ...))
+    differing = sorted(
+        key
+        for key in found | wanted
+        if found.get(key, ...) != wanted.get(key, ...) and not (later and key.startswith(later))
+    )
     if differing:
         raise UsageError(
             f"{folder} holds the results of another experiment: {', '.join(differing)} differ; "

@@ -175,7 +175,10 @@ class upconvGAN(nn.Module):
         return images_of(partial(self.visualize, scale=scale), codes, B, to_cpu)
 
     def visualize_batch_np(self, codes: Codes, scale: float = 1.0, B: int = 42) -> torch.Tensor:
-        """Return images of an array of codes, on the CPU."""
+        """Return images of an array of codes, on the CPU.
+
+        The second argument differs from that of BigGAN as in `render`.
+        """
         return self.visualize_batch(codes, scale, B)
 
     def render(self, codes: Codes, scale: float = 1.0, B: int = 42) -> list[np.ndarray]:
@@ -191,7 +194,8 @@ class upconvGAN(nn.Module):
         sampn: int = 1,
         device: str | torch.device | None = None,
         noise_std: float = 1.0,
-        rng: Seed | None = None,
+        *,
+        seed: Seed | None = None,
     ) -> torch.Tensor:
         """Return random codes, each number drawn from N(0, noise_std²).
 
@@ -200,16 +204,17 @@ class upconvGAN(nn.Module):
         sampn : int, default 1
             How many.
         device : str or torch.device, optional
-            Where to put them; by default where the network is.
+            Where to put them; by default where the network is. As published, it is the second
+            argument here and the third of `BigGAN_wrapper.sample_vector`.
         noise_std : float, default 1
-        rng : int or numpy.random.Generator, optional
+        seed : int or numpy.random.Generator, optional
             Without it, every call gives other codes.
 
         Returns
         -------
         torch.Tensor, shape (sampn, codelen)
         """
-        noise = np.random.default_rng(rng).standard_normal((sampn, self.codelen), np.float32)
+        noise = np.random.default_rng(seed).standard_normal((sampn, self.codelen), np.float32)
         codes = torch.from_numpy(noise * np.float32(noise_std))
         return codes.to(self.device if device is None else resolve_device(device))
 

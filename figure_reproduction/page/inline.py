@@ -38,7 +38,7 @@ def composed_figure(name: str, source_data: str | Path) -> list[bytes]:
     """
     script: FigureScript = import_module(f"figure_reproduction.{name}_reproduction").FIGURE
     source = SourceData(source_data)
-    with plt.style.context(style()):
+    with style():
         places = {}
         for panel in script.panels:
             reading = source.gather(script.folder, panel.reads)

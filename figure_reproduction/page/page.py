@@ -248,7 +248,7 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
     require_writable(job.output)
     wanted = [panel for panel in script.panels if not job.panels or panel.name in job.panels]
     printed, places = Printed(), dict[str, Place]()
-    with locked(job.output / script.name), plt.style.context(style()):
+    with locked(job.output / script.name), style():
         for panel in wanted:
             try:
                 reading = source.gather(script.folder, panel.reads)

@@ -6,6 +6,7 @@ A picture is printed by the same code and at the same size alone and in its comp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib import font_manager
+from matplotlib import _mathtext, font_manager
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.transforms import Bbox
 
@@ -24,6 +25,10 @@ COLUMN_MM, PAGE_MM, HIGHEST_MM = 89.0, 183.0, 247.0
 LEFT_STRIP_MM, LOWER_STRIP_MM = 3.4, 2.6
 
 LETTER_PT, MARK_PT = 8, 5
+
+#: Size of an exponent beside its text: 5 pt beside 6. The 0.7 of matplotlib is below what journals
+#: print, and no public setting changes it.
+EXPONENT_SHARE = 5 / 6
 
 #: Width of a letter of that size, about, mm.
 MARK_LETTER_MM = 0.92
@@ -87,10 +92,17 @@ def _register_fonts() -> None:
         font_manager.fontManager.addfont(path)
 
 
-def style() -> list[str | Path]:
-    """Return the style of all figures, once the font that it names is known to matplotlib."""
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw and save in the style of all figures: their font, sizes, and exponents one can read."""
     _register_fonts()
-    return ["default", STYLE_SHEET]
+    usual = _mathtext.SHRINK_FACTOR
+    _mathtext.SHRINK_FACTOR = EXPONENT_SHARE
+    try:
+        with plt.style.context(["default", STYLE_SHEET]):
+            yield
+    finally:
+        _mathtext.SHRINK_FACTOR = usual
 
 
 def in_rows(rows: Sequence[Sequence[Place]]) -> Iterator[Place]:

@@ -172,8 +172,13 @@ def load_distance(settings: HessianSettings, device: str = "auto") -> Distance:
     """Load the image distance of some settings."""
     if settings.distance == "MSE":
         return mean_squared_error
-    seed = settings.seed if settings.untrained else None
-    module = load_lpips("squeeze", untrained_seed=seed, rescale=False, device=device).module
+    module = load_lpips(
+        "squeeze",
+        rescale=False,
+        device=device,
+        pretrained=not settings.untrained,
+        seed=settings.seed,
+    ).module
 
     def lpips(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         return module(first, second).flatten()
@@ -185,8 +190,8 @@ def code_of(settings: HessianSettings, generator: ImageGenerator, index: int) ->
     """Draw one code, (1, d); it depends on the seed and its index alone."""
     rng = np.random.default_rng([settings.seed, index])
     if isinstance(generator, BigGAN_wrapper):
-        return generator.sample_vector(1, class_id=index, rng=rng)
-    return generator.sample_vector(1, rng=rng)
+        return generator.sample_vector(1, class_id=index, seed=rng)
+    return generator.sample_vector(1, seed=rng)
 
 
 def _one_code(
@@ -194,7 +199,7 @@ def _one_code(
 ) -> dict[str, NDArray[Any]]:
     code = code_of(settings, generator, index)
     seed = np.random.default_rng([settings.seed, index, 1])
-    pairs = hessian_compute(generator, code, distance, settings.method, settings.cutoff, rng=seed)
+    pairs = hessian_compute(generator, code, distance, settings.method, settings.cutoff, seed=seed)
     vector = code.cpu().numpy()
     if isinstance(generator, BigGAN_wrapper):
         return _with_halves(pairs, generator.noise_len, "") | {

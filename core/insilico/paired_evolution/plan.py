@@ -79,7 +79,7 @@ def receptive_field(
             input_size=scorer.input.shape,
             reps=FIELD_IMAGES,
             channel_axis=settings.channel_axis,
-            rng=np.random.default_rng(settings.entropy(unit.channel, _FIELD)),
+            seed=np.random.default_rng(settings.entropy(unit.channel, _FIELD)),
         )
         (left, right), (top, bottom) = gradmap2RF_square(gradients, FIELD_ABSOLUTE, FIELD_RELATIVE)
     except UserError as error:
@@ -170,7 +170,7 @@ def planned_runs(
                         settings, generator, unit, label, repetition, hessian, made
                     ),
                     noise=settings.noise,
-                    noise_seed=_seed(settings, generator, unit, repetition, label, _NOISE),
+                    seed=_seed(settings, generator, unit, repetition, label, _NOISE),
                     place=place,
                     codes_kept=LAST_CODES if generator == "fc6" else None,
                 )
@@ -231,7 +231,7 @@ def _optimizer(
         label,
         initial_code(generator, first)
         if made is None or generator in GENERATORS
-        else made.sample_vector(1, rng=first).cpu().numpy(),
+        else made.sample_vector(1, seed=first).cpu().numpy(),
         GAN=generator if generator in GENERATORS else made,
         hessian=hessian,
         random_seed=search,

@@ -24,6 +24,9 @@ BY_GRADIENT = ("Adam",)
 #: (row, column).
 PLACEMENTS = ("whole", "field", "published")
 
+#: Begins the names under which a folder notes the weights of networks of one's own.
+WEIGHTS_OF = "weights of "
+
 #: Variability that can be put on scores.
 NOISES = ("none", "gaussian", "poisson")
 

@@ -178,7 +178,7 @@ def _random_scores(objective: Any, generator: Any, images: int, seed: int) -> Fl
     """Score random codes of the generator: what a budget finds without a search."""
     made = checked(generator)
     thread = Thread(RANDOM, as_objective(objective, RANDOM), made, None)
-    codes = made.sample_vector(images, rng=seed).cpu().numpy()
+    codes = made.sample_vector(images, seed=seed).cpu().numpy()
     return answers_of([thread], [codes], 0, 40)[0].scores
 
 

@@ -287,7 +287,7 @@ class _Making:
         entropy = [self.seed, crc32(name.encode())]
         if isinstance(given, str):
             first = np.random.default_rng([*entropy, _FIRST_CODE])
-            codes = generator.sample_vector(self.founders or 1, rng=first).cpu().numpy()
+            codes = generator.sample_vector(self.founders or 1, seed=first).cpu().numpy()
             made = label2optimizer(
                 given,
                 codes[:1],
