@@ -228,10 +228,14 @@ def _draw(folder: Path, title: str, evolved: Sequence[EvolutionResult]) -> None:
 
 
 def _write(output: Path, table: pd.DataFrame) -> None:
-    with atomic_write(output / "table.csv") as unfinished:
-        table.to_csv(unfinished, index=False)
-    with atomic_write(output / "table.md") as unfinished:
-        unfinished.write_text(as_markdown(table) + "\n", encoding="utf-8")
+    write_text(output / "table.csv", table.to_csv(index=False))
+    write_text(output / "table.md", as_markdown(table) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole."""
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def as_markdown(table: pd.DataFrame) -> str:

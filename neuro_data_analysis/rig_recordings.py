@@ -34,6 +34,7 @@ from neuro_data_analysis.neural_data_lib import (
     IN_SILICO_ATTRIBUTE,
     MAT_FILE,
     NOTE_ATTRIBUTE,
+    SHOWN_ATTRIBUTE,
     VARIABLE,
 )
 
@@ -108,12 +109,16 @@ def write_recordings(sessions: Sequence[str | Path], folder: str | Path) -> Path
     silico = {info.note.startswith(IN_SILICO) for info in infos}
     if len(silico) > 1:
         raise UsageError("some sessions are in silico and others are not; write them apart.")
+    shown_as = {info.shown_as for info in infos}
+    if len(shown_as) > 1:
+        raise UsageError("sessions call their spaces by different names; write them apart.")
     target = Path(folder) / MAT_FILE
     note = "; ".join(dict.fromkeys(info.note for info in infos if info.note))
     with write_v73(target, f"Paired evolutions at a rig. {note:.60} HDF5 schema 1.00 .") as file:
         if silico == {True}:
             file.mark(IN_SILICO_ATTRIBUTE, True)
         file.mark(NOTE_ATTRIBUTE, note)
+        file.mark(SHOWN_ATTRIBUTE, "\n".join(*shown_as))
         file.save_struct_array(VARIABLE, FIELDS, _elements(paths, infos))
     _write_readme(Path(folder), infos)
     return target

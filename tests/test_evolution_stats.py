@@ -34,7 +34,7 @@ from neuro_data_analysis.evolution.stats import (
     summarize,
     time_constants,
 )
-from neuro_data_analysis.neural_data_lib import Block, Experiment, Thread
+from neuro_data_analysis.neural_data_lib import Block, Experiment, Thread, load_neural_data
 from neuro_data_analysis.neural_data_utils import inclusion_masks, success_masks
 from tests.evolutions import make_experiment, make_info
 from tests.paper_constants import WINDOWS_EXT4C
@@ -267,7 +267,7 @@ def test_success_rates_ask_for_the_sign(rng):
 
 
 class _Few(dict):
-    path = "memory"
+    path, on_disk = "memory", False
 
 
 def test_collect_leaves_out_what_it_cannot_use_and_says_why(rng):
@@ -322,3 +322,15 @@ def test_rounding_is_no_difference_between_samples():
     assert np.isnan(student(rounded, rounded[::-1]).t)
     assert np.isnan(student(rounded, rounded[::-1], paired=True).t)
     assert np.isfinite(student(7.3 + 1e-9 * np.arange(10), rounded).t)
+
+
+def test_the_number_of_workers_changes_nothing(small_matroot):
+    with load_neural_data(small_matroot) as recordings:
+        one, two = (collect(recordings, workers=n) for n in (1, 2))
+    assert one.left_out == two.left_out
+    for table in ("meta", "activations", "time_constants"):
+        pd.testing.assert_frame_equal(getattr(one, table), getattr(two, table), check_exact=True)
+    for alone, shared in zip(one.summaries, two.summaries, strict=True):
+        for space in Space:
+            np.testing.assert_array_equal(alone.psths[space], shared.psths[space])
+            np.testing.assert_array_equal(alone.windows.sem[space], shared.windows.sem[space])

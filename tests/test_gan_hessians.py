@@ -180,8 +180,36 @@ def test_averages_of_biggan_feed_the_hessian_optimisers(rng, tmp_path):
 def test_command_says_what_is_wrong(tmp_path, capsys):
     assert main(["--generator", "BigGAN", "--codes", "1001", "--output", str(tmp_path)]) == 2
     assert "1 to 1000 are possible" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["--generator", "StyleGAN", "--output", str(tmp_path)])
+    assert main(["--generator", "StyleGAN", "--output", str(tmp_path)]) == 2
+    assert "Name your own module:object" in capsys.readouterr().err
+    assert main(["--generator", f"{__name__}:nobody", "--output", str(tmp_path)]) == 3
+
+
+def faint_generator():
+    """Make the generator that ``tests.test_gan_hessians:faint_generator`` names."""
+    generator = LinearGenerator(6)
+    generator.W *= 0.05  # images within 0 to 1
+    return generator
+
+
+def test_a_generator_of_ones_own_has_a_hessian_that_labels_search_along(tmp_path, capsys):
+    """Named module:object: the known matrix, marked untrained, and HessCMA walks its axes."""
+    name = f"{__name__}:faint_generator"
+    job = ["--generator", name, "--distance", "MSE", "--codes", "2", "--output", str(tmp_path)]
+    assert main(job) == 0
+    path = tmp_path / "Avg_Hess.npz"
+    assert capsys.readouterr().out == f"{path}\n"
+    saved, expected = np.load(path), faint_generator().hessian(np.zeros(6))
+    np.testing.assert_allclose(saved["H_avg"], expected, rtol=1e-4, atol=1e-9)
+    assert bool(saved["untrained"])
+    generator = faint_generator()
+    optimizer = label2optimizer(
+        "HessCMA2", np.zeros(6), GAN=generator, hessian=path, random_seed=0
+    )
+    optimizer.tell([0.0])
+    steps = optimizer.ask()
+    top = np.linalg.eigh(expected)[1][:, -2:]
+    np.testing.assert_allclose(steps @ top @ top.T, steps, atol=1e-4 * np.abs(steps).max())
 
 
 def test_stimuli_lie_at_their_distances_on_both_sides(tmp_path):

@@ -7,6 +7,7 @@ frozen, and says whether its weights are trained (`trained`).
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from core import start
 
@@ -21,6 +22,7 @@ import torch
 from torch import nn
 
 from core.errors import UsageError, choose_from
+from core.published_names import door
 from core.utils.device import resolve_device
 from core.utils.generators.biggan import BigGAN_wrapper, loadBigGAN
 from core.utils.generators.caffenet import RGB_MEAN, Caffenet
@@ -309,3 +311,7 @@ def _rgb(bgr: torch.Tensor) -> torch.Tensor:
 def _displayed(rgb: torch.Tensor, rgb_mean: torch.Tensor, scale: float) -> torch.Tensor:
     """Return ``clamp(rgb + mean, 0, 255) / 255 * scale``."""
     return (rgb + rgb_mean).clamp(0, 255) * (scale / 255)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = door(__name__)

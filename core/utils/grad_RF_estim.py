@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.errors import UsageError, UserError
+from core.published_names import door
 from core.utils.device import resolve_device
 from core.utils.layers.names import evaluation_mode
 from core.utils.layers.probe import ChannelAxis, LayerProbe
@@ -291,3 +292,7 @@ def _positive(reps: int, batch: int) -> int:
     if reps < 1 or batch < 1:
         raise UsageError(f"{reps} batches of {batch} images make none; give at least one of each.")
     return reps
+
+
+if not TYPE_CHECKING:
+    __getattr__ = door(__name__)

@@ -42,9 +42,11 @@ def composed_figure(name: str, source_data: str | Path) -> list[bytes]:
         places = {}
         for panel in script.panels:
             reading = source.gather(script.folder, panel.reads)
-            mark, origin = reading.provenance.mark, reading.provenance.line
+            found = reading.provenance
             for picture, drawing in panel.show(*reading.tables).drawings.items():
-                places[picture] = Place(drawing, mark=mark, origin=origin)
+                places[picture] = Place(
+                    drawing, mark=found.mark, origin=found.line, names=found.space_names
+                )
         return [
             _png([[places[picture] for picture in row if picture in places] for row in page])
             for page in script.pages

@@ -363,7 +363,7 @@ def _run(script: FigureScript, given: argparse.Namespace) -> int:
 
 def _places(drawings: Mapping[str, Drawing], origin: Provenance) -> dict[str, Place]:
     return {
-        name: Place(drawing, mark=origin.mark, origin=origin.line)
+        name: Place(drawing, mark=origin.mark, origin=origin.line, names=origin.space_names)
         for name, drawing in drawings.items()
     }
 

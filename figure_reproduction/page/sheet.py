@@ -5,9 +5,10 @@ A picture is printed by the same code and at the same size alone and in its comp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import _mathtext, font_manager
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 #: Width of a printed column and of a page, and the height of a page, mm (Nature's guide).
@@ -76,6 +79,8 @@ class Place:
         Word that says that the data are not the paper's; empty for real data.
     origin : str
         Where data without a mark come from, in one short line.
+    names : mapping of str to str
+        Other names for what the picture calls DeePSim and BigGAN.
     """
 
     drawing: Drawing
@@ -84,6 +89,7 @@ class Place:
     letter: str = ""
     mark: str = ""
     origin: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @cache
@@ -155,7 +161,10 @@ def print_sheet(places: Iterable[Place]) -> Figure:
         wide, high = place.drawing.size_mm
         rows = _between(edges_y, place.top, place.top + high - LOWER_STRIP_MM)
         columns = _between(edges_x, place.left + LEFT_STRIP_MM, place.left + wide)
-        place.drawing.draw(figure.add_subfigure(grid[rows, columns]))
+        part = figure.add_subfigure(grid[rows, columns])
+        place.drawing.draw(part)
+        if place.names:
+            _rename(part, place.names)
         _write_letter(figure, place, width, height)
         if place.mark:
             _write_marks(figure, place, width, height)
@@ -165,6 +174,22 @@ def print_sheet(places: Iterable[Place]) -> Figure:
     figure.set_layout_engine("none")
     _round_places(figure)
     return figure
+
+
+def _rename(part: FigureBase, names: Mapping[str, str]) -> None:
+    """Call spaces by other names in all texts of a picture."""
+
+    def renamed(text: str) -> str:
+        return re.sub("|".join(map(re.escape, names)), lambda found: names[found[0]], text)
+
+    for axes in part.findobj(Axes):
+        for axis in (axes.xaxis, axes.yaxis):
+            ticks = [label.get_text() for label in axis.get_ticklabels()]
+            if any(renamed(text) != text for text in ticks):  # written anew at every drawing
+                axis.set_ticks(axis.get_ticklocs(), labels=[renamed(text) for text in ticks])
+    for found in part.findobj(Text):
+        if isinstance(found, Text):
+            found.set_text(renamed(found.get_text()))
 
 
 def _round_places(figure: Figure) -> None:

@@ -208,7 +208,8 @@ def write_robustness(found: Robustness, output: Path) -> list[Path]:
     }
     write_json(paths[0], _plain(content))
     drawing = Drawing(partial(draw_success, found), (60.0, 65.0))
-    place = Place(drawing, mark=found.provenance.mark, origin=found.provenance.line)
+    origin = found.provenance
+    place = Place(drawing, mark=origin.mark, origin=origin.line, names=origin.space_names)
     with style():
         figure = print_sheet([place])
         save_picture(figure, paths[1])

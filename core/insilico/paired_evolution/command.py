@@ -30,12 +30,13 @@ from core.insilico.paired_evolution.files import (
 )
 from core.insilico.paired_evolution.plan import place_of, planned_runs, receptive_field, units_of
 from core.insilico.paired_evolution.runs import BATCH_SIZE, Evolution
-from core.insilico.paired_evolution.settings import GENERATORS, WEIGHTS_OF, EvolutionSettings
+from core.insilico.paired_evolution.settings import WEIGHTS_OF, EvolutionSettings
 from core.insilico.resumable import claim_folder, require_own_folder, unfinished
 from core.progress import progress
 from core.utils.CNN_scorers import TorchScorer
-from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upconvGAN
-from core.utils.generators.protocol import checked, object_named
+from core.utils.GAN_utils import ImageGenerator
+from core.utils.generators.named import full_name, generator_named
+from core.utils.generators.protocol import object_named
 from core.utils.weights.digest import weights_digest
 
 logger = logging.getLogger(__name__)
@@ -84,27 +85,11 @@ def load_networks(settings: EvolutionSettings, device: str = "auto") -> Networks
         channel_axis=settings.channel_axis,
         **options,
     )
-    generators: dict[str, ImageGenerator] = {}
-    for name in settings.generators:
-        if name == "BigGAN":
-            generators[name] = BigGAN_wrapper(loadBigGAN(settings.biggan, **options))
-        elif name in GENERATORS:
-            generators[name] = upconvGAN(name, **options)
-        else:
-            generators[name] = own_generator(name)
+    generators = {
+        name: generator_named(name, biggan=settings.biggan, **options)
+        for name in settings.generators
+    }
     return Networks(scorer, generators)
-
-
-def own_generator(name: str) -> ImageGenerator:
-    """Return the generator that ``module:object`` names: itself, or what the function returns.
-
-    Raises
-    ------
-    UsageError, MissingDataError
-        If there is no such object, or it does not keep the protocol.
-    """
-    found = object_named(name, "generator")
-    return checked(found if hasattr(found, "visualize") else found(), f"generator {name!r}")
 
 
 def own_networks(name: str, settings: EvolutionSettings, device: str) -> Networks | None:
@@ -266,6 +251,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hessian-fc6", metavar="FILE", help="average Hessian, for HessCMA labels")
     parser.add_argument("--hessian-BigGAN", metavar="FILE", help="the same for BigGAN")
     parser.add_argument(
+        "--hessian", nargs=2, action="append", default=[], metavar=("GENERATOR", "FILE"),
+        help="the same for any generator; may be given for several",
+    )  # fmt: skip
+    parser.add_argument(
         "--networks",
         default="",
         metavar="MODULE:FUNCTION",
@@ -275,7 +264,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(settings: EvolutionSettings, given: argparse.Namespace) -> list[Path]:
-    hessians = {"fc6": given.hessian_fc6, "BigGAN": given.hessian_BigGAN}
+    hessians: dict[str, str] = {"fc6": given.hessian_fc6, "BigGAN": given.hessian_BigGAN}
+    own = {full_name(name): path for name, path in given.hessian}
+    if unused := [name for name in own if name not in settings.generators]:
+        raise UsageError(
+            f"a Hessian of {unused[0]!r} was given; this evolution runs in "
+            f"{', '.join(settings.generators)}."
+        )
+    hessians |= own
     return evolve_pairs(
         settings,
         given.output,

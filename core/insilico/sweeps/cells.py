@@ -124,6 +124,7 @@ def read_cell(folder: Path) -> SweepCell:
     try:
         given = content["settings"]
         tuples = {name: tuple(given[name]) for name in ("channels", "generators", "labels")}
+        tuples["units"] = tuple(map(tuple, given["units"]))
         settings = EvolutionSettings(**{**given, **tuples, "noise": Noise(**given["noise"])})
         return SweepCell(**{**content, "folder": folder, "settings": settings})
     except (KeyError, TypeError, ValueError, UsageError) as error:

@@ -36,6 +36,7 @@ from core.utils.evolution.threads import (
     described,
     require_optimizer,
 )
+from core.utils.generators.named import generator_named
 from core.utils.generators.protocol import ImageGenerator, checked
 from core.utils.Optimizers import founder_wrapper, label2optimizer
 from core.utils.optimizers.rank_one_cma import RankOneCMAES
@@ -102,8 +103,9 @@ def evolve(
         (`core.rig`) or one of its channels; or a function from images (n, 3, height, width) in
         0 to 1 to n numbers, NaN for what was not seen. A mapping from names runs several searches
         block by block: they share the passes of one network, or the blocks of one rig.
-    generator : ImageGenerator, or mapping of them
-        From codes to images; see `core.utils.generators.protocol` for one's own.
+    generator : ImageGenerator or str, or mapping of them
+        From codes to images; see `core.utils.generators.protocol` for one's own, and
+        `core.utils.generators.named` for names, such as "FaceGAN" and ``module:object``.
     optimizer : str, optimiser, callable, or mapping of them
         A label (`optimizer_labels`; "Adam" for gradient ascent through generator and network), an
         optimiser of one's own, or a function of (generator, seed) that makes one.
@@ -331,7 +333,10 @@ def _threads(
     threads = []
     for name in names:
         of_thread = {k: v[name] if isinstance(v, Mapping) else v for k, v in given.items()}
-        made = checked(of_thread["generator"], f"the generator of {name}")
+        given_generator = of_thread["generator"]
+        if isinstance(given_generator, str):
+            given_generator = generator_named(given_generator)
+        made = checked(given_generator, f"the generator of {name}")
         threads.append(
             Thread(
                 name,

@@ -1,7 +1,8 @@
 """The folder of an evolution: one file per block, and where the optimisers stand.
 
-A block is on disk before the optimisers hear of it. Killed at any moment, the search goes on from
-the last block, and its files get the same bytes as those of one that was never killed.
+A block is on the disk, not only in a cache of the system, before the optimisers hear of it. Killed
+at any moment, be it by a reboot, the search goes on from the last block, and its files get the same
+bytes as those of one that was never killed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import MalformedDataError, UsageError
-from core.files import atomic_write, read_json
+from core.files import read_json, write_json
 from core.reading.array_files import read_arrays, write_arrays
 from core.utils.evolution.stopping import FloatArray
 from core.utils.evolution.threads import CodeArray, Thread, load_states, state_of
@@ -51,8 +52,7 @@ class EvolutionFolder:
         if note.is_file():
             _require_same(note, wanted, resume)
             return
-        with atomic_write(note) as unfinished:
-            unfinished.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+        write_json(note, wanted, durable=True)
 
     def restore(self, threads: list[Thread]) -> None:
         """Bring threads to where the folder stands; note where they stand if it is new.
@@ -93,14 +93,15 @@ class EvolutionFolder:
             arrays[f"{thread.name}/scores"] = answer.scores
             if answer.gradients is not None:
                 arrays[f"{thread.name}/gradients"] = answer.gradients
-        write_arrays(self._block(block), arrays)
+        write_arrays(self._block(block), arrays, durable=True)
 
     def save_state(self, threads: list[Thread]) -> None:
         """Write where the optimisers stand, after they were told."""
         self._save_state(threads, len(threads[0].scores))
 
     def _save_state(self, threads: list[Thread], told: int) -> None:
-        write_arrays(self.folder / STATE_FILE, {"told": told, **state_of(threads)})
+        state = {"told": told, **state_of(threads)}
+        write_arrays(self.folder / STATE_FILE, state, durable=True)
 
     def _block(self, block: int) -> Path:
         return self.folder / f"block{block:03d}.npz"

@@ -70,7 +70,12 @@ def answers_of(
     answers: list[Answers | None] = [None] * len(threads)
     for way, members in _groups(threads):
         codes = [populations[i] for i in members]
-        found = way([threads[i] for i in members], codes, block, batch_size, attempt)
+        try:
+            found = way([threads[i] for i in members], codes, block, batch_size, attempt)
+        except Exception as error:
+            names = ", ".join(threads[i].name for i in members)
+            error.add_note(f"In block {block} of {names}; no optimiser was told of this block.")
+            raise
         for i, answer in zip(members, found, strict=True):
             answers[i] = answer
     return [_checked(a, t, p) for a, t, p in zip(answers, threads, populations, strict=True)]
@@ -231,7 +236,7 @@ class SelectedUnit:
         if scores.ndim != 1:
             raise UsageError(
                 f"the scorer has selected {scores.shape[1]} units; select one, or give objectives "
-                "such as objectives.Unit(scorer, layer, unit)."
+                "such as objectives.unit(scorer, layer, unit)."
             )
         return scores
 
