@@ -19,8 +19,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import joblib
 import matplotlib as mpl
+from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
 
 from core.command_line import a_path, command_parser, require_writable, some_of
 from core.errors import UserError, exit_code_of
@@ -192,9 +192,9 @@ def _make(orders: Iterable[_Order], jobs: int | None, output: Path) -> list[Made
     )  # fmt: skip
     if open_orders:
         logger.info("making %s", ", ".join(order.name for order in open_orders))
-    n_jobs = min(jobs or joblib.cpu_count(), MOST_JOBS, max(len(open_orders), 1))
-    made = joblib.Parallel(n_jobs=n_jobs)(
-        joblib.delayed(_print)(order.name, order.job) for order in open_orders
+    n_jobs = min(jobs or cpu_count(), MOST_JOBS, max(len(open_orders), 1))
+    made = Parallel(n_jobs=n_jobs)(
+        delayed(_print)(order.name, order.job) for order in open_orders
     )
     found = dict(zip((order.name for order in open_orders), made, strict=True))
     outcomes = []

@@ -148,7 +148,7 @@ def draw_comparison(compared: Sequence[Compared], canvas: FigureBase) -> None:
 
 def _draw_family(axes: Axes, family: str, compared: Sequence[Compared]) -> None:
     for each in compared:
-        colour = Space(each.space).colour if each.space else "k"
+        colour = next((s.colour for s in Space if s == each.space), "k")
         axes.plot(
             each.real, each.simulated, _AREA_MARKERS[each.area], color=colour, markersize=3,
             alpha=0.6, markeredgewidth=0,
@@ -194,7 +194,7 @@ def _run(source_data: Path, simulated: Path, output: Path) -> int:
 
 def _print_picture(compared: Sequence[Compared], path: Path) -> None:
     drawing = Drawing(partial(draw_comparison, compared), (PAGE_MM, 128))
-    with plt.style.context(style()):
+    with style():
         place = Place(drawing, origin="Ordinates: SIMULATED evolutions; abscissae: real ones")
         figure = print_sheet([place])
         save_picture(figure, path)

@@ -71,8 +71,8 @@ def picture_cosine(
     pixels = torch.from_numpy(np.stack([first, second])).permute(0, 3, 1, 2)
     shown = network.input.of(pixels, UINT8_WHITE, network.device)
     with record(network.module, [layer], calls={layer: 1}) as activations:
-        vectors = activations.run(shown)[layer].flatten(1).double()
-    return float(cosine_similarity(*vectors, dim=0))
+        one, other = activations.run(shown)[layer].flatten(1).double()
+    return float(cosine_similarity(one, other, dim=0))
 
 
 def best_picture_table(
@@ -112,13 +112,15 @@ def best_picture_table(
         first, second = (
             read_picture(files, evolution.folder, space, block) for space, block in blocks.items()
         )
-        both = first is not None and second is not None
+        cosine = np.nan
+        if first is not None and second is not None:
+            cosine = picture_cosine(first, second, network, layer)
         rows[evolution.info.expi] = {
             "network": network.name,
             "weights": network.origin.rpartition("/")[2],
             "layer": layer,
             **{f"{space}_block": block for space, block in blocks.items()},
-            "cosine": picture_cosine(first, second, network, layer) if both else np.nan,
+            "cosine": cosine,
         }
     table = pd.DataFrame.from_dict(rows, orient="index", columns=list(PICTURE_COLUMNS))
     if table["cosine"].isna().all():
