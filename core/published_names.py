@@ -81,7 +81,8 @@ def door(module: str, more: str = "") -> Callable[[str], Any]:
         swallows an `AttributeError` in ``from module import name``; and an `AttributeError` with
         the nearest names for others.
     """
-    moved = MOVED.get(module) or MOVED.get(module.partition(".")[0], {})
+    packages = (MOVED[part] for part in module.split(".") if part in MOVED)
+    moved = MOVED.get(module) or next(packages, {})
 
     def find(name: str) -> Any:
         if name.startswith("_"):  # asked for by Python itself, perhaps during an import

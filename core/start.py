@@ -18,8 +18,8 @@ _BASE = frozenset(
 )  # fmt: skip
 
 _OWN = frozenset(
-    {"core", "neuro_data_analysis", "figure_reproduction", "source_data_export", "benchmarks",
-     "examples", "tests"}
+    {"neuron_gan", "core", "neuro_data_analysis", "figure_reproduction", "source_data_export",
+     "benchmarks", "examples", "tests"}
 )  # fmt: skip
 
 _OLDEST_PYTHON = (3, 11)

@@ -1,9 +1,9 @@
 """Evolve images for units of a trained network in two spaces, with controls.
 
-``python -m examples.trained_units --output DIR`` evolves images for three class units of
-EfficientNet-Lite0 (ImageNet): two in a Fourier space, one in the space of a face GAN (`UNITS`; add
-your own). Beside each evolution stand random images of the same space, photographs, and images that
-were evolved in the same way for the same unit of an untrained twin of the network. Success is
+``python -m examples.trained_units --output DIR`` evolves images for seven class units of
+EfficientNet-Lite0 (ImageNet): three in a Fourier space, four in the space of a face GAN (`UNITS`;
+add your own). Beside each evolution stand random images of the same space, photographs, and images
+that were evolved in the same way for the same unit of an untrained twin of the network. Success is
 tested as in the paper: the last two generations against the first two.
 
 It writes ``table.csv``, ``table.md``, and pictures of what was evolved.
@@ -42,8 +42,8 @@ NETWORK, LAYER = "efficientnet_lite0", "classifier"
 
 #: Class units by space: name → number among ImageNet's 1,000 classes.
 UNITS = {
-    "Fourier": {"Egyptian cat": 285, "espresso": 967},
-    "faces": {"sunglass": 836},
+    "Fourier": {"Egyptian cat": 285, "espresso": 967, "daisy": 985},
+    "faces": {"sunglass": 836, "wig": 903, "bow tie": 457, "sweatshirt": 841},
 }
 
 #: The optimiser: CMA-ES that updates its covariance in every generation.
@@ -78,7 +78,7 @@ class Size:
 
     generations: int = 25
     population: int = 12
-    seeds: int = 2
+    seeds: int = 3
     side: int = 96
     cycles: int = 7
 

@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgb
 from core.spaces import Space
 from figure_reproduction.__main__ import SCRIPTS, figure_script
 from figure_reproduction.page.drawing import SAFE_COLOURS
-from figure_reproduction.page.page import PrintJob, print_figure
+from figure_reproduction.page.page import PrintJob, composed_pages, print_figure
 from figure_reproduction.page.sheet import Drawing, Place, in_rows, letters_of, print_sheet, style
 from figure_reproduction.page.words import number, p_value, t_test, tick
 
@@ -96,6 +96,33 @@ def test_no_picture_is_printed_twice_in_a_figure(name):
     pictures = [picture for page in pages for row in page for picture in row]
     assert pictures
     assert len(pictures) == len(set(pictures))
+
+
+def test_a_table_without_a_pickled_twin_is_named(small_source_data, tmp_path, capsys):
+    job = PrintJob(small_source_data, tmp_path, ("svg",), form="pkl", panels=("4A",))
+    entry = print_figure(figure_script("Figure4"), job).panels["4A"]
+    assert "no pickled twin, read as CSV: Fig4/Fig4A_SuccessRate" in capsys.readouterr().err
+    assert "Fig4/Fig4A_SuccessRate_maxinit.csv" in entry["inputs"]
+
+
+def test_every_page_of_a_figure_has_its_letters():
+    """Extended Figure 4 fills two pages; c begins on the first and goes on on the second."""
+    script = figure_script("FigureExt4")
+    names = [name for page in script.pages for row in page for name in row]
+    places = {name: Place(Drawing(_plain, (60, 40))) for name in names}
+    pages = dict(composed_pages(script, places, {name: name.partition("_")[0] for name in names}))
+    assert list(pages) == ["FigureExt4", "FigureExt4_page2"]
+    assert [[p.letter for p in page if p.letter] for page in pages.values()] == [["b", "c"], ["c"]]
+
+
+def test_the_origin_of_real_data_is_said_once_for_neighbours():
+    """Two pictures of one origin and a third of another: two lines."""
+    drawing = Drawing(_plain, (60, 40))
+    with style():
+        sheet = print_sheet(
+            in_rows([[Place(drawing, origin=origin)] for origin in ("one", "one", "other")])
+        )
+    assert [text.get_text() for text in sheet.texts] == ["one", "other"]
 
 
 def _plain(canvas):

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,10 +22,18 @@ def _python_block(containing):
     return block
 
 
-def test_the_evolution_of_the_readme_climbs():
-    """Twenty generations for a unit of an untrained ResNet; the last one is above the first."""
+def test_the_evolution_of_the_readme_climbs(tmp_path, monkeypatch, capsys):
+    """Twenty generations for a unit of an untrained ResNet; the last one is above the first.
+
+    A reader sees the scores, and finds a picture of six images.
+    """
+    monkeypatch.chdir(tmp_path)
     names = {}
     exec(_python_block("upconvGAN"), names)
+    told = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in told] == [f"generation {i}" for i in range(20)]
+    with Image.open("evolved.png") as picture:
+        assert picture.width > picture.height > 256
     assert names["codes"].shape == (6, 4096)
     first = names["scorer"].score_tsr(
         names["generator"].visualize(names["optimizer"].init_code[None])

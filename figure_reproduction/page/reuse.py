@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,12 @@ def ingredients(folder: str, job: PrintJob) -> str:
         Another one whenever a file of the tables or of the code, a version of a package, or what
         is asked for differs.
     """
-    asked_for = (*job.formats, job.form, *job.panels, str(sorted(software_versions().items())))
+    asked_for = [
+        f"{field.name} {getattr(job, field.name)}"
+        for field in fields(job)
+        if field.name not in ("source_data", "output")
+    ]
+    asked_for += [f"{package} {version}" for package, version in software_versions().items()]
     tables = _digests(sorted((job.source_data / folder).rglob("*")), job.source_data)
     return hashlib.sha256("\n".join((*asked_for, _code(), *tables)).encode()).hexdigest()
 

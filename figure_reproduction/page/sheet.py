@@ -157,7 +157,7 @@ def print_sheet(places: Iterable[Place]) -> Figure:
         len(edges_y) - 1, len(edges_x) - 1, wspace=0, hspace=0,
         width_ratios=np.diff(edges_x), height_ratios=np.diff(edges_y),
     )  # fmt: skip
-    for place in places:
+    for place, later in zip(places, (*places[1:], None), strict=True):
         wide, high = place.drawing.size_mm
         rows = _between(edges_y, place.top, place.top + high - LOWER_STRIP_MM)
         columns = _between(edges_x, place.left + LEFT_STRIP_MM, place.left + wide)
@@ -168,7 +168,7 @@ def print_sheet(places: Iterable[Place]) -> Figure:
         _write_letter(figure, place, width, height)
         if place.mark:
             _write_marks(figure, place, width, height)
-        else:
+        elif later is None or later.origin != place.origin:  # once for pictures of one origin
             _write_origin(figure, place, width, height)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")

@@ -84,11 +84,17 @@ class EvolutionFolder:
             self._save_state(threads, told + 1)
 
     def save_block(
-        self, block: int, threads: Sequence[Thread], populations: Sequence[CodeArray], answers: Any
+        self,
+        block: int,
+        scored: Sequence[tuple[Thread, CodeArray, Any]],
+        problems: Mapping[str, str],
     ) -> None:
-        """Write the codes and scores of a block, before any optimiser hears of them."""
-        arrays: dict[str, Any] = {}
-        for thread, codes, answer in zip(threads, populations, answers, strict=True):
+        """Write the codes and scores of a block, before any optimiser hears of them.
+
+        Of threads with problems, by name, only these are written.
+        """
+        arrays: dict[str, Any] = {f"{name}/failed": told for name, told in problems.items()}
+        for thread, codes, answer in scored:
             arrays[f"{thread.name}/codes"] = codes
             arrays[f"{thread.name}/scores"] = answer.scores
             if answer.gradients is not None:
@@ -97,7 +103,7 @@ class EvolutionFolder:
 
     def save_state(self, threads: list[Thread]) -> None:
         """Write where the optimisers stand, after they were told."""
-        self._save_state(threads, len(threads[0].scores))
+        self._save_state(threads, max(len(thread.scores) for thread in threads))
 
     def _save_state(self, threads: list[Thread], told: int) -> None:
         state = {"told": told, **state_of(threads)}
@@ -109,6 +115,10 @@ class EvolutionFolder:
     def _recall(self, threads: list[Thread], block: int, tell: bool = False) -> None:
         arrays = _read(self._block(block))
         for thread in threads:
+            if f"{thread.name}/failed" in arrays:
+                thread.fail(str(arrays[f"{thread.name}/failed"]))
+            if thread.failed:
+                continue
             try:
                 codes: CodeArray = arrays[f"{thread.name}/codes"]
                 scores: FloatArray = arrays[f"{thread.name}/scores"]
