@@ -362,7 +362,7 @@ def _write_recorded(axes: Axes, n_recorded: NDArray[np.intp], below_ticks: bool)
 
 #: The windows of a row share one pair of axes, each this many blocks right of the one before: a
 #: pair for every window would take ten times as long to draw.
-_STRIDE = LAST_SHOWN_BLOCK + 7
+_STRIDE = LAST_SHOWN_BLOCK + 9
 
 
 def _draw_row(
