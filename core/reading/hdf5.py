@@ -36,7 +36,7 @@ _MOST_CHUNKS = 1 << 20
 
 @contextmanager
 def bounded_memory(growth_bytes: int = MOST_GROWTH_BYTES) -> Iterator[None]:
-    """Let the process grow by so many bytes in the block; HDF5 then raises, and the process goes on.
+    """Let the process grow by so many bytes in the block; HDF5 then raises, and all goes on.
 
     Blocks may be nested. Nothing is bounded where the system does not tell how large a process is
     (anything but Linux).
