@@ -13,6 +13,7 @@ import argparse
 import copy
 import itertools
 import multiprocessing
+import os
 import random
 import resource
 import shutil
@@ -162,8 +163,7 @@ class Tally:
 
 def outcome_of(target: Target, content: Any, folder: Path) -> str:
     """Read one input in an emptied folder: "read", "refused", or which error came from where."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    _empty(folder)
     try:
         target.read(content, folder)
     except UserError:
@@ -174,6 +174,16 @@ def outcome_of(target: Target, content: Any, folder: Path) -> str:
         where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
         return f"{type(error).__name__} at {where}: {error!s:.200}"
     return "read"
+
+
+def _empty(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry)
+            else:
+                Path(entry).unlink()
 
 
 @contextmanager
@@ -193,7 +203,7 @@ def run_target(
     target: Target, folder: Path, seed: int, seconds: float = np.inf, most: float = np.inf
 ) -> tuple[Tally, list[str]]:
     """Feed one target until the time is over, or so many inputs; return findings too."""
-    tally, findings, known = Tally(), [], set[str]()
+    tally, findings, known = Tally(), list[str](), set[str]()
     samples = target.samples()
     ends = time.monotonic() + seconds
     with strict():
@@ -238,10 +248,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the first input (default: 0)")
     options = parser.parse_args(arguments)
     targets = [TARGETS[name] for name in options.target or TARGETS]
-    keep, share = Path(tempfile.mkdtemp(prefix="fuzz-")), options.seconds / len(targets)
+    keep, share = _scratch(), options.seconds / len(targets)
     done = [_watch(target, share, options.seed, keep) for target in targets]
     print(f"{sum(n for n, _ in done)} inputs; the files of every finding are in {keep}")
     return int(any(found for _, found in done))
+
+
+def _scratch() -> Path:
+    """Make a folder, in memory where that can be: millions of files are written."""
+    memory = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="fuzz-", dir=memory if memory.is_dir() else None))
 
 
 def _watch(target: Target, seconds: float, seed: int, keep: Path) -> tuple[int, bool]:
@@ -250,7 +266,7 @@ def _watch(target: Target, seconds: float, seed: int, keep: Path) -> tuple[int, 
     A process that a C library brings down leaves its last input behind.
     """
     context = multiprocessing.get_context("fork")
-    ends, tally, findings = time.monotonic() + seconds, Tally(), []
+    ends, tally, findings = time.monotonic() + seconds, Tally(), list[str]()
     for attempt in itertools.count():
         if attempt and (ends - time.monotonic()) < max(1, seconds / 10):
             break

@@ -83,7 +83,8 @@ class Target:
 
 def _written(files: Files, folder: Path) -> Path:
     for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if "/" in name:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     return folder
 
@@ -146,7 +147,7 @@ def _v73_files(contents: Mapping[str, Mapping[str, Any]]) -> list[Files]:
 
 def _matlab_recordings() -> list[Files]:
     elements = {"BFEStats": {k: v for k, v in _experiment().items() if k != "Animal"}}
-    return (_v73_files({MAT_FILE: elements}))
+    return _v73_files({MAT_FILE: elements})
 
 
 def _read_matlab_values(value: Any, folder: Path) -> None:
@@ -185,7 +186,7 @@ def _matlab_tuning() -> list[Files]:
     session = _tuning_session()
     session["rasters"] = session["rasters"].T
     session["Trials"] = {"imageName": np.array(session["Trials"]["imageName"], object)}
-    return (_v73_files({f"{_SESSION}_formatted.mat": session}))
+    return _v73_files({f"{_SESSION}_formatted.mat": session})
 
 
 def _read_tuning_files(files: Files, folder: Path) -> None:
@@ -194,7 +195,7 @@ def _read_tuning_files(files: Files, folder: Path) -> None:
 
 def _session_lists() -> list[Files]:
     text = "Animal,Expi,ephysFN,pref_chan,pref_unit,stimuli\nAlfa,3,Alfa-25112020-003,5,1,N:\\x\n"
-    return ([{SESSION_LIST_FILE: text.encode()}])
+    return [{SESSION_LIST_FILE: text.encode()}]
 
 
 def _sweep_files() -> list[Files]:
@@ -203,7 +204,7 @@ def _sweep_files() -> list[Files]:
         'channels = [0, 20]\noptimizers = {BigGAN = ["CholCMA"], fc6 = ["HessCMA500"]}\n'
         'hessians = {fc6 = "Evolution_Avg_Hess.npz"}\nsteps = 100\nrepetitions = 10\n'
     )
-    return ([{"sweep.toml": text.encode()}])
+    return [{"sweep.toml": text.encode()}]
 
 
 def _read_sweep_file(files: Files, folder: Path) -> None:
@@ -221,9 +222,9 @@ def _pickles() -> list[Files]:
         "scalars": [np.float64(1), np.str_("s"), 1j, b"b", None, True, 2**70],
         "cells": [_as_lists(_experiment(1, 1))],
     }  # fmt: skip
-    samples = [{"x.pkl": pickle.dumps(content, protocol=protocol)} for protocol in (2, 3, 4, 5)]
-    samples += [{"x.pkl": pickle.dumps(part, protocol=4)} for part in content.values()]
-    return samples
+    given: list[tuple[Any, int]] = [(content, protocol) for protocol in (2, 3, 4, 5)]
+    given += [(part, 4) for part in content.values()]
+    return [{"x.pkl": pickle.dumps(part, protocol=protocol)} for part, protocol in given]
 
 
 def _sample(layout: Layout | None) -> Any:
@@ -249,7 +250,7 @@ def _sample(layout: Layout | None) -> Any:
     return 1.0
 
 
-def _table_files() -> list[Files]:
+def _table_files() -> Sequence[Files]:
     """Write one sample of every table of the registry: key → bytes."""
     samples: list[Files] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -280,7 +281,7 @@ def _read_session_names(files: Files, _: Path) -> None:
 
 def _code_files() -> list[Files]:
     ids = np.array([["gen000_000001"], ["gen000_000002"]], dtype=object)
-    samples = []
+    samples: list[Files] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "code.mat"
         for packed in (False, True):
@@ -293,7 +294,7 @@ def _code_files() -> list[Files]:
 def _merged_code_files() -> list[Files]:
     names = np.array(["a.bmp", "b.bmp"], dtype=object)
     content = {"codes_all": np.ones((2, 4)), "code_geni": np.array([[1.0, 2.0]]), "img_ids": names}
-    return (_v73_files({"Exp001_thread1_all_codes.mat": content}))
+    return _v73_files({"Exp001_thread1_all_codes.mat": content})
 
 
 def _read_merged(files: Files, folder: Path) -> None:
@@ -363,7 +364,7 @@ def _read_json_files(files: Files, folder: Path) -> None:
 
 
 def _archives() -> list[Files]:
-    samples = []
+    samples: list[Files] = []
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", method) as archive:
@@ -380,7 +381,7 @@ def _read_archive(files: Files, folder: Path) -> None:
 
 
 def _array_files() -> list[Files]:
-    samples = []
+    samples: list[Files] = []
     for save in (np.savez, np.savez_compressed):
         buffer = io.BytesIO()
         save(buffer, eigv_avg=np.arange(3.0), eigvect_avg=np.eye(3), names=np.array(["a", "bb"]))
@@ -396,7 +397,7 @@ def _read_array_file(files: Files, folder: Path) -> None:
 
 
 def _pictures() -> list[Files]:
-    samples = []
+    samples: list[Files] = []
     for kind in ("JPEG", "PNG"):
         buffer = io.BytesIO()
         Image.new("RGB", (896, 672)).save(buffer, kind)
@@ -409,7 +410,7 @@ def _weights() -> list[Files]:
     from safetensors.torch import save
 
     state = {"conv.weight": torch.ones(2, 1, 3, 3), "conv.bias": torch.zeros(2)}
-    samples = [{"x.safetensors": save(state)}]
+    samples: list[Files] = [{"x.safetensors": save(state)}]
     for zipped in (True, False):
         buffer = io.BytesIO()
         torch.save(state, buffer, _use_new_zipfile_serialization=zipped)
@@ -421,7 +422,6 @@ def _read_weights(files: Files, folder: Path) -> None:
     from core.utils.weights.state_dicts import read_state_dict
 
     read_state_dict(_written(files, folder) / next(iter(files)))
-
 
 
 def _hessians() -> list[Files]:
@@ -436,16 +436,21 @@ def _run_archives() -> list[Files]:
     return [{"scores.npz": buffer.getvalue()}]
 
 
+def _optimizer() -> CholeskyCMAES:
+    return CholeskyCMAES(3, init_code=np.zeros(3), random_seed=0)
+
+
 def _optimizer_states() -> list[Files]:
-    optimizer = CholeskyCMAES(3, random_seed=0)
+    optimizer = _optimizer()
     optimizer.tell(np.ones(len(optimizer.ask())))
-    buffer = io.BytesIO()
-    np.savez(buffer, **optimizer.state_dict())
-    return [{"state.npz": buffer.getvalue()}]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state.npz"
+        optimizer.save_state(path)
+        return [{path.name: path.read_bytes()}]
 
 
 def _read_optimizer_file(files: Files, folder: Path) -> None:
-    CholeskyCMAES(3).load_state_dict(read_state(_written(files, folder) / "state.npz"))
+    _optimizer().load_state_dict(read_state(_written(files, folder) / "state.npz"))
 
 
 def _optimizer_values() -> list[dict[str, Any]]:
@@ -461,7 +466,7 @@ def _read_optimizer_values(state: Any, _: Path) -> None:
             arrays[name] = np.asarray(value)
         except ValueError:  # no array of a file is ragged
             return
-    CholeskyCMAES(3).load_state_dict(arrays)
+    _optimizer().load_state_dict(arrays)
 
 
 def _rig_tables() -> list[Files]:
@@ -470,7 +475,8 @@ def _rig_tables() -> list[Files]:
 
 def _rig_arrays() -> list[Files]:
     names, evoked = np.array(["a", "b", "c"], dtype=object), np.ones((3, 2))
-    psth, samples = np.ones((3, 200)), []
+    psth = np.ones((3, 200))
+    samples: list[Files] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "r.mat"
         for packed in (False, True):
@@ -540,7 +546,7 @@ class _Wire:
         self._answer = answer
 
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
-        return io.BufferedReader(io.BytesIO(self._answer))  # type: ignore[arg-type]
+        return io.BufferedReader(io.BytesIO(self._answer))
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_, **__: None

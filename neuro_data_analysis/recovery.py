@@ -8,7 +8,6 @@ rates, power and false positives of the test of success, by area and space.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from core.errors import MalformedDataError, MissingDataError, exit_code_of
-from core.files import atomic_write
+from core.files import atomic_write, write_json
 from core.source_tables.reader import SourceData
 from core.spaces import Space
 from neuro_data_analysis.evolution.stats import BASELINE_MS, RISE_FRACTION
@@ -344,8 +343,7 @@ def write(recovery: Recovery, output: Path) -> list[Path]:
         "found": [asdict(row) for row in recovery.found],
     }
     paths = [output / "recovery.json", output / "recovery.png"]
-    with atomic_write(paths[0]) as unfinished:
-        unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(paths[0], record)
     with atomic_write(paths[1]) as unfinished:
         drawn(recovery).savefig(unfinished, format="png", dpi=150, metadata={"Software": None})
     return paths

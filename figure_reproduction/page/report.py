@@ -7,10 +7,11 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, Template
 
 from core.errors import MalformedDataError
 from core.files import atomic_write, read_json
@@ -75,6 +76,18 @@ _WORDS = {
 }
 
 
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"shown_value": shown_value, "in_words": in_words}
+    return environment.get_template("report.html")
+
+
 def write_report(folder: Path, not_made: Mapping[str, str] | None = None) -> Path:
     """Write the page for all figures whose JSON lies in a folder, and the table of their numbers.
 
@@ -97,17 +110,10 @@ def write_report(folder: Path, not_made: Mapping[str, str] | None = None) -> Pat
     CannotWriteError
         If the page cannot be written.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"shown_value": shown_value, "in_words": in_words}
     runs = read_runs(folder)
     figures = [_figure_view(path, runs) for path in _in_order(folder.glob("Figure*[0-9].json"))]
     _write_numbers(folder / NUMBERS, figures)
-    page = environment.get_template("report.html").render(
+    page = _template().render(
         paper=_PAPER,
         figures=figures,
         kinds=KINDS,
