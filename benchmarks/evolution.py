@@ -12,6 +12,13 @@ given apart, checkpoints.
 
 from __future__ import annotations
 
+import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("benchmarks.evolution"))
+
 import argparse
 import os
 import resource
@@ -202,7 +209,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, default=40)
     parser.add_argument("--device", default="auto")
     return parser
-
-
-if __name__ == "__main__":
-    main()

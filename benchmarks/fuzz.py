@@ -9,6 +9,13 @@ counted.
 
 from __future__ import annotations
 
+import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("benchmarks.fuzz"))
+
 import argparse
 import copy
 import itertools
@@ -18,7 +25,6 @@ import random
 import resource
 import shutil
 import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -293,7 +299,3 @@ def _work(told: Any, target: Target, folder: Path, seed: int, seconds: float) ->
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
     tally, findings = run_target(target, folder, seed, seconds)
     told.send((astuple(tally), findings))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

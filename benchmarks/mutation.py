@@ -9,6 +9,13 @@ changed module.
 
 from __future__ import annotations
 
+import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("benchmarks.mutation"))
+
 import argparse
 import ast
 import copy
@@ -16,7 +23,6 @@ import io
 import os
 import random
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -358,7 +364,3 @@ def _import_libraries() -> None:
     for name in ("matplotlib.pyplot", "pytest", "seaborn", "sklearn.gaussian_process",
                  "statsmodels.stats.multitest"):  # fmt: skip
         import_module(name)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

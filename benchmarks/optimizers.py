@@ -6,6 +6,13 @@ All contestants take turns generation by generation, so that noise of the machin
 
 from __future__ import annotations
 
+import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("benchmarks.optimizers"))
+
 import argparse
 import os
 import time
@@ -203,7 +210,3 @@ def main() -> None:
     report("500 Hessian axes of 4096, population 30", take_turns(contestants, n), "HessCMAES")
     saved, dense = state_size(4096, n)
     print(f"\nsaved state after {n} generations: {saved:.2f} MB; two dense factors: {dense:.0f} MB")
-
-
-if __name__ == "__main__":
-    main()

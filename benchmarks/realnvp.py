@@ -8,6 +8,13 @@ it is used, one process per core, by the clock.
 
 from __future__ import annotations
 
+import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("benchmarks.realnvp"))
+
 import argparse
 import os
 import time
@@ -89,7 +96,3 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _shown(seconds: np.ndarray) -> str:
     return "".join(f"{s:19.2f}  (x {s / seconds[0]:4.1f})" for s in seconds)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -7,10 +7,16 @@ against pymatreader and one pass over all time windows against one extraction pe
 
 from __future__ import annotations
 
+import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("benchmarks.recordings"))
+
 import argparse
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -237,7 +243,3 @@ def _seconds(measured: Callable[[], Any], repeats: int = REPEATS) -> float:
 
 def _megabytes(folder: Path) -> float:
     return (folder / MAT_FILE).stat().st_size / 1e6
-
-
-if __name__ == "__main__":
-    sys.exit(main())

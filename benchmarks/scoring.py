@@ -10,6 +10,13 @@ alike. Untrained weights: the time does not depend on them.
 
 from __future__ import annotations
 
+import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("benchmarks.scoring"))
+
 import argparse
 import os
 import time
@@ -150,7 +157,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=7, help="turns of each contestant")
     parser.add_argument("--layer", nargs="+", default=list(TARGETS))
     return parser
-
-
-if __name__ == "__main__":
-    main()

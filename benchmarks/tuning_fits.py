@@ -6,8 +6,14 @@ axes of simulated sessions with one and with all workers, by the clock.
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("benchmarks.tuning_fits"))
+
+import argparse
 import tempfile
 import time
 import warnings
@@ -138,7 +144,3 @@ def _print_single_fits(axes: Sequence[TuningAxis], n_axes: int) -> None:
                 f"{name:32} {1e3 * peer_s:8.2f} ms, ours {1e3 * our_s:7.2f} ms, ratio "
                 f"{peer_s / our_s:5.1f}; same result on {agree:.0%} of {len(chosen)} axes\n"
             )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,10 +6,16 @@ and evolutions that are begun twice. A folder is whole when all its files are of
 
 from __future__ import annotations
 
+import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("benchmarks.two_writers"))
+
 import argparse
 import multiprocessing
 import os
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -118,7 +124,3 @@ def main() -> int:
         bad |= any("MIXED" in outcome or "leftovers" in outcome for outcome in outcomes)
         print(f"{name}: {dict(outcomes)}", flush=True)
     return int(bad)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

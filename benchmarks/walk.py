@@ -7,8 +7,14 @@ this project. ``--list`` names every function.
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("benchmarks.walk"))
+
+import argparse
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -107,7 +113,3 @@ def follow(matroot: Path, folder: Path) -> Walk:
 def _functions(calls: Counter[tuple[str, str]]) -> set[tuple[str, str]]:
     """Return the functions that have a name: no comprehensions, generators or lambdas."""
     return {(file, name) for file, name in calls if not name.endswith(">")}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,9 +8,15 @@ be given instead.
 
 from __future__ import annotations
 
+import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("benchmarks.zoo"))
+
 import argparse
 import gc
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -113,8 +119,8 @@ def _compare_layer(
 
 def batched(paths: list[str], size: int) -> Iterator[list[str]]:
     """Split a list; `itertools.batched` came with Python 3.12."""
-    for start in range(0, len(paths), size):
-        yield paths[start : start + size]
+    for first in range(0, len(paths), size):
+        yield paths[first : first + size]
 
 
 def _readable(
@@ -245,7 +251,3 @@ def main() -> int:
     print("sum: " + ", ".join(f"{key} {count}" for key, count in sorted(total.items())))
     print(f"wrong: {len(wrong)}")
     return 1 if wrong else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

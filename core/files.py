@@ -38,7 +38,7 @@ LARGEST_JSON_BYTES = 16 << 20
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str], durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well.
 
     What a killed process left of the same file is removed; what another one is writing is not.
@@ -47,6 +47,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     ----------
     path : path-like
         The file to write. Its folder is made when it does not exist.
+    durable : bool, default False
+        Return only when file and name are on the disk, so that a reboot does not lose them; for
+        what cannot be made again, such as responses of an animal.
 
     Yields
     ------
@@ -65,13 +68,31 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         with _scratch(path, tempfile.mkstemp) as unfinished:
             yield unfinished
             unfinished.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are shared
+            if durable:
+                flush_to_disk(unfinished)
             unfinished.replace(path)
+        if durable:
+            flush_to_disk(path.parent)
         _remove_leftovers(path)
     except OSError as error:
         raise _cannot_write(path, error, "Nothing there was changed; ") from error
 
 
-def write_json(path: str | os.PathLike[str], content: Any, indent: int = 1) -> None:
+def flush_to_disk(path: str | os.PathLike[str]) -> None:
+    """Wait until a file, or the names in a folder, are on the disk (Windows: files only)."""
+    path = Path(path)
+    if sys.platform == "win32" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(
+    path: str | os.PathLike[str], content: Any, indent: int = 1, durable: bool = False
+) -> None:
     """Write content in plain JSON (see `plain_json`), in UTF-8; an earlier file is replaced.
 
     Raises
@@ -80,7 +101,7 @@ def write_json(path: str | os.PathLike[str], content: Any, indent: int = 1) -> N
         If the file cannot be written.
     """
     text = json.dumps(plain_json(content), indent=indent, ensure_ascii=False, allow_nan=False)
-    with atomic_write(path) as unfinished:
+    with atomic_write(path, durable) as unfinished:
         unfinished.write_text(text + "\n", encoding="utf-8")
 
 

@@ -156,7 +156,7 @@ def published_values() -> dict[Key, PublishedValue]:
     with _PUBLISHED_FILE.open(encoding="utf-8", newline="") as file:
         return {
             (row["panel"], row["quantity"], row["area"], row["space"]): PublishedValue(
-                value=row["value"] if not row["tolerance"] else float(row["value"]),
+                value=_as_printed(row["value"]) if row["tolerance"] else row["value"],
                 tolerance=float(row["tolerance"] or 0),
                 precision=row["precision"],
                 note=row["note"],
@@ -222,6 +222,11 @@ def _blocks(text: str) -> frozenset[int]:
 def whole_panel(panel: str) -> str:
     """Return the panel of the paper that a part of it belongs to: 3G of 3G_avgpool_act."""
     return panel.partition("_")[0]
+
+
+def _as_printed(text: str) -> float:
+    """Read a number; a count stays one, so that it is never told as 65.0."""
+    return int(text) if text.isdecimal() else float(text)
 
 
 def _number(value: Any) -> float | None:

@@ -12,7 +12,13 @@ from core.files import plain_json, read_json, write_json
 
 
 def claim(
-    note: Path, settings: Mapping[str, Any], what: str, *, resume: bool, going_on: str
+    note: Path,
+    settings: Mapping[str, Any],
+    what: str,
+    *,
+    resume: bool,
+    going_on: str,
+    durable: bool = False,
 ) -> None:
     """Note in a folder what its results are of; refuse one of other settings.
 
@@ -28,6 +34,8 @@ def claim(
         Whether results that are there may be gone on with.
     going_on : str
         How a user says so.
+    durable : bool, default False
+        Whether the note must be on the disk before this returns.
 
     Raises
     ------
@@ -38,13 +46,21 @@ def claim(
     """
     require_own(note, settings, what, resume=resume, going_on=going_on)
     if not note.is_file():
-        write_json(note, settings)
+        write_json(note, settings, durable=durable)
 
 
 def require_own(
-    note: Path, settings: Mapping[str, Any], what: str, *, resume: bool, going_on: str
+    note: Path,
+    settings: Mapping[str, Any],
+    what: str,
+    *,
+    resume: bool,
+    going_on: str,
+    later: str = "",
 ) -> None:
     """Refuse a folder of other results, see `claim`; write nothing.
+
+    Settings whose names begin with `later`, if that is given, are not known yet and not compared.
 
     Raises
     ------
@@ -56,7 +72,11 @@ def require_own(
     if not note.is_file():
         return
     found, wanted = _read(note), json.loads(json.dumps(plain_json(settings)))
-    differing = sorted(key for key in found | wanted if found.get(key, ...) != wanted.get(key, ...))
+    differing = sorted(
+        key
+        for key in found | wanted
+        if found.get(key, ...) != wanted.get(key, ...) and not (later and key.startswith(later))
+    )
     if differing:
         told = "; ".join(
             f"{key} was {found.get(key)!r:.80} and is {wanted.get(key)!r:.80}"

@@ -11,13 +11,16 @@ import signal
 import sys
 from importlib import import_module
 
-#: What only the environment of the in-silico experiments has.
-_FULL_ONLY = frozenset(
-    {"torch", "torchvision", "lpips", "timm", "huggingface_hub", "pytorch_pretrained_biggan",
-     "submitit", "nbclient", "nbformat"}
+#: What the environment of figures and recordings has; all else is in that of everything.
+_BASE = frozenset(
+    {"numpy", "scipy", "pandas", "matplotlib", "seaborn", "statsmodels", "sklearn", "h5py",
+     "jinja2", "joblib", "PIL", "threadpoolctl", "tqdm"}
 )  # fmt: skip
 
-_OWN = frozenset({"core", "neuro_data_analysis", "figure_reproduction", "source_data_export"})
+_OWN = frozenset(
+    {"neuron_gan", "core", "neuro_data_analysis", "figure_reproduction", "source_data_export",
+     "benchmarks", "examples", "tests"}
+)  # fmt: skip
 
 _OLDEST_PYTHON = (3, 11)
 
@@ -63,9 +66,7 @@ def missing_package(name: str) -> str:
         What could not be imported.
     """
     package = name.partition(".")[0]
-    target, folder = (
-        ("environment", "full") if package in _FULL_ONLY else ("base", "base")
-    )
+    target, folder = ("base", "base") if package in _BASE else ("environment", "full")
     return (
         f"{package} is not installed for {sys.executable}. `make {target}` makes .venv/{folder}, "
         f"which has it; then `source .venv/{folder}/bin/activate`. Without make: "

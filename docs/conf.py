@@ -32,7 +32,6 @@ templates_path: list[str] = []
 
 html_theme = "furo"
 html_title = project
-html_static_path = ["_static"]
 html_copy_source = False
 
 autodoc_member_order = "bysource"

@@ -1,9 +1,9 @@
 """Evolve images for units of a trained network in two spaces, with controls.
 
-``python -m examples.trained_units --output DIR`` evolves images for three class units of
-EfficientNet-Lite0 (ImageNet): two in a Fourier space, one in the space of a face GAN (`UNITS`; add
-your own). Beside each evolution stand random images of the same space, photographs, and images that
-were evolved in the same way for the same unit of an untrained twin of the network. Success is
+``python -m examples.trained_units --output DIR`` evolves images for seven class units of
+EfficientNet-Lite0 (ImageNet): three in a Fourier space, four in the space of a face GAN (`UNITS`;
+add your own). Beside each evolution stand random images of the same space, photographs, and images
+that were evolved in the same way for the same unit of an untrained twin of the network. Success is
 tested as in the paper: the last two generations against the first two.
 
 It writes ``table.csv``, ``table.md``, and pictures of what was evolved.
@@ -11,8 +11,13 @@ It writes ``table.csv``, ``table.md``, and pictures of what was evolved.
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("examples.trained_units"))
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -25,6 +30,7 @@ import torch
 from PIL import Image
 from scipy import stats
 
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import MissingDataError, UsageError, exit_code_of
 from core.files import atomic_write
 from core.utils import FaceGAN, FourierSpace, TorchScorer, evolve, objectives
@@ -36,8 +42,8 @@ NETWORK, LAYER = "efficientnet_lite0", "classifier"
 
 #: Class units by space: name → number among ImageNet's 1,000 classes.
 UNITS = {
-    "Fourier": {"Egyptian cat": 285, "espresso": 967},
-    "faces": {"sunglass": 836},
+    "Fourier": {"Egyptian cat": 285, "espresso": 967, "daisy": 985},
+    "faces": {"sunglass": 836, "wig": 903, "bow tie": 457, "sweatshirt": 841},
 }
 
 #: The optimiser: CMA-ES that updates its covariance in every generation.
@@ -72,7 +78,7 @@ class Size:
 
     generations: int = 25
     population: int = 12
-    seeds: int = 2
+    seeds: int = 3
     side: int = 96
     cycles: int = 7
 
@@ -177,7 +183,7 @@ def _row(
     ends = [first_and_last(result) for result in evolved]
     n_images = evolved[0].n_images
     with torch.no_grad():
-        random = unit(generator.visualize(generator.sample_vector(n_images, rng=99)))
+        random = unit(generator.visualize(generator.sample_vector(n_images, seed=99)))
         best_of_twin = np.stack([result.best_code for result in of_twin])
         transferred = unit(generator.visualize(torch.from_numpy(best_of_twin)))
     return {
@@ -222,10 +228,14 @@ def _draw(folder: Path, title: str, evolved: Sequence[EvolutionResult]) -> None:
 
 
 def _write(output: Path, table: pd.DataFrame) -> None:
-    with atomic_write(output / "table.csv") as unfinished:
-        table.to_csv(unfinished, index=False)
-    with atomic_write(output / "table.md") as unfinished:
-        unfinished.write_text(as_markdown(table) + "\n", encoding="utf-8")
+    write_text(output / "table.csv", table.to_csv(index=False))
+    write_text(output / "table.md", as_markdown(table) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole."""
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def as_markdown(table: pd.DataFrame) -> str:
@@ -255,11 +265,12 @@ def _square(image: Image.Image) -> torch.Tensor:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 done, 3 a package is missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.trained_units", description="Evolve images for trained units."
+    parser = command_parser(
+        "python -m examples.trained_units",
+        "Evolve images for trained units.",
+        "python -m examples.trained_units --output trained_units",
     )
-    parser.epilog = "example: python -m examples.trained_units --output trained_units"
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--output", required=True, type=a_path, metavar="DIR")
     parser.add_argument("--generations", type=int, default=Size.generations, metavar="N")
     parser.add_argument("--seeds", type=int, default=Size.seeds, metavar="N")
     parser.add_argument("--device", default="cpu")
@@ -268,11 +279,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> None:
         if given.generations < 4:
             raise UsageError("a test of the first against the last blocks needs 4 generations.")
+        require_writable(given.output)
         size = Size(generations=given.generations, seeds=given.seeds)
         sys.stdout.write(as_markdown(run(given.output, size, given.device)) + "\n")
 
     return exit_code_of(work)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

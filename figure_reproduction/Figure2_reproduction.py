@@ -90,7 +90,7 @@ class StackedPsths:
 
 @FIGURE.panel("2B", reads=("example_trials|example_block_means", "example_psth_meta"))
 def show_2b(responses: ExampleTrials | pd.DataFrame, meta: Mapping[str, Any]) -> Shown:
-    """Firing rate of the example site, generation by generation.
+    """Firing rate of the example site, block by block.
 
     Evolved images of DeePSim (blue) and BigGAN (red), reference images shown in the same blocks
     (dash-dotted) and baseline (dotted); mean and standard error over presentations. Where single
@@ -201,7 +201,8 @@ def draw_2d(computed: StackedPsths, title: str, canvas: FigureBase) -> None:
     axes.set_yticks(
         base[:n_blocks] + computed.offset / 2, labels=[str(block + 1) for block in range(n_blocks)]
     )
-    axes.set_ylim(0, max(curves[-1].mean.max() for curves in computed.curves.values()))
+    every = (curve for curves in computed.curves.values() for curve in curves)
+    axes.set_ylim(0, max((curve.mean + curve.sem).max() for curve in every))
     axes.set(
         xlabel="Time from image onset (ms)",
         xlim=(0, computed.n_ms),

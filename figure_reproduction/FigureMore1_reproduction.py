@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.FigureMore1_reproduction"))
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +27,7 @@ from core.spaces import BySpace, Space
 from core.utils.statistics.t_tests import student
 from figure_reproduction.page.drawing import draw_curve
 from figure_reproduction.page.groups import AREAS, Curve, members
-from figure_reproduction.page.page import Drawing, FigureScript, Shown, main
+from figure_reproduction.page.page import Drawing, FigureScript, Shown
 
 FIGURE = FigureScript(
     "FigureMore1", "Evolutions", "more from the recordings; not panels of the released scripts"
@@ -263,5 +269,4 @@ def draw_differences(
     panels[0].set(ylim=(0, None), ylabel="Over the largest response")
 
 
-if __name__ == "__main__":
-    sys.exit(main(FIGURE))
+main = FIGURE.main

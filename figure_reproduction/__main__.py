@@ -21,7 +21,7 @@ from typing import Any
 import matplotlib as mpl
 
 from core.command_line import a_path, command_parser, require_writable, some_of
-from core.errors import UserError, exit_code_of
+from core.errors import MissingDataError, UserError, exit_code_of
 from core.files import write_json
 from core.source_tables.provenance import read_provenance
 from core.source_tables.registry import FIGURE_NAMES
@@ -34,7 +34,7 @@ from figure_reproduction.page.page import (
     print_job,
     with_data,
 )
-from figure_reproduction.page.report import write_report
+from figure_reproduction.page.report import SINGLE_FILE, write_report
 from figure_reproduction.page.runs import record_run
 from figure_reproduction.page.verification import verify
 
@@ -103,6 +103,17 @@ def main(arguments: list[str] | None = None) -> int:
         "best block, and put the table on the page; figures are made only where --figure names "
         "them",
     )
+    parser.add_argument(
+        "--single-file",
+        action="store_true",
+        help=f"also write {SINGLE_FILE}: the page with its pictures inside, to be sent or kept",
+    )
+    parser.add_argument(
+        "--paper-pictures",
+        type=a_path,
+        metavar="DIR",
+        help="folder of the paper's own pictures (4A.png, 4B_last.png, …), to stand beside these",
+    )
     add_print_arguments(parser)
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -114,11 +125,18 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(given: argparse.Namespace) -> int:
     job = print_job(given)
     require_writable(job.output)
+    if given.paper_pictures and not given.paper_pictures.is_dir():
+        raise MissingDataError(f"there is no folder {given.paper_pictures} of pictures.")
+    if given.json:
+        require_writable(given.json.parent)
     names = given.figure or (() if given.robustness else SCRIPTS)
     outcomes = [_make(name, job, given.simulate_missing) for name in names]
     if given.robustness:
         _robustness(with_data(figure_script("Figure4"), job, given.simulate_missing))
-    write_report(job.output, _not_made(outcomes))
+    write_report(
+        job.output, _not_made(outcomes),
+        paper_pictures=given.paper_pictures, single_file=given.single_file,
+    )  # fmt: skip
     _print_summary(outcomes, job.output)
     codes = [outcome.printed.exit_code for outcome in outcomes]
     if given.verify or given.json:

@@ -8,6 +8,12 @@ the figures shows.
 from __future__ import annotations
 
 import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.calibration"))
+
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.command_line import a_path, command_parser
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import MissingDataError, exit_code_of
 from core.files import write_json
 from core.source_tables.reader import DEFAULT_FOLDER, SourceData
@@ -84,6 +90,7 @@ def compare_folders(real: Path, simulated: Path) -> list[Compared]:
 
 
 def _run(source_data: Path, simulated: Path, output: Path) -> int:
+    require_writable(output)
     real = choose_data(source_data, "Fig4", simulate_missing=False)
     if not simulated.is_dir():
         raise MissingDataError(
@@ -148,8 +155,8 @@ def _time_constants(table: pd.DataFrame, masks: pd.DataFrame) -> Iterator[tuple[
 def _shares(source: SourceData, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
     for space, shares in source.read_all("ExtendedFig4/attribution_50ms").items():
         for area, chosen in members(masks, f"{space.prefix}succ001"):
-            for start, share in enumerate(_mean(np.asarray(shares)[chosen])):
-                yield (f"Ext 4B share, {50 * start}-{50 * start + 50} ms", area, space), share
+            for step, share in enumerate(_mean(np.asarray(shares)[chosen])):
+                yield (f"Ext 4B share, {50 * step}-{50 * step + 50} ms", area, space), share
 
 
 def _mean(values: NDArray[np.float64]) -> list[float]:
@@ -173,7 +180,3 @@ def _fano_factors(meta: pd.DataFrame, masks: pd.DataFrame) -> Iterator[tuple[Key
                 if chosen.any():
                     key = (f"Fano factor, {block[:-3]} block", area, str(space))
                     yield key, float(np.nanmedian(fano[chosen]))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

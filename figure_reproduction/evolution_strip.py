@@ -7,6 +7,12 @@ their block means.
 from __future__ import annotations
 
 import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("figure_reproduction.evolution_strip"))
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +25,7 @@ import numpy as np
 from matplotlib.figure import FigureBase
 from numpy.typing import NDArray
 
-from core.command_line import a_path, command_parser
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import MissingDataError, UsageError, choose_from, exit_code_of
 from core.files import write_json
 from core.source_tables.block_means import data_files, kept_archive
@@ -114,12 +120,13 @@ def read_strip(source_data: Path, expi: int) -> Strip:
 
 
 def _run(expi: int, source_data: Path, output: Path) -> int:
+    require_writable(output)
     strip = read_strip(source_data, expi)
     width = _PICTURE_MM * len(strip.blocks) + 20
     drawing = Drawing(partial(draw_strip, strip), (width, 4.6 * _PICTURE_MM + 20))
     path = output / f"2C_Exp{expi:03d}.png"
     origin = Provenance("block means", block_means_origin())
-    with plt.style.context(style()):
+    with style():
         figure = print_sheet([Place(drawing, origin=origin.line)])
         save_picture(figure, path)
         plt.close(figure)
@@ -182,7 +189,3 @@ def _draw_rates(strip: Strip, axes: Any) -> None:
         draw_curve(axes, blocks, curve, space, label=space)
     axes.set(ylabel="Response\n(events/s)", xlabel="Block", ylim=(0, None))
     axes.legend(loc="lower right")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

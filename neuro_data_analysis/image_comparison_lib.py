@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from core.errors import UsageError, choose_from
+from core.published_names import door
 from core.utils.batching import over_batches
 from core.utils.scoring.perception import (
     FeatureNetwork,
@@ -209,3 +211,7 @@ def _unit_points(readout: Readout, activations: dict[str, torch.Tensor]) -> torc
     """Return (n, points × channels): points of unit length over √points."""
     points = readout.reduction(activations[readout.layer])
     return (normalize(points, dim=2) / math.sqrt(points.shape[1])).flatten(1)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = door(__name__)

@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from core.brief import brief
-from core.errors import MalformedDataError, MissingDataError, UserError, choose_from
+from core.errors import MalformedDataError, MissingDataError, UserError
+from core.published_names import door
 from core.reading.safe_pickle import load_pickle
 from core.spaces import Space
 from neuro_data_analysis.matlab import v73 as matlab_v73
@@ -60,7 +60,7 @@ _INSTEAD = "read the MATLAB file that it was made of"
 #: Attribute of the root of a recording file that a simulator made.
 SIMULATED_ATTRIBUTE = "simulated"
 #: Attributes of one whose responses are a network's, and of one with a note of origin.
-IN_SILICO_ATTRIBUTE, NOTE_ATTRIBUTE = "in_silico", "note"
+IN_SILICO_ATTRIBUTE, NOTE_ATTRIBUTE, SHOWN_ATTRIBUTE = "in_silico", "note", "shown_as"
 
 
 class NoExperimentError(MissingDataError, KeyError):
@@ -221,6 +221,8 @@ class Recordings(Mapping[int, Experiment]):
         Whether the responses are a network's.
     note : str
         What the file says about its origin.
+    shown_as : tuple of str
+        What figures call the spaces of both threads, where these are not DeePSim and BigGAN.
     close : callable, optional
         Called once when the recordings are closed.
     """
@@ -233,10 +235,12 @@ class Recordings(Mapping[int, Experiment]):
         close: Callable[[], None] = lambda: None,
         in_silico: bool = False,
         note: str = "",
+        shown_as: Sequence[str] = (),
     ) -> None:
         self._elements = elements
         self.path = path
         self.simulated, self.in_silico, self.note = simulated, in_silico, note
+        self.shown_as = tuple(shown_as)
         self.close = close
 
     def __enter__(self) -> Recordings:
@@ -253,6 +257,11 @@ class Recordings(Mapping[int, Experiment]):
     def __repr__(self) -> str:
         simulated = ", SIMULATED" if self.simulated else ""
         return f"Recordings({str(self.path)!r}, {len(self)} experiments{simulated})"
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether experiments are read one by one, rather than held in memory."""
+        return isinstance(self._elements, matlab_v73.StructArray)
 
     @property
     def n_elements(self) -> int:
@@ -399,10 +408,12 @@ def load_neural_data(matroot: str | os.PathLike[str] | None = None) -> Recording
             simulated = bool(file.attrs.get(SIMULATED_ATTRIBUTE, False))
             in_silico = bool(file.attrs.get(IN_SILICO_ATTRIBUTE, False))
             note = str(file.attrs.get(NOTE_ATTRIBUTE, ""))
+            shown_as = str(file.attrs.get(SHOWN_ATTRIBUTE, "")).split("\n")
     except BaseException:
         file.close()
         raise
-    return Recordings(elements, path, simulated, file.close, in_silico, note)
+    names = shown_as if len(shown_as) == N_THREADS else ()
+    return Recordings(elements, path, simulated, file.close, in_silico, note, names)
 
 
 def _recording_file(given: str | os.PathLike[str] | None) -> Path:
@@ -500,11 +511,5 @@ def _blocks(presented: Mapping[str, Any] | None) -> tuple[tuple[Block, ...], ...
     )
 
 
-def __getattr__(name: str) -> Any:
-    """Find the published functions of this module in `neuro_data_analysis.published_calls`."""
-    if name.startswith("_"):  # asked for by Python while this module is still being imported
-        raise AttributeError(name)
-    calls = import_module("neuro_data_analysis.published_calls")
-    if name not in calls.__all__:
-        raise AttributeError(choose_from(name, (*globals(), *calls.__all__), f"name of {__name__}"))
-    return getattr(calls, name)
+if not TYPE_CHECKING:
+    __getattr__ = door(__name__, more="neuro_data_analysis.published_calls")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from core.errors import MalformedDataError, MissingDataError, choose_from
+from core.errors import MalformedDataError, MissingDataError
+from core.published_names import door
 from core.spaces import Space
 
 #: Visual hierarchy, in the order in which every figure shows it.
@@ -248,11 +248,5 @@ def _session_of(match: re.Match[str]) -> Session:
     return Session(parts["animal"], date)
 
 
-def __getattr__(name: str) -> Any:
-    """Find published functions, such as `parse_montage`, in `published_calls`."""
-    if name.startswith("_"):  # asked for by Python while this module is still being imported
-        raise AttributeError(name)
-    calls = import_module("neuro_data_analysis.published_calls")
-    if name not in calls.__all__:
-        raise AttributeError(choose_from(name, (*globals(), *calls.__all__), f"name of {__name__}"))
-    return getattr(calls, name)
+if not TYPE_CHECKING:
+    __getattr__ = door(__name__, more="neuro_data_analysis.published_calls")

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from core.brief import brief
 from core.errors import MalformedDataError, UsageError, choose_from
 from core.progress import progress
+from core.published_names import door
 from core.source_tables.peaks import COMMON_END, peak_bin
 from neuro_data_analysis.evolution.stats import BASELINE_MS, EVOKED_MS
 from neuro_data_analysis.tuning.fits import GaussianFit, LineFit, fit_gaussian, fit_line
@@ -457,3 +458,7 @@ def _report(processes: Sequence[ProcessFit]) -> None:
         unconverged,
         ", ".join(f"{name} in {count}" for name, count in bounds.items()),
     )
+
+
+if not TYPE_CHECKING:
+    __getattr__ = door(__name__)

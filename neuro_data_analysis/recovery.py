@@ -7,9 +7,15 @@ rates, power and false positives of the test of success, by area and space.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("neuro_data_analysis.recovery"))
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,31 +24,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy import optimize
 
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import MalformedDataError, MissingDataError, exit_code_of
 from core.files import atomic_write, write_json
 from core.source_tables.reader import SourceData
 from core.spaces import Space
-from neuro_data_analysis.evolution.stats import BASELINE_MS, RISE_FRACTION
+from neuro_data_analysis.evolution.stats import BASELINE_MS
 from neuro_data_analysis.neural_data_utils import AREAS
+from neuro_data_analysis.robustness.climbs import ESTIMATES, running_mean
 from neuro_data_analysis.robustness.intervals import wilson_interval
 from neuro_data_analysis.simulation.matroot import TRUTH_FILE
 
 #: Success of a thread whose time constant counts (Figure 4D).
 P_SUCCESS = 0.01
-
-#: Blocks in the running mean of a smoothed trajectory.
-SMOOTHED_BLOCKS = 5
-
-#: Estimates of the time constant that are held against the truth; the first is the published one,
-#: the last has the form that simulated climbs truly have.
-ESTIMATES: dict[str, Callable[[NDArray[np.float64]], float]] = {
-    "published count": lambda rate: first_above(rate),
-    "count on a running mean": lambda rate: first_above(running_mean(rate)),
-    "fitted exponential": lambda rate: fitted_blocks(rate),
-}
-
 
 @dataclass(frozen=True)
 class Recovered:
@@ -231,44 +226,6 @@ def _found(points: pd.DataFrame) -> Iterator[Found]:
                 yield Found(climb, str(area), str(space), level, passed, len(group), interval)
 
 
-def first_above(rate: NDArray[np.float64]) -> float:
-    """First block above 0.8 of the rise over the first block (Figure 4D), 0 where none is.
-
-    Parameters
-    ----------
-    rate : numpy.ndarray
-        (n_blocks,) block means, smoothed or not.
-    """
-    return float(np.argmax(rate > rate[0] + RISE_FRACTION * (rate.max() - rate[0])))
-
-
-def running_mean(rate: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of five neighbouring blocks, of those that are there near the ends."""
-    kernel = np.ones(SMOOTHED_BLOCKS)
-    return np.convolve(rate, kernel, "same") / np.convolve(np.ones_like(rate), kernel, "same")
-
-
-def fitted_blocks(rate: NDArray[np.float64]) -> float:
-    """First block above 0.8 of the rise of a saturating exponential fitted to the block means.
-
-    r(k) = a + g (1 − exp(−k/τ)), least squares with g ≥ 0 and τ between 0.3 blocks and twice the
-    session; the rise is that from the first to the last block.
-    """
-    block = np.arange(len(rate), dtype=np.float64)
-
-    def rise(tau: float) -> NDArray[np.float64]:
-        return np.asarray(-np.expm1(-block / tau))
-
-    def squares(log_tau: float) -> float:
-        design = np.stack([np.ones_like(block), rise(np.exp(log_tau))], axis=1)
-        return float(optimize.nnls(design, rate)[1])
-
-    limits = np.log([0.3, 2.0 * len(rate)])
-    tau = np.exp(optimize.minimize_scalar(squares, bounds=tuple(limits), method="bounded").x)
-    climbed = rise(tau)
-    return float(np.argmax(climbed > RISE_FRACTION * climbed[-1]))
-
-
 def half_rise_ms(psth: NDArray[np.float64]) -> float:
     """When a mean PSTH first reaches half of its maximum over the baseline, ms."""
     rest = psth[slice(*BASELINE_MS)].mean()
@@ -351,26 +308,24 @@ def write(recovery: Recovery, output: Path) -> list[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 done, 1 tables and truth do not fit, 2 usage, 3 data are missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m neuro_data_analysis.recovery",
-        description="Compare tables of simulated recordings with the truth of the simulation.",
-        epilog="example: python -m neuro_data_analysis.recovery simulated_matroot simulated_tables",
+    parser = command_parser(
+        "python -m neuro_data_analysis.recovery",
+        "Compare tables of simulated recordings with the truth of the simulation.",
+        "python -m neuro_data_analysis.recovery simulated_matroot simulated_tables",
     )
-    parser.add_argument("simulated", type=Path, help="folder of simulated recordings")
-    parser.add_argument("tables", type=Path, help="source data exported from it")
+    parser.add_argument("simulated", type=a_path, help="folder of simulated recordings")
+    parser.add_argument("tables", type=a_path, help="source data exported from it")
     parser.add_argument(
-        "--output", type=Path, default=Path("recovery"), metavar="DIR", help="default: %(default)s"
+        "--output", type=a_path, default=Path("recovery"), metavar="DIR",
+        help="default: %(default)s",
     )
     given = parser.parse_args(arguments)
     return exit_code_of(lambda: _run(given))
 
 
 def _run(given: argparse.Namespace) -> None:
+    require_writable(given.output)
     recovery = compare(given.simulated, given.tables)
     paths = write(recovery, given.output)
     sys.stdout.write(told(recovery))
     sys.stdout.writelines(f"{path}\n" for path in paths)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,8 +7,13 @@ of it as of any recording: the first session becomes experiment 155, the one tha
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("neuro_data_analysis.rig_recordings"))
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import MalformedDataError, MissingDataError, UsageError, exit_code_of
 from core.files import atomic_write, read_json
 from core.reading.array_files import read_arrays
@@ -28,6 +34,7 @@ from neuro_data_analysis.neural_data_lib import (
     IN_SILICO_ATTRIBUTE,
     MAT_FILE,
     NOTE_ATTRIBUTE,
+    SHOWN_ATTRIBUTE,
     VARIABLE,
 )
 
@@ -102,12 +109,16 @@ def write_recordings(sessions: Sequence[str | Path], folder: str | Path) -> Path
     silico = {info.note.startswith(IN_SILICO) for info in infos}
     if len(silico) > 1:
         raise UsageError("some sessions are in silico and others are not; write them apart.")
+    shown_as = {info.shown_as for info in infos}
+    if len(shown_as) > 1:
+        raise UsageError("sessions call their spaces by different names; write them apart.")
     target = Path(folder) / MAT_FILE
     note = "; ".join(dict.fromkeys(info.note for info in infos if info.note))
     with write_v73(target, f"Paired evolutions at a rig. {note:.60} HDF5 schema 1.00 .") as file:
         if silico == {True}:
             file.mark(IN_SILICO_ATTRIBUTE, True)
         file.mark(NOTE_ATTRIBUTE, note)
+        file.mark(SHOWN_ATTRIBUTE, "\n".join(*shown_as))
         file.save_struct_array(VARIABLE, FIELDS, _elements(paths, infos))
     _write_readme(Path(folder), infos)
     return target
@@ -280,21 +291,17 @@ def _write_readme(folder: Path, infos: Sequence[SessionInfo]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 written, 1 failed, 2 usage, 3 a session is missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m neuro_data_analysis.rig_recordings",
-        description="Write sessions at a rig in the recordings layout of the paper.",
-        epilog="example: python -m neuro_data_analysis.rig_recordings session1 session2 "
-        "--output matroot",
+    parser = command_parser(
+        "python -m neuro_data_analysis.rig_recordings",
+        "Write sessions at a rig in the recordings layout of the paper.",
+        "python -m neuro_data_analysis.rig_recordings session1 session2 --output matroot",
     )
-    parser.add_argument("sessions", nargs="+", type=Path, metavar="SESSION", help="its folder")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="MATROOT")
+    parser.add_argument("sessions", nargs="+", type=a_path, metavar="SESSION", help="its folder")
+    parser.add_argument("--output", required=True, type=a_path, metavar="DIR", help="MATROOT")
     given = parser.parse_args(arguments)
     return exit_code_of(lambda: _run(given.sessions, given.output))
 
 
 def _run(sessions: Sequence[Path], output: Path) -> None:
+    require_writable(output)
     sys.stdout.write(f"{write_recordings(sessions, output)}\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -109,7 +109,7 @@ def _options(given: argparse.Namespace) -> Options:
     features = FeatureSettings(
         networks=tuple(given.network or NETWORKS[:1]),
         weights=dict(given.weights),
-        untrained_seed=0 if given.untrained else None,
+        pretrained=not given.untrained,
     )
     told = given.network or given.weights or given.untrained
     return Options(

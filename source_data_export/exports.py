@@ -25,8 +25,9 @@ from core.insilico.extended_figure5_tables import (
 )
 from core.progress import progress
 from core.published import EXAMPLE_EXPI
-from core.source_tables.provenance import Provenance
+from core.source_tables.provenance import Provenance, shown_as
 from core.source_tables.reader import Table, write_tables
+from core.spaces import Space
 from core.versions import PROJECT, software_versions
 from neuro_data_analysis.evolution.population import Population, collect
 from neuro_data_analysis.evolution.tables import (
@@ -120,7 +121,7 @@ class MatRoot:
     def population(self) -> Population:
         """Summaries of all paired evolutions, from one pass over the recordings."""
         optimizers = _optimizers(self.folder / OPTIMIZER_FILE)
-        return collect(self.recordings, optimizers, _progress("reading experiments"))
+        return collect(self.recordings, optimizers, show_progress=True)
 
     @property
     def prototypes(self) -> Path:
@@ -151,6 +152,8 @@ class MatRoot:
         recordings = self.recordings
         kinds = {"simulated": recordings.simulated, "in_silico": recordings.in_silico}
         note = {"note": recordings.note} if recordings.note else {}
+        names = zip(Space, recordings.shown_as, strict=False)
+        note |= {shown_as(space): name for space, name in names}
         return Provenance(
             next((kind for kind, is_so in kinds.items() if is_so), "recordings"),
             {

@@ -51,6 +51,14 @@ def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
     assert a_path("~/out") == tmp_path / "out"
 
 
+def test_every_path_of_a_command_line_knows_the_tilde():
+    """No argument is read by ``pathlib.Path``, which takes ``~`` for a name."""
+    folders = ("core", "neuro_data_analysis", "figure_reproduction", "source_data_export",
+               "examples")  # fmt: skip
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    assert [p.name for p in sources if "type=Path" in p.read_text(encoding="utf-8")] == []
+
+
 def test_examples_of_a_help_are_not_wrapped(capsys):
     example = "python -m core.something " + "--option value " * 12
     with pytest.raises(SystemExit):
@@ -85,7 +93,8 @@ def test_what_is_done_soon_is_done_silently(capsys):
 
 
 @pytest.mark.parametrize(
-    ("package", "target"), [("torch", "environment"), ("matplotlib.pyplot", "base")]
+    ("package", "target"),
+    [("torch", "environment"), ("cma", "environment"), ("matplotlib.pyplot", "base")],
 )
 def test_a_missing_package_is_told_with_its_environment(package, target):
     told = missing_package(package)

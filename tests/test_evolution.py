@@ -32,8 +32,10 @@ from core.insilico.paired_evolution.folders import (
 )
 from core.insilico.paired_evolution.plan import initial_code
 from core.insilico.paired_evolution.runs import Evolution, Field, Run
-from core.insilico.paired_evolution.settings import EvolutionSettings, Noise
+from core.insilico.paired_evolution.settings import EvolutionSettings, Noise, unit_of_text
+from core.utils import GAN_utils
 from core.utils.CNN_scorers import TorchScorer
+from core.utils.generators.named import generator_named
 from core.utils.Optimizers import CholeskyCMAES
 from tests.closeness import assert_same_pass
 from tests.tiny_networks import INPUT_SIDE, TinyGenerator, tiny_networks, tiny_scorer
@@ -216,7 +218,7 @@ def test_a_generator_of_ones_own_runs_by_its_name(tmp_path):
         "tiny", "conv2", (0, 2), (name,), ("CholCMA_standard",), steps=3, repetitions=1,
         population=6,
     )  # fmt: skip
-    loaded = Networks(tiny_scorer(), {name: paired_evolution.own_generator(name)})
+    loaded = Networks(tiny_scorer(), {name: generator_named(name)})
     folder, _ = evolve_pairs(own, tmp_path, networks=loaded)
     (archive,) = folder.glob("scores*.npz")
     label, _ = run_of_archive(archive.name)
@@ -225,7 +227,45 @@ def test_a_generator_of_ones_own_runs_by_its_name(tmp_path):
     with pytest.raises(UsageError, match="knows none of the optimisers Adam"):
         replace(own, labels=("Adam",))
     with pytest.raises(MissingDataError, match="cannot be imported"):
-        paired_evolution.own_generator("no_such_module:make")
+        generator_named("no_such_module:make")
+
+
+def test_a_list_of_units_is_evolved_for_as_each_alone(tmp_path, finished):
+    """Channels at their centres, places in a map; a channel's run is that of a range."""
+    listed = replace(SMALL, channels=(), units=((3,), (6, 1, 2)), generators=("fc6",))
+    folders = evolve_pairs(listed, tmp_path, networks=tiny_networks())
+    assert [folder.name for folder in folders] == ["tiny_conv2_3_4_4", "tiny_conv2_6_1_2"]
+    (archive,) = folders[0].glob("scores*.npz")
+    same = np.load(finished / folders[0].name / archive.name)
+    np.testing.assert_allclose(np.load(archive)["scores_all"], same["scores_all"], rtol=1e-5)
+    assert unit_of_text("6,1,2") == (6, 1, 2)
+    for units, words in (
+        (((6, 99, 0),), "unit 6,99,0 was asked for; layer 'conv2' has conv2: 8 channels"),
+        (((3,), (3, 4, 4)), "takes each unit once"),
+        (((3, 4),), "CHANNEL,ROW,COLUMN"),
+        ((), "neither came"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            evolve_pairs(
+                replace(listed, units=units), tmp_path / "other", networks=tiny_networks()
+            )
+    with pytest.raises(UsageError, match="both came"):
+        replace(SMALL, units=((1,),))
+
+
+def test_a_generator_is_named_short_or_whole():
+    """Parameters that a function has for weights, device and seed are handed to it."""
+    own = EvolutionSettings("tiny", "conv2", (0, 1), ("PixelSpace",), ("CholCMA_standard",))
+    assert own.generators == ("core.utils:PixelSpace",)
+    assert generator_named("PixelSpace").codelen == generator_named(own.generators[0]).codelen
+    assert not generator_named("fc8", pretrained=False, device="cpu").trained
+    assert generator_named(f"{__name__}:seeded_generator", seed=7).codelen == 7
+    with pytest.raises(UsageError, match="unknown generator 'PixelSpaces'"):
+        generator_named("PixelSpaces")
+
+
+def seeded_generator(seed=3, **_):
+    return TinyGenerator(seed)
 
 
 def test_memory_is_bounded():
@@ -242,7 +282,7 @@ def test_noise_is_seeded_and_apart(kind):
     """The optimiser is told noisy scores; the true ones are kept; a seed decides the noise."""
     noise = Noise(kind, 0.3)
     first, again, other = (
-        evolved([make_run(2, noise=noise, noise_seed=seed)]).runs[0] for seed in ([1], [1], [2])
+        evolved([replace(make_run(2, noise=noise), seed=seed)]).runs[0] for seed in ([1], [1], [2])
     )
     np.testing.assert_array_equal(np.concatenate(first.scores), np.concatenate(again.scores))
     assert (first.scores[1] != first.true_scores[1]).all()
@@ -698,7 +738,7 @@ def test_folder_of_another_experiment(tmp_path, finished):
 )
 def test_command_line_refuses(tmp_path, capsys, monkeypatch, arguments, code, words):
     """Mistakes on the command line end in one sentence and an exit code, without results."""
-    monkeypatch.setattr(paired_evolution, "upconvGAN", lambda *_, **__: TinyGenerator(4096))
+    monkeypatch.setattr(GAN_utils, "upconvGAN", lambda *_, **__: TinyGenerator(4096))
     given = ["--net", "resnet18", "--layer", ".layer1.BasicBlock0", "--chans", "0", "1",
              "--G", "fc6", "--untrained", "--output", f"{tmp_path}/out", *arguments]  # fmt: skip
     assert main(given) == code

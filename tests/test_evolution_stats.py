@@ -34,7 +34,7 @@ from neuro_data_analysis.evolution.stats import (
     summarize,
     time_constants,
 )
-from neuro_data_analysis.neural_data_lib import Block, Experiment, Thread
+from neuro_data_analysis.neural_data_lib import Block, Experiment, Thread, load_neural_data
 from neuro_data_analysis.neural_data_utils import inclusion_masks, success_masks
 from tests.evolutions import make_experiment, make_info
 from tests.paper_constants import WINDOWS_EXT4C
@@ -267,7 +267,7 @@ def test_success_rates_ask_for_the_sign(rng):
 
 
 class _Few(dict):
-    path = "memory"
+    path, on_disk = "memory", False
 
 
 def test_collect_leaves_out_what_it_cannot_use_and_says_why(rng):
@@ -322,3 +322,32 @@ def test_rounding_is_no_difference_between_samples():
     assert np.isnan(student(rounded, rounded[::-1]).t)
     assert np.isnan(student(rounded, rounded[::-1], paired=True).t)
     assert np.isfinite(student(7.3 + 1e-9 * np.arange(10), rounded).t)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ([[30, 30, 30], [25, 25, 25]], "has 3 blocks"),
+        ([[30, 1, 30, 30], [25, 25, 25, 25]], "block of one image"),
+        ([[30, 30, 30, 30], [25, 25, 25, 25]], None),
+    ],
+)
+def test_tests_that_rest_on_next_to_nothing_say_so(sizes, said, caplog):
+    """Three blocks leave the best two no other place than the first two: t = 0, p = 1."""
+    summary = summarize(make_experiment(np.random.default_rng(0), sizes, expi=77))
+    told = " ".join(record.getMessage() for record in caplog.records)
+    assert told == "" if said is None else "experiment 77" in told and said in told
+    if len(sizes[0]) == 3:
+        assert (summary.tests["t_maxinit_0"], summary.tests["p_maxinit_0"]) == (0, 1)
+
+
+def test_the_number_of_workers_changes_nothing(small_matroot):
+    with load_neural_data(small_matroot) as recordings:
+        one, two = (collect(recordings, workers=n) for n in (1, 2))
+    assert one.left_out == two.left_out
+    for table in ("meta", "activations", "time_constants"):
+        pd.testing.assert_frame_equal(getattr(one, table), getattr(two, table), check_exact=True)
+    for alone, shared in zip(one.summaries, two.summaries, strict=True):
+        for space in Space:
+            np.testing.assert_array_equal(alone.psths[space], shared.psths[space])
+            np.testing.assert_array_equal(alone.windows.sem[space], shared.windows.sem[space])

@@ -165,22 +165,60 @@ def test_lost_images_are_ranked_out_or_shown_again():
     np.testing.assert_array_equal(again.codes[2], whole.codes[2])
 
 
-def test_nobody_is_told_a_generation_that_one_cannot_use(scorer):
-    """The thread is named, all stand where they were, and the folder can be gone on with."""
+def test_nobody_is_told_a_first_generation_that_one_cannot_use(scorer):
+    """The thread is named, and all stand where they were."""
     optimizers = {name: CholeskyCMAES(12, 6, 0.5, np.zeros(12), random_seed=1) for name in "ab"}
-    bad = {"now": False}
 
     def breaks(images):
-        return np.full(len(images), np.inf if bad["now"] else 1.0)
+        return np.full(len(images), np.inf)
 
-    threads = {"a": brightness, "b": breaks}
-    evolve(threads, PixelSpace(8, 2), optimizers, 2, progress=False)
     before = {name: one.ask() for name, one in optimizers.items()}
-    bad["now"] = True
-    with pytest.raises(UsageError, match="thread b: 6 scores are infinite"):
-        evolve(threads, PixelSpace(8, 2), optimizers, 2, progress=False)
+    with pytest.raises(UsageError, match=r"thread b: 1 scores are infinite.* Nobody was told"):
+        evolve({"a": brightness, "b": breaks}, PixelSpace(8, 2), optimizers, 2, progress=False)
     for name, one in optimizers.items():
         np.testing.assert_array_equal(one.ask(), before[name])
+
+
+@pytest.mark.parametrize("fault", [np.inf, np.nan, "raises"])
+def test_a_thread_that_cannot_go_on_is_set_aside_and_the_others_are_whole(fault, tmp_path, caplog):
+    """It keeps its generations; the others are as if alone; a resumed run has the same bytes."""
+
+    def breaks(images):
+        breaks.calls += 1
+        if breaks.calls > 2:
+            if fault == "raises":
+                raise ZeroDivisionError("no spikes")
+            return np.full(len(images), fault)
+        return images.mean((1, 2, 3))
+
+    def run(folder, generations, **more):
+        return evolve(
+            {"b": breaks, "a": brightness}, PixelSpace(8, 2), generations=generations,
+            save=folder, **QUIET, **more,
+        )  # fmt: skip
+
+    breaks.calls = 0
+    results = run(tmp_path / "whole", 5)
+    alone = evolve({"a": brightness}, PixelSpace(8, 2), generations=5, **QUIET)["a"]
+    assert results["b"].generations == 2
+    assert results["b"].stopped.startswith("failed in generation 2: ")
+    assert "the others go on" in caplog.text
+    np.testing.assert_array_equal(results["a"].scores[4], alone.scores[4])
+    breaks.calls = 0
+    run(tmp_path / "parts", 3)
+    again = run(tmp_path / "parts", 5, resume=True)
+    assert again["b"].stopped == results["b"].stopped
+    for path in sorted((tmp_path / "whole").iterdir()):
+        assert path.read_bytes() == (tmp_path / "parts" / path.name).read_bytes(), path.name
+
+
+def test_an_error_of_ones_own_names_the_thread():
+    def breaks(images):
+        raise ZeroDivisionError("no spikes")
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        evolve({"a": brightness, "b": breaks}, PixelSpace(8, 2), generations=2, **QUIET)
+    assert raised.value.__notes__ == ["In block 0 of b; no optimiser was told of it."]
 
 
 @pytest.mark.parametrize("optimizer", ["CholCMA", "Sphere", "Adam"])
@@ -360,7 +398,7 @@ def test_a_peer_refuses_lost_images_and_saving(tmp_path):
 class Blind:
     codelen, trained, device = 4, True, torch.device("cpu")
 
-    def sample_vector(self, sampn=1, *, device=None, rng=None):
+    def sample_vector(self, sampn=1, *, device=None, seed=None):
         return torch.zeros(sampn, 4)
 
 
@@ -401,7 +439,7 @@ def test_a_fourier_code_is_a_cloudy_picture_and_zero_is_grey():
     """Standard deviation of the luminance logits, the fall-off by frequency, and real images."""
     space = FourierSpace(32, 5, contrast=0.35)
     np.testing.assert_allclose(space.visualize(np.zeros((1, space.codelen))), 0.5, atol=1e-6)
-    images = space.visualize(space.sample_vector(400, rng=0)).numpy()
+    images = space.visualize(space.sample_vector(400, seed=0)).numpy()
     logits = np.log(images / (1 - images)) / 4
     luminance = logits.mean(1) * np.sqrt(3)  # projection on (1, 1, 1) / √3
     assert luminance.std() == pytest.approx(0.35, rel=0.05)
@@ -413,7 +451,7 @@ def test_a_fourier_code_is_a_cloudy_picture_and_zero_is_grey():
 
 def test_random_codes_are_seeded_and_shapes_refused():
     space = PixelSpace(8, 2)
-    np.testing.assert_array_equal(space.sample_vector(3, rng=4), space.sample_vector(3, rng=4))
+    np.testing.assert_array_equal(space.sample_vector(3, seed=4), space.sample_vector(3, seed=4))
     with pytest.raises(UsageError, match=r"takes \(n, 12\)"):
         space.visualize(np.zeros((1, 5)))
     with pytest.raises(UsageError, match="hold up to 16"):

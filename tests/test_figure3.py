@@ -223,7 +223,7 @@ def test_experiments_without_a_montage_are_left_out_and_named(
         (DEMONSTRATION_FEATURES, lambda f: f.unlink(), MissingDataError, "holds no prototype"),
         (DEMONSTRATION_FEATURES, lambda f: f.write_bytes(b""), MalformedDataError, "readable"),
         (FeatureSettings(weights={"resnet50_linf8": "gone.pt"}), None, MissingDataError, "gone.pt"),
-        (FeatureSettings(untrained_seed=0, device="tpu"), None, UsageError, "device"),
+        (FeatureSettings(pretrained=False, device="tpu"), None, UsageError, "device"),
     ],
     ids=["no montage", "empty montage", "weights", "device"],
 )
@@ -282,7 +282,7 @@ def _another_seed(folder):
 @pytest.mark.parametrize(
     ("settings", "spoil"),
     [
-        (FeatureSettings(("vgg16",), untrained_seed=0), None),
+        (FeatureSettings(("vgg16",), pretrained=False), None),
         (DEMONSTRATION_FEATURES, lambda folder: (folder / TRUTH_FILE).unlink()),
         (DEMONSTRATION_FEATURES, _another_seed),
     ],

@@ -47,8 +47,8 @@ class LinearGenerator:
         with torch.no_grad():
             return self.visualize(codes, scale)
 
-    def sample_vector(self, sampn=1, device=None, rng=None):
-        noise = np.random.default_rng(rng).standard_normal((sampn, self.codelen))
+    def sample_vector(self, sampn=1, device=None, seed=None):
+        noise = np.random.default_rng(seed).standard_normal((sampn, self.codelen))
         return torch.tensor(noise, dtype=torch.float32)
 
     def hessian(self, code):
@@ -63,7 +63,7 @@ class LinearGenerator:
 def test_every_method_finds_the_known_hessian(method, curved):
     """Exact, Lanczos and differences; a curved generator leaves 2/P Jᵀ J, J at the code."""
     generator = LinearGenerator(12, curved=curved)
-    code = generator.sample_vector(rng=1)
+    code = generator.sample_vector(seed=1)
     expected = generator.hessian(code)
     found = hessian_compute(generator, code, mean_squared_error, method, cutoff=11)
     top = np.linalg.eigvalsh(expected)[-len(found.eigvals) :]
@@ -74,9 +74,9 @@ def test_every_method_finds_the_known_hessian(method, curved):
 
 def test_lanczos_keeps_the_largest_pairs_and_follows_its_seed():
     generator = LinearGenerator(20)
-    code = generator.sample_vector(rng=2)
+    code = generator.sample_vector(seed=2)
     found, again = (
-        hessian_compute(generator, code, mean_squared_error, "BackwardIter", 4, rng=3)
+        hessian_compute(generator, code, mean_squared_error, "BackwardIter", 4, seed=3)
         for _ in range(2)
     )
     np.testing.assert_array_equal(found.eigvects, again.eigvects)
@@ -92,7 +92,7 @@ def test_preprocessing_comes_before_the_distance():
     generator = LinearGenerator(6)
     found = hessian_compute(
         generator,
-        generator.sample_vector(rng=0),
+        generator.sample_vector(seed=0),
         mean_squared_error,
         "BP",
         preprocess=lambda images: images.mean(dim=(1, 2, 3), keepdim=True),
@@ -180,14 +180,42 @@ def test_averages_of_biggan_feed_the_hessian_optimisers(rng, tmp_path):
 def test_command_says_what_is_wrong(tmp_path, capsys):
     assert main(["--generator", "BigGAN", "--codes", "1001", "--output", str(tmp_path)]) == 2
     assert "1 to 1000 are possible" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["--generator", "StyleGAN", "--output", str(tmp_path)])
+    assert main(["--generator", "StyleGAN", "--output", str(tmp_path)]) == 2
+    assert "Name your own module:object" in capsys.readouterr().err
+    assert main(["--generator", f"{__name__}:nobody", "--output", str(tmp_path)]) == 3
+
+
+def faint_generator():
+    """Make the generator that ``tests.test_gan_hessians:faint_generator`` names."""
+    generator = LinearGenerator(6)
+    generator.W *= 0.05  # images within 0 to 1
+    return generator
+
+
+def test_a_generator_of_ones_own_has_a_hessian_that_labels_search_along(tmp_path, capsys):
+    """Named module:object: the known matrix, marked untrained, and HessCMA walks its axes."""
+    name = f"{__name__}:faint_generator"
+    job = ["--generator", name, "--distance", "MSE", "--codes", "2", "--output", str(tmp_path)]
+    assert main(job) == 0
+    path = tmp_path / "Avg_Hess.npz"
+    assert capsys.readouterr().out == f"{path}\n"
+    saved, expected = np.load(path), faint_generator().hessian(np.zeros(6))
+    np.testing.assert_allclose(saved["H_avg"], expected, rtol=1e-4, atol=1e-9)
+    assert bool(saved["untrained"])
+    generator = faint_generator()
+    optimizer = label2optimizer(
+        "HessCMA2", np.zeros(6), GAN=generator, hessian=path, random_seed=0
+    )
+    optimizer.tell([0.0])
+    steps = optimizer.ask()
+    top = np.linalg.eigh(expected)[1][:, -2:]
+    np.testing.assert_allclose(steps @ top @ top.T, steps, atol=1e-4 * np.abs(steps).max())
 
 
 def test_stimuli_lie_at_their_distances_on_both_sides(tmp_path):
     """On a linear generator D = λ s²/2, so the steps are known; what is not reached is left out."""
     generator = LinearGenerator(8)
-    origin = 0.1 * generator.sample_vector(rng=4).numpy().ravel()
+    origin = 0.1 * generator.sample_vector(seed=4).numpy().ravel()
     pairs = eigenpairs_of(generator.hessian(origin))
     targets = (0.2, 0.4)
     stimuli = axis_stimuli(generator, _steep, origin, pairs, (0, 3), targets)

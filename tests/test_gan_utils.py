@@ -265,7 +265,7 @@ def test_maps_become_the_image_of_the_table(name, rng):
         for key, tensor in generator.G.state_dict().items()
     }
     generator.G.load_state_dict(state)
-    code = generator.sample_vector(1, rng=rng)
+    code = generator.sample_vector(1, seed=rng)
     expected = by_the_table(name, state, code.view(1, *generator.latent_shape))
     assert_same_pass(generator(code), expected[:, [2, 1, 0]], scale=WHITE)
 
@@ -273,7 +273,7 @@ def test_maps_become_the_image_of_the_table(name, rng):
 @pytest.mark.numerics
 def test_vectors_become_the_image_of_the_table(fc6):
     """The same for the generator that the paper uses most."""
-    code = fc6.sample_vector(1, rng=3)
+    code = fc6.sample_vector(1, seed=3)
     expected = by_the_table("fc6", fc6.G.state_dict(), code)
     assert_same_pass(fc6(code), expected[:, [2, 1, 0]], scale=WHITE)
 
@@ -302,7 +302,7 @@ def test_tanh_generators_stay_within_255_grey_levels(file_of):
 
 def test_flat_codes_maps_and_arrays_are_the_same_code(norm1):
     """What is sampled flat may be given as maps, as an array, and in double precision."""
-    codes = norm1.sample_vector(2, rng=1)
+    codes = norm1.sample_vector(2, seed=1)
     image = norm1.visualize(codes)
     assert torch.equal(norm1.visualize(codes.view(2, 96, 27, 27)), image)
     assert torch.equal(norm1.visualize(codes.double().numpy()), image)
@@ -319,7 +319,7 @@ def test_codes_of_another_shape_are_refused(norm1, shape):
 
 def test_gradients_reach_the_code_and_nothing_else(norm1):
     """The network is frozen and in eval mode; images depend on the code."""
-    code = norm1.sample_vector(1, rng=0).requires_grad_()
+    code = norm1.sample_vector(1, seed=0).requires_grad_()
     norm1.visualize(code).sum().backward()
     assert code.grad.abs().sum() > 0
     assert not norm1.training
@@ -329,7 +329,7 @@ def test_gradients_reach_the_code_and_nothing_else(norm1):
 @pytest.mark.numerics
 def test_batches_give_the_images_of_one_call(norm1):
     """On the CPU, without gradient, whatever the batch size; also as arrays for plotting."""
-    codes = norm1.sample_vector(3, rng=2)
+    codes = norm1.sample_vector(3, seed=2)
     images = norm1.visualize(codes.requires_grad_(), scale=WHITE)
     batched = norm1.visualize_batch(codes, WHITE, 2)
     assert_same_pass(batched, images, scale=WHITE)
@@ -344,7 +344,7 @@ def test_batches_give_the_images_of_one_call(norm1):
 @pytest.mark.numerics
 def test_batches_shrink_when_memory_runs_out(norm1, monkeypatch):
     """The images come all the same."""
-    codes = norm1.sample_vector(3, rng=2)
+    codes = norm1.sample_vector(3, seed=2)
     expected = norm1.visualize(codes)
     forward, sizes = norm1.G.forward, []
 
@@ -361,8 +361,8 @@ def test_batches_shrink_when_memory_runs_out(norm1, monkeypatch):
 
 def test_sampling_is_a_function_of_the_seed(norm1):
     """Codes are normal with the deviation asked for; without a seed they differ."""
-    codes = norm1.sample_vector(2, noise_std=3.0, rng=5)
-    assert torch.equal(codes, norm1.sample_vector(2, noise_std=3.0, rng=np.random.default_rng(5)))
+    codes = norm1.sample_vector(2, noise_std=3.0, seed=5)
+    assert torch.equal(codes, norm1.sample_vector(2, noise_std=3.0, seed=np.random.default_rng(5)))
     assert not torch.equal(codes, norm1.sample_vector(2, noise_std=3.0))
     assert codes.std().item() == pytest.approx(3.0, abs=0.03)  # 140,000 numbers
     assert codes.mean().item() == pytest.approx(0.0, abs=0.03)
@@ -386,11 +386,25 @@ def test_trained_network_does_not_say_untrained(file_of):
     assert "UNTRAINED" not in repr(network)
 
 
+def test_second_arguments_are_as_published_and_ours_go_by_name(norm1, request):
+    """White in DeePSim and the truncation in BigGAN: `scale=` and `truncation=` say which."""
+    wrapper = request.getfixturevalue("wrapper")
+    code = norm1.sample_vector(1, seed=0)
+    assert_same_pass(norm1.render(code, 9.0)[0], norm1.render(code, scale=9.0)[0], scale=9)
+    code = wrapper.sample_vector(1, seed=0)
+    assert_same_pass(wrapper.render(code, 0.4)[0], wrapper.render(code, truncation=0.4)[0])
+    for draw, published in ((norm1.sample_vector, (1, "cpu", 1.0)),
+                            (wrapper.sample_vector, (1, 5, "cpu", 0.7, None))):  # fmt: skip
+        assert len(draw(*published)) == 1
+        with pytest.raises(TypeError, match="positional argument"):
+            draw(*published, 3)
+
+
 @pytest.mark.parametrize("name", ["fc6", "norm1"])
 def test_untrained_images_show_something(name, request):
     """Contrast is visible, little is clipped, and two codes give two images."""
     generator = request.getfixturevalue(name)
-    images = generator.visualize_batch(generator.sample_vector(2, rng=0), 255.0)
+    images = generator.visualize_batch(generator.sample_vector(2, seed=0), 255.0)
     assert 15 < images.std((2, 3)).mean() < 100
     assert ((images == 0) | (images == 255)).float().mean() < 0.25
     assert (images[0] - images[1]).abs().mean() > 10
@@ -441,7 +455,7 @@ def test_weights_of_half_precision_are_widened(file_of):
 def test_blend_of_one_code_is_that_code(fc6):
     """With a single code of weight one the blending generator is the plain one."""
     blender = multiZupconvGAN(pretrained=False, device="cpu")
-    code = fc6.sample_vector(1, rng=4)
+    code = fc6.sample_vector(1, seed=4)
     plain = blender.visualize(code[:, None], torch.ones(1, 1, 512))
     assert_same_pass(plain, fc6.visualize(code), scale=1)
     assert not blender.trained
@@ -451,7 +465,7 @@ def test_blend_of_one_code_is_that_code(fc6):
 def test_blend_follows_its_equation():
     """Maps of several codes are added channel by channel; the rest of the network follows."""
     blender = multiZupconvGAN("conv3_1", "norm1", pretrained=False, device="cpu")
-    codes = blender.generator.sample_vector(4, rng=4).view(2, 2, -1)
+    codes = blender.generator.sample_vector(4, seed=4).view(2, 2, -1)
     alpha = torch.rand(2, 2, 64, generator=torch.Generator().manual_seed(0))
     maps = [blender.pre(codes[:, z].view(2, 96, 27, 27)) for z in (0, 1)]
     mixed = sum(alpha[:, z, :, None, None] * maps[z] for z in (0, 1))
@@ -590,7 +604,7 @@ def test_biggan_versions_have_their_size(version, pixels, millions):
 @pytest.mark.numerics
 def test_biggan_images_follow_the_closed_form(wrapper):
     """(output + 1) / 2, clamped, scaled; batches and arrays give the same."""
-    codes = wrapper.sample_vector(3, rng=0)
+    codes = wrapper.sample_vector(3, seed=0)
     raw = wrapper.BigGAN.generator(codes, 0.7)
     images = wrapper.visualize(codes, 2.0)
     assert_same_pass(images, ((raw + 1) / 2).clamp(0, 1) * 2, scale=2)
@@ -604,21 +618,21 @@ def test_biggan_images_follow_the_closed_form(wrapper):
 def test_biggan_codes_are_noise_then_class(wrapper):
     """The second half is the column of the embedding; a class for all, for each, or drawn."""
     embedding = wrapper.BigGAN.embeddings.weight
-    codes = wrapper.sample_vector(400, class_id=7, rng=0)
+    codes = wrapper.sample_vector(400, class_id=7, seed=0)
     assert codes.shape == (400, 256)
     assert torch.equal(codes[:, 128:], embedding[:, 7].expand(400, 128))
     assert codes[:, :128].std().item() == pytest.approx(0.7, abs=0.01)
     assert codes[:, :128].abs().max() > 1.4  # not cut
-    each = wrapper.sample_vector(2, class_id=[3, 999], rng=0)[:, 128:]
+    each = wrapper.sample_vector(2, class_id=[3, 999], seed=0)[:, 128:]
     assert torch.equal(each, embedding[:, [3, 999]].T)
-    drawn = wrapper.sample_vector(50, rng=0)[:, 128:]
+    drawn = wrapper.sample_vector(50, seed=0)[:, 128:]
     assert len(drawn.unique(dim=0)) > 40
-    assert torch.equal(drawn, wrapper.sample_vector(50, rng=0)[:, 128:])
+    assert torch.equal(drawn, wrapper.sample_vector(50, seed=0)[:, 128:])
 
 
 def test_truncated_noise_is_cut_at_two_deviations(wrapper):
     """The variance is that of a normal distribution between -2 and 2, times the truncation²."""
-    noise = wrapper.sample_vector(600, noise_truncation=0.5, rng=1)[:, :128]
+    noise = wrapper.sample_vector(600, noise_truncation=0.5, seed=1)[:, :128]
     assert noise.abs().max() <= 1.0
     density, mass = math.exp(-2) / math.sqrt(2 * math.pi), math.erf(math.sqrt(2))
     expected_sd = 0.5 * math.sqrt(1 - 4 * density / mass)
@@ -655,7 +669,7 @@ def test_published_name_of_bn_truncation_is_accepted(wrapper):
     for name, rows in wrapper.BigGAN.named_buffers():
         if name.endswith("running_means"):
             rows.copy_(torch.randn(rows.shape, generator=generator))
-    codes = wrapper.sample_vector(2, rng=0)
+    codes = wrapper.sample_vector(2, seed=0)
     found = wrapper.visualize_batch(codes, truncation=0.4)
     assert_same_pass(found, wrapper.visualize(codes, bn_truncation=0.4), scale=1)
     assert not torch.allclose(found, wrapper.visualize(codes), atol=1e-3)
@@ -700,7 +714,7 @@ def test_biggan_weights_are_checked_key_by_key(wrapper, tmp_path, caplog):
     assert loaded.trained
     assert "UNTRAINED" not in repr(loaded) + repr(loaded.BigGAN)
     assert "not used: discriminator.weight" in caplog.text
-    codes = wrapper.sample_vector(1, rng=0)
+    codes = wrapper.sample_vector(1, seed=0)
     assert_same_pass(loaded.visualize(codes), wrapper.visualize(codes), scale=1)
     del state["generator.layers.1.gamma"]
     torch.save(state, path)
@@ -717,8 +731,8 @@ def test_untrained_biggan_is_seeded_normalised_and_labelled(wrapper):
             assert norm == pytest.approx(1.0, abs=0.25)
             break
     again = BigGAN_wrapper(loadBigGAN(pretrained=False, device="cpu"))
-    codes = wrapper.sample_vector(2, rng=0)
-    assert torch.equal(codes, again.sample_vector(2, rng=0))
+    codes = wrapper.sample_vector(2, seed=0)
+    assert torch.equal(codes, again.sample_vector(2, seed=0))
     assert torch.equal(wrapper.visualize(codes), again.visualize(codes))
     other = BigGAN_wrapper(loadBigGAN(pretrained=False, device="cpu", seed=1))
     assert not torch.equal(wrapper.visualize(codes), other.visualize(codes))
@@ -733,7 +747,7 @@ def test_biggan_is_frozen_and_passes_gradients(wrapper):
     frozen = BigGAN_wrapper(wrapper.BigGAN)
     assert not frozen.BigGAN.training
     assert not any(p.requires_grad for p in frozen.BigGAN.parameters())
-    code = frozen.sample_vector(1, rng=0).requires_grad_()
+    code = frozen.sample_vector(1, seed=0).requires_grad_()
     frozen.visualize(code).sum().backward()
     assert code.grad.abs().sum() > 0
 
@@ -746,7 +760,7 @@ def test_unknown_biggan_is_named():
 
 def test_bfloat16_images_are_rendered(norm1):
     """Numpy has no such type: pictures come as single precision, near those of the network."""
-    codes = norm1.sample_vector(1, rng=0)
+    codes = norm1.sample_vector(1, seed=0)
     expected = norm1.render(codes)[0]
     halved = upconvGAN("norm1", pretrained=False, device="cpu").bfloat16()
     (picture,) = halved.render(codes)

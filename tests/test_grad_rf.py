@@ -112,8 +112,8 @@ def test_population_weights_may_broadcast_and_the_picture_is_saved(tmp_path):
 class _Generator:
     """Images of one value, which is the only number of a code."""
 
-    def sample_vector(self, sampn=1, *, device=None, rng=None):
-        return torch.from_numpy(np.random.default_rng(rng).random((sampn, 1), np.float32))
+    def sample_vector(self, sampn=1, *, device=None, seed=None):
+        return torch.from_numpy(np.random.default_rng(seed).random((sampn, 1), np.float32))
 
     def visualize(self, codes, scale=1.0):
         return codes[:, :, None, None].expand(-1, 3, 8, 8)
@@ -125,7 +125,7 @@ def test_images_of_a_generator_are_scaled_and_resized():
     seen = []
     network.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0].detach().clone()))
     gradmap = rf.GAN_grad_RF_estimate(
-        _Generator(), network, "0", (1, 2, 3), (3, 12, 16), reps=10, batch=5, rng=3
+        _Generator(), network, "0", (1, 2, 3), (3, 12, 16), reps=10, batch=5, seed=3
     )
     expected = np.zeros((12, 16))
     expected[2:7, 3:8] = network[0].weight[1].abs().mean(dim=0).detach()
@@ -169,9 +169,9 @@ def test_the_map_follows_the_seed_and_not_the_batches():
     def gradmap(**options):
         return rf.grad_RF_estimate(network, "3", (1, 5, 5), (3, 12, 12), **options)
 
-    assert_same_pass(gradmap(reps=6, rng=4), gradmap(reps=1, batch=6, rng=4))
-    np.testing.assert_array_equal(gradmap(reps=6, rng=4), gradmap(reps=6, rng=4))
-    assert not np.allclose(gradmap(reps=6, rng=4), gradmap(reps=6, rng=5))
+    assert_same_pass(gradmap(reps=6, seed=4), gradmap(reps=1, batch=6, seed=4))
+    np.testing.assert_array_equal(gradmap(reps=6, seed=4), gradmap(reps=6, seed=4))
+    assert not np.allclose(gradmap(reps=6, seed=4), gradmap(reps=6, seed=5))
 
 
 def test_silent_images_do_not_count():

@@ -87,7 +87,6 @@ def test_waits_that_are_no_times_are_left_out(tmp_path, wait):
         download(url, tmp_path / "f", attempts=2, backoff_s=0.01)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # urllib's sockets
 @pytest.mark.parametrize(
     "target",
     ["http://[bad/", "http://a..b/", "http://" + "x" * 70 + ".org/", "ftp://127.0.0.1/f",

@@ -215,7 +215,7 @@ def test_unknown_names_list_what_there_is(tiny, pictures):
     with pytest.raises(UsageError, match="unknown layer"):
         layer_features(tiny, pictures, ["layer5"])
     with pytest.raises(UsageError, match="Did you mean 'resnet50_linf8'"):
-        load_network("resnet50_linf9", untrained_seed=0)
+        load_network("resnet50_linf9", pretrained=False)
     with pytest.raises(UsageError, match="Known: squeeze, alex, vgg"):
         load_lpips("resnet")
 
@@ -228,7 +228,7 @@ def test_no_hook_stays_after_a_failure(tiny, pictures):
 
 def test_alexnet_reads_fc6_after_and_fc7_before_the_relu(rng):
     """The in-place ReLU after fc7 must not reach the recorded values."""
-    network = load_network("alexnet", untrained_seed=3, device="cpu")
+    network = load_network("alexnet", pretrained=False, seed=3, device="cpu")
     pictures = rng.random((1, 224, 224, 3)).astype(np.float32)
     layers = {READOUTS[name].layer for name in readouts_of("alexnet")}
     features = layer_features(network, pictures, layers)
@@ -237,7 +237,7 @@ def test_alexnet_reads_fc6_after_and_fc7_before_the_relu(rng):
     assert features["features.9"].shape == (1, 256, 13, 13)
     assert features["features.11"].shape == (1, 256, 13, 13)
     assert features["features.11"].min() == 0
-    again = load_network("alexnet", untrained_seed=3, device="cpu")
+    again = load_network("alexnet", pretrained=False, seed=3, device="cpu")
     repeated = layer_features(again, pictures, ["classifier.4"])["classifier.4"]
     torch.testing.assert_close(repeated, features["classifier.4"], rtol=0, atol=0)
     assert network.origin == "untrained, seed 3"
@@ -258,7 +258,7 @@ def test_weights_that_are_not_there_are_named(tmp_path):
 
 @pytest.fixture(scope="module")
 def squeeze():
-    return load_lpips("squeeze", untrained_seed=0, device="cpu")
+    return load_lpips("squeeze", pretrained=False, device="cpu")
 
 
 def test_lpips_agrees_with_its_package(squeeze, rng):
@@ -277,7 +277,7 @@ def test_lpips_agrees_with_its_package(squeeze, rng):
 def test_lpips_tells_its_input_range(squeeze, rng):
     """Without rescaling it is what the package gives for pictures fed as they are."""
     first, second = rng.random((2, 1, 64, 64, 3)).astype(np.float32)
-    older = load_lpips("squeeze", untrained_seed=0, rescale=False, device="cpu")
+    older = load_lpips("squeeze", pretrained=False, rescale=False, device="cpu")
     tensors = [torch.from_numpy(p).permute(0, 3, 1, 2) for p in (first, second)]
     with torch.no_grad():
         expected = older.module(*tensors).item()

@@ -206,7 +206,7 @@ def test_a_random_image_is_one_of_the_images_and_follows_the_seed():
     grid, images = _nine_in_a_row_of_four(16)
 
     def draw(rng):
-        crop = montage.crop_from_montage(grid, "rand", imgsize=16, rng=rng)
+        crop = montage.crop_from_montage(grid, "rand", imgsize=16, seed=rng)
         return int(np.flatnonzero((images == crop).all(axis=(1, 2, 3)))[0])
 
     generator = np.random.default_rng(0)
@@ -275,7 +275,7 @@ def test_framed_pictures_take_the_colours_of_the_scores():
         (lambda: montage.crop_from_montage(np.ones(20), imgsize=7), "does not consist"),
         (lambda: montage.crop_from_montage(np.ones((18, 18)), 1, 14, 2), "1 rows of 1"),
         (lambda: montage.crop_from_montage(np.ones((18, 18)), -2, 14, 2), "1 images that are not"),
-        (lambda: montage.crop_from_montage(np.ones((18, 18)), "rand", 14, 2), "and an rng"),
+        (lambda: montage.crop_from_montage(np.ones((18, 18)), "rand", 14, 2), "and a seed"),
         (lambda: montage.crop_from_montage(np.zeros((18, 18)), "rand", 14, 2, 0), "blank"),
         (lambda: montage.crop_all_from_montage(np.ones((18, 18)), 2, 14, 2), "1 places"),
         (lambda: montage.PIL_array_to_montage(np.array([[None]])), "holds no image"),

@@ -471,10 +471,10 @@ def test_labels_fit_a_generator_of_any_length(label, rng):
     class Eight:
         codelen = 8
 
-        def sample_vector(self, n, rng=None):
+        def sample_vector(self, n, seed=None):
             import torch
 
-            return torch.from_numpy(3 * np.random.default_rng(rng).standard_normal((n, 8)))
+            return torch.from_numpy(3 * np.random.default_rng(seed).standard_normal((n, 8)))
 
     eigvects = np.linalg.qr(rng.standard_normal((8, 8)))[0]
     pairs = {"eigvals": np.geomspace(5, 0.1, 8), "eigvects": eigvects}

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,10 +22,18 @@ def _python_block(containing):
     return block
 
 
-def test_the_evolution_of_the_readme_climbs():
-    """Twenty generations for a unit of an untrained ResNet; the last one is above the first."""
+def test_the_evolution_of_the_readme_climbs(tmp_path, monkeypatch, capsys):
+    """Twenty generations for a unit of an untrained ResNet; the last one is above the first.
+
+    A reader sees the scores, and finds a picture of six images.
+    """
+    monkeypatch.chdir(tmp_path)
     names = {}
     exec(_python_block("upconvGAN"), names)
+    told = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in told] == [f"generation {i}" for i in range(20)]
+    with Image.open("evolved.png") as picture:
+        assert picture.width > picture.height > 256
     assert names["codes"].shape == (6, 4096)
     first = names["scorer"].score_tsr(
         names["generator"].visualize(names["optimizer"].init_code[None])
@@ -38,9 +47,25 @@ def test_the_recordings_of_the_readme_are_read(small_matroot, capsys):
     assert "Exp 155 Alfa-25112020-003" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "module", sorted(set(re.findall(r"python -m ([a-z_.A-Z]+)", README + DEVIATIONS)))
-)
+MODULES = sorted(set(re.findall(r"python -m ([a-zA-Z_.0-9]+)", README + DEVIATIONS)))
+PROGRAMS = [f"-m {module}" for module in MODULES] + [
+    f"figure_reproduction/{script}" for script in re.findall(r"`(Figure\w+\.py)`", README)
+]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_python_without_the_packages_is_told_so_in_one_sentence(program):
+    """Also when help was asked for; -S hides all installed packages from it."""
+    done = subprocess.run(
+        [sys.executable, "-S", *program.split(), "--help"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: \w+ is not installed for .*`make (base|environment)`.*\n",
+                        done.stderr), done.stderr  # fmt: skip
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_every_command_of_the_readme_has_help(module):
     if module.startswith("benchmarks"):
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file()

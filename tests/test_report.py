@@ -5,12 +5,14 @@ from __future__ import annotations
 import html.parser
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from PIL import Image
 
 from core.errors import MalformedDataError
 from core.published import Statistic
@@ -18,7 +20,7 @@ from core.source_tables.provenance import Provenance
 from core.source_tables.reader import Table, write_table, write_tables
 from core.spaces import Space
 from figure_reproduction.Figure4_reproduction import FIGURE
-from figure_reproduction.page import report
+from figure_reproduction.page import report, thumbnails
 from figure_reproduction.page.page import (
     Drawing,
     FigureScript,
@@ -27,6 +29,7 @@ from figure_reproduction.page.page import (
     print_figure,
 )
 from figure_reproduction.page.report import shown_value, write_report
+from figure_reproduction.page.thumbnails import thumbnail
 from neuro_data_analysis.evolution.population import success_rate_table
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -106,7 +109,9 @@ def page(folder):
 def test_every_picture_has_an_alternative_text_and_a_place(page):
     """The caption is the alternative text; simulated ones say so first."""
     images = page.of("img")
-    assert [image["src"] for image in images] == ["4A.png", "8A_wide.png", "8A.png"]
+    names = ["4A", "8A_wide", "8A"]
+    assert [image["src"] for image in images] == [f"thumbnails/{name}.webp" for name in names]
+    assert {link["href"] for link in page.of("a")} >= {f"{name}.png" for name in names}
     assert all(len(image["alt"]) > 40 for image in images)
     assert ["(simulated data)" in image["alt"] for image in images] == [False, True, True]
     assert all(0 < int(image["height"]) <= 416 for image in images)
@@ -194,7 +199,56 @@ def test_files_that_are_gone_are_not_linked(folder, tmp_path):
     linked = {link["href"] for link in page.of("a")}
     assert "8A.svg" in linked
     assert not {"8A.png", "4A.pdf"} & linked
-    assert {image["src"] for image in page.of("img")} == {"4A.png", "8A_wide.png", "8A.svg"}
+    shown = {image["src"] for image in page.of("img")}
+    assert shown == {"thumbnails/4A.webp", "thumbnails/8A_wide.webp", "8A.svg"}
+
+
+def test_the_page_of_one_file_needs_no_other_file(folder, tmp_path):
+    """Pictures are inside; every link leads to a place of the page, or to the paper."""
+    shutil.copytree(folder, tmp_path / "copy")
+    whole = write_report(tmp_path / "copy", single_file=True)
+    alone = Page((whole.parent / report.SINGLE_FILE).read_text(encoding="utf-8"))
+    assert len(alone.of("img")) == 3
+    assert all(image["src"].startswith("data:image/webp;base64,") for image in alone.of("img"))
+    targets = {link["href"] for link in alone.of("a")}
+    ids = {attributes.get("id") for _, attributes in alone.elements}
+    assert {unquote(target[1:]) for target in targets if target.startswith("#")} <= ids
+    assert [target for target in targets if target[0] != "#"] == [
+        "https://doi.org/10.1038/s41593-026-02207-1"
+    ]
+
+
+def test_pictures_of_the_paper_stand_beside_those_that_they_belong_to(folder, tmp_path):
+    """By their names, in any case; one of the panel that none of ours is named after comes last."""
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "paper").mkdir()
+    for name in ("4a", "8A_2", "8A_WIDE", "4AB"):
+        Image.new("RGB", (30, 20)).save(tmp_path / "paper" / f"{name}.png")
+    (tmp_path / "paper" / "8A_broken.png").write_bytes(b"no picture")
+    whole = write_report(tmp_path / "copy", paper_pictures=tmp_path / "paper")
+    page = Page(whole.read_text(encoding="utf-8"))
+    assert [image["src"].split("/")[1] for image in page.of("img")] == [
+        "4A.webp", "paper-4a.webp", "8A_wide.webp", "paper-8A_WIDE.webp", "8A.webp",
+        "paper-8A_2.webp",
+    ]  # fmt: skip
+    assert "as printed in the paper, supplied by the reader" in page.of("img")[1]["alt"]
+
+
+def test_a_small_copy_is_renewed_with_its_picture_and_none_is_made_of_a_bomb(tmp_path, monkeypatch):
+    picture = tmp_path / "4A.png"
+    Image.new("RGB", (4000, 3000)).save(picture)
+    assert thumbnail(picture, tmp_path) == "thumbnails/4A.webp"
+    copy = tmp_path / "thumbnails" / "4A.webp"
+    with Image.open(copy) as small:
+        assert small.size == (1600, 1200)
+    os.utime(copy, (1, 1))
+    Image.new("RGB", (40, 30)).save(picture)
+    assert thumbnail(picture, tmp_path)
+    with Image.open(copy) as small:
+        assert small.size == (40, 30)
+    monkeypatch.setattr(thumbnails, "MOST_PIXELS", 1000)
+    os.utime(copy, (1, 1))
+    assert thumbnail(picture, tmp_path) is None
 
 
 def test_an_empty_folder_gives_a_page_that_says_so(tmp_path):

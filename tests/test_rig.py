@@ -19,11 +19,21 @@ from PIL import Image
 from scipy.io import savemat
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError, UsageError
-from core.rig import FakeNeurons, FolderRig, Request, Responses, SessionInfo, SocketRig, sockets
+from core.rig import (
+    FakeNeurons,
+    FakeRig,
+    FolderRig,
+    Request,
+    Responses,
+    SessionInfo,
+    SocketRig,
+    sockets,
+)
 from core.rig.blocks import as_png, from_png
 from core.rig.fake import serve_folder, write_responses
 from core.rig.folder import read_request, waiting_blocks, write_request
 from core.rig.response_files import read_responses
+from core.utils.evolution import loop
 from core.utils.evolution.loop import evolve
 from core.utils.generators.image_spaces import PixelSpace
 from neuro_data_analysis.matlab.v73_writer import write_v73
@@ -31,6 +41,7 @@ from neuro_data_analysis.matlab.v73_writer import write_v73
 ROOT = Path(__file__).resolve().parents[1]
 INFO = SessionInfo("Alfa", "2020-11-25", 3)
 QUIET = {"progress": False, "population": 6}
+ZOE = SessionInfo("Zoe", "2024-05-17", area="V4")
 FAST = {"settle_s": 0.01, "poll_s": 0.005}
 
 
@@ -297,6 +308,47 @@ def test_a_full_disk_leaves_no_half_block(tmp_path, request_of_two, monkeypatch)
     with pytest.raises(CannotWriteError, match=r"No space left on device. The block was not shown"):
         write_request(tmp_path, request_of_two)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_block_is_on_the_disk_before_the_optimiser_hears_of_it(tmp_path, monkeypatch):
+    """Files and names: what a reboot could lose when scores are told would be in no fsync."""
+    flushed, fsync, told = set(), os.fsync, []
+
+    def noted(handle):
+        state = os.fstat(handle)
+        flushed.add((state.st_ino, state.st_mtime_ns))
+        fsync(handle)
+
+    def tell(optimizer, scores, gradients):
+        found = [tmp_path / "s", tmp_path / "s" / "stimuli", tmp_path / "e"]
+        found += [*tmp_path.rglob("*.npz"), *tmp_path.rglob("*.png"), *tmp_path.rglob("*.json")]
+        lost = [p.name for p in found if (p.stat().st_ino, p.stat().st_mtime_ns) not in flushed]
+        told.append(lost)
+        optimizer.tell(scores)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(loop, "tell_optimizer", tell)
+    rig = FakeRig(neurons(), tmp_path / "s", ZOE)
+    monkeypatch.setattr(rig, "log", lambda *_: None)  # the log is for people
+    evolve(rig, PixelSpace(8, 2), generations=3, save=tmp_path / "e", progress=False)
+    assert told == [[]] * 3
+
+
+def test_a_picture_that_a_reboot_cut_off_is_written_again(tmp_path, monkeypatch):
+    rig = FakeRig(neurons(), tmp_path / "s", ZOE)
+
+    def reboots(request):
+        name = next(iter(request.pictures))
+        path = tmp_path / "s" / "stimuli" / f"{name}.png"
+        path.write_bytes(path.read_bytes()[:40])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rig, "exchange", reboots)
+    evolve(rig, PixelSpace(8, 2), generations=1, progress=False)
+    again = FakeRig(neurons(), tmp_path / "s", ZOE)
+    evolve(again, PixelSpace(8, 2), generations=1, progress=False)
+    (picture,) = (tmp_path / "s" / "stimuli").glob("*.png")
+    assert from_png(picture.read_bytes()).shape == (8, 8, 3)
 
 
 def test_the_same_evolution_runs_over_a_socket(tmp_path):

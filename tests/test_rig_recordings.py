@@ -9,12 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
+from matplotlib.text import Text
 from PIL import Image
 
 from core.errors import MalformedDataError, MissingDataError, UsageError
 from core.rig import FakeNeurons, FakeRig, SessionInfo
+from core.source_tables.provenance import Provenance
+from core.spaces import Space
 from core.utils.evolution.loop import evolve
 from core.utils.generators.image_spaces import PixelSpace
+from figure_reproduction.page.sheet import Drawing, Place, print_sheet
 from neuro_data_analysis.neural_data_lib import load_neural_data
 from neuro_data_analysis.rig_recordings import experiment_numbers, main, write_recordings
 from source_data_export.exports import run
@@ -33,6 +38,7 @@ def record(folder, number, note=NOTE, generations=BLOCKS, spaces=("fc6", "BigGAN
         [0.3, 0.3], [200.0, 100.0], lost=0.1, seed=number,
     )  # fmt: skip
     about = {"channel": 7, "channels": (3, 7), "note": note, "spaces": spaces} | info
+    about["shown_as"] = ("coarse", "fine")[: len(spaces)]
     session = SessionInfo("Alfa", "2024-05-17", number, **about)
     rig = FakeRig(neurons, folder, session, references=[reference], repeats=2)
     threads = {f"thread {n}": PixelSpace(8, 2 + n) for n in range(len(spaces))}
@@ -86,6 +92,9 @@ def test_figures_2_4_and_5_run_on_a_labs_own_experiment(
     note = json.loads((tables / "Fig4" / "provenance.json").read_text())
     assert note["kind"] == "in_silico"
     assert note["details"]["note"] == NOTE
+    assert [note["details"][f"{space} stands for"] for space in ("DeePSim", "BigGAN")] == [
+        "coarse", "fine",
+    ]  # fmt: skip
     found = np.load(sessions[0] / "block003.npz")
     rows = ["_thread001_gen" in name for name in found["trials"]]
     path = tables / "Fig2" / "Figure2B_src_resp_Exp155_BigGAN_thread_evol.csv"
@@ -121,6 +130,25 @@ def test_other_sessions_are_refused_in_one_sentence(sessions, tmp_path):
     with pytest.raises(MalformedDataError, match="Let the rig write psth"):
         write_recordings([real], tmp_path / "out")
     assert not list((tmp_path / "out").glob("*.mat"))
+
+
+def test_figures_call_spaces_by_their_own_names():
+    """Legends, titles and ticks; no text tells of a generator that was not there."""
+
+    def draw(part):
+        axes = part.subplots()
+        axes.plot([1, 2], label=str(Space.DEEPSIM))
+        axes.set_xticks([0, 1], ["DeePSim", "BigGAN\nV1"])
+        axes.set_title("DeePSim − BigGAN")
+        axes.legend()
+
+    details = {"DeePSim stands for": "coarse", "BigGAN stands for": "fine"}
+    names = Provenance("in_silico", details).space_names
+    figure = print_sheet([Place(Drawing(draw, (80.0, 60.0)), mark="IN SILICO", names=names)])
+    told = {text.get_text() for text in figure.findobj(Text)} - {""}
+    assert {"coarse", "fine\nV1", "coarse − fine", "IN SILICO"} <= told
+    assert not any("DeePSim" in text or "BigGAN" in text for text in told)
+    plt.close(figure)
 
 
 def test_a_session_of_ones_own_animal_names_its_area(tmp_path):

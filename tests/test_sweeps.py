@@ -92,6 +92,8 @@ def test_cells_of_a_file(tmp_path):
         ('layers = ["a", "a"]', "each there once"),
         ("channels = [4, 2]", "expected \\[A, B\\]"),
         ("channels_per_cell = 0", "1 or more"),
+        ("units = [3]", "both came"),
+        ("units = [[3, 4]]", "expected C, or"),
         ('noise = {kind = "pink"}', "unknown noise 'pink'"),
         ("noise = {sd = 1}", "unknown key of noise 'sd'"),
         ('layers = {tinny = ["conv1"]}', "unknown entry of layers 'tinny'. Did you mean 'tiny'"),
@@ -280,6 +282,25 @@ def test_a_sweep_may_grow_and_be_put_in_another_order(tmp_path):
     longer = sweep_of(tmp_path, TWO_CELLS.replace("[2, 4]", "[2, 7]")).cells(tmp_path)
     assert [cell.settings.channels for cell in longer] == [(2, 4), (4, 7)] * 2
     assert [cell.folder for cell in longer[::2]] == [cell.folder for cell in first]
+
+
+def test_a_sweep_over_a_list_of_units_and_own_generators(tmp_path):
+    """Cells of some units each, read back by the process that runs them."""
+    text = """
+    nets = ["tiny"]
+    layers = ["conv2"]
+    units = [3, 17, [5, 1, 2]]
+    channels_per_cell = 2
+    generators = ["PixelSpace"]
+    optimizers = ["HessCMA"]
+    hessians = {PixelSpace = "Avg_Hess.npz"}
+    """
+    cells = sweep_of(tmp_path, text).cells(tmp_path)
+    assert [cell.settings.units for cell in cells] == [((3,), (17,)), ((5, 1, 2),)]
+    assert len({cell.folder for cell in cells}) == 2
+    assert cells[0].hessians == {"core.utils:PixelSpace": str(tmp_path / "Avg_Hess.npz")}
+    cells[1].write()
+    assert read_cell(cells[1].folder) == cells[1]
 
 
 def test_long_names_are_cut_or_said(tmp_path):

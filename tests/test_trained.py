@@ -14,6 +14,7 @@ from core.utils import FaceGAN, TorchScorer
 from core.utils.generators import faces
 from core.utils.generators.protocol import checked
 from core.utils.scoring import classifiers
+from examples import receptive_fields
 from examples.trained_units import succeeded
 
 needs_network = pytest.mark.skipif(
@@ -45,7 +46,7 @@ def test_the_trained_network_names_photographs(picture, label):
 def test_the_face_gan_draws_faces_that_follow_the_code():
     """Codes give unlike images, warm in colour; zero has no gradient; the twin says untrained."""
     faces_of = FaceGAN(device="cpu")
-    images = checked(faces_of).visualize(faces_of.sample_vector(16, rng=0))
+    images = checked(faces_of).visualize(faces_of.sample_vector(16, seed=0))
     assert images.shape == (16, 3, 64, 64)
     red, _, blue = images.mean((0, 2, 3))
     assert red > blue + 0.05
@@ -74,3 +75,18 @@ def test_success_is_a_rise_that_is_no_chance(rng):
     assert succeeded(first, last)
     assert not succeeded(last, first)
     assert not succeeded(first, first + 0.1)
+
+
+@needs_network
+def test_the_box_of_a_trained_unit_holds_what_drives_it(tmp_path, monkeypatch):
+    """Small in an early layer and larger later; grey around it matters less than grey in it."""
+    for name, value in {"LAYERS": ("blocks.1", "blocks.2"), "PIXELS": 64, "TESTS": 8}.items():
+        monkeypatch.setattr(receptive_fields, name, value)
+    table = receptive_fields.run(tmp_path, channels=1, reps=3)
+    trained = table[table["network"] == "trained"].set_index("layer")
+    assert trained["box (px)"]["blocks.1"] < trained["box (px)"]["blocks.2"] < 50
+    assert (trained["outside"] < 0.6).all()
+    assert (trained["inside"] > 0.8).all()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "receptive_fields.png", "table.csv", "table.md",
+    }  # fmt: skip

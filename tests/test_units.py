@@ -481,6 +481,8 @@ def test_a_name_of_two_layers_is_refused_with_both():
 def test_the_name_of_a_layer_is_a_text():
     with pytest.raises(UsageError, match="layer 0 was given; the name of a layer is a text"):
         TorchScorer(nn.Sequential(nn.Flatten()), device="cpu", imgpix=4).set_unit("score", 0, 1)
+    with pytest.raises(UsageError, match="layer 0 was given; the name of a layer is a text"):
+        TorchScorer(nn.Sequential(nn.Flatten()), 0, 1, device="cpu", imgpix=4)
 
 
 @pytest.mark.filterwarnings("ignore:.*is deprecated")

@@ -156,8 +156,8 @@ def assert_refused(path, told):
         load_pickle(path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) < 700
-    grown = {name for name in set(sys.modules) - modules if not name.startswith("tzdata")}
-    assert grown == set()  # time zones are data
+    grown = set(sys.modules) - modules - {"importlib.readers"}  # time zones are data
+    assert {name for name in grown if not name.startswith("tzdata")} == set()
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -192,7 +192,7 @@ class Reduced:
         pd.DataFrame({"a": [Reduced(os.system, "touch ran")]}),
         {"psth_arr": [{"deep": (Reduced(os.system, "touch ran"),)}]},
     ],
-    ids=lambda value: re.sub(r"\W+", " ", repr(getattr(value, "call", type(value))))[:40],
+    ids=lambda value: getattr(value, "call", [type(value)])[0].__name__,
 )
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_calls_that_would_run_code_are_refused(tmp_path, monkeypatch, value, protocol):

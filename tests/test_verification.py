@@ -13,7 +13,7 @@ from core.source_tables.provenance import Provenance
 from core.source_tables.reader import Table, write_tables
 from figure_reproduction import __main__ as command
 from figure_reproduction.page.choice import choose_data
-from figure_reproduction.page.verification import verify
+from figure_reproduction.page.verification import discrepancies_of, verify
 from neuro_data_analysis.evolution.population import success_rate_table
 from tests.test_figure_page import PUBLISHED_COUNTS
 
@@ -49,6 +49,14 @@ def as_published(name, change=None):
             for space, blocks in plot.blocks.items():
                 told.append((name, Statistic(plot.quantity, sorted(blocks), plot.area, space)))
     return panel(told)
+
+
+def test_a_published_count_is_told_as_a_count():
+    """65 of 106 threads in IT, never 65.0; a mean keeps its decimals."""
+    told = panel([("4A", Statistic("n_success_p01", 66, "IT", "BigGAN"))])
+    [line] = [str(d) for d in discrepancies_of({"4A": told}) if "differs" in str(d)]
+    assert line.endswith("published 65, computed 66, differs by +1")
+    assert isinstance(published_values()["4B", "initial_paired_t", "IT", ""].value, float)
 
 
 def test_the_dots_are_those_of_all_small_plots():

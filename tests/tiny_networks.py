@@ -37,8 +37,8 @@ class TinyGenerator:
     def visualize_batch(self, codes, scale=1.0, B=42):
         return torch.cat([self.visualize(part, scale) for part in torch.as_tensor(codes).split(B)])
 
-    def sample_vector(self, sampn=1, *, device=None, rng=None):
-        return torch.from_numpy(np.random.default_rng(rng).standard_normal((sampn, self.codelen)))
+    def sample_vector(self, sampn=1, *, device=None, seed=None):
+        return torch.from_numpy(np.random.default_rng(seed).standard_normal((sampn, self.codelen)))
 
 
 class TinyNet(nn.Module):

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.command_line import a_path, command_parser
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from, exit_code_of
 from core.files import atomic_write
 from core.insilico.paired_evolution.folders import (
@@ -414,6 +414,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
+    if given.output:
+        require_writable(given.output.parent)
     gathered = gather(*given.root)
     runs = normalised(gathered.runs)
     if given.output:

@@ -16,7 +16,7 @@ if __name__ == "__main__":
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from core.command_line import a_path, command_parser
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import MissingDataError, exit_code_of
 from core.source_tables.provenance import Provenance, read_provenance
 from core.source_tables.reader import DEFAULT_FOLDER, SourceData, Table, write_tables
@@ -122,6 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(results: Folders, output: Path, force: bool) -> None:
+    require_writable(output)
     tables, origins = export_extended_figure5(results), extended_figure5_provenance(results)
     for path in write_tables(output, FIGURE, tables, origins, force):
         sys.stdout.write(f"{path}  ({origins.of([path.name]).explanation})\n")

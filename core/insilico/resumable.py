@@ -43,8 +43,12 @@ def claim_folder(folder: str | Path, settings: Mapping[str, Any], resume: bool) 
     claim(Path(folder) / NOTE_FILE, settings, "experiment", resume=resume, going_on="--resume")
 
 
-def require_own_folder(folder: str | Path, settings: Mapping[str, Any], resume: bool) -> None:
+def require_own_folder(
+    folder: str | Path, settings: Mapping[str, Any], resume: bool, later: str = ""
+) -> None:
     """Refuse a folder of another experiment; write nothing.
+
+    Settings whose names begin with `later`, if that is given, are not known yet and not compared.
 
     Raises
     ------
@@ -54,7 +58,7 @@ def require_own_folder(folder: str | Path, settings: Mapping[str, Any], resume: 
         If its note cannot be read.
     """
     note = Path(folder) / NOTE_FILE
-    require_own(note, settings, "experiment", resume=resume, going_on="--resume")
+    require_own(note, settings, "experiment", resume=resume, going_on="--resume", later=later)
 
 
 def unfinished(cells: Iterable[Cell], file_of: Callable[[Cell], Path]) -> list[Cell]:

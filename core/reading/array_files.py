@@ -58,13 +58,17 @@ def read_arrays(
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
+def write_arrays(
+    path: str | os.PathLike[str], arrays: Mapping[str, Any], durable: bool = False
+) -> None:
     """Write arrays, numbers and text into one .npz file, which replaces an earlier one at once.
+
+    `durable`: return only when it is on the disk, see `core.files.atomic_write`.
 
     Raises
     ------
     CannotWriteError
         If the file cannot be written.
     """
-    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+    with atomic_write(path, durable) as unfinished, unfinished.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)

@@ -390,8 +390,9 @@ class _Watch:
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        for connected in self._sockets:
-            connected.close()
+        for connected in self._sockets:  # close() would wait for answers that nobody holds
+            if (descriptor := connected.detach()) >= 0:
+                socket.close(descriptor)
 
     def restart(self) -> None:
         """Begin a new time-out window."""
@@ -406,7 +407,8 @@ class _Watch:
             if time.monotonic() < self._until:
                 continue
             if self.n_bytes < _DEAD_BELOW_BYTES_PER_S * self.timeout_s:
-                self.told = f"timed out with {self.n_bytes} bytes in {self.timeout_s:g} s"
+                slow = f"only {self.n_bytes} bytes in {self.timeout_s:g} s"
+                self.told = slow if self.n_bytes else "timed out"
                 for connected in self._sockets:
                     with suppress(OSError):
                         connected.shutdown(socket.SHUT_RDWR)

@@ -6,20 +6,34 @@ recorded in a session folder, which ``python -m neuro_data_analysis.rig_recordin
 recordings layout of the paper.
 """
 
-from core.rig.blocks import Request, Responses
-from core.rig.fake import FakeNeurons, FakeRig
-from core.rig.folder import FolderRig
-from core.rig.session import Rig, RigChannel, SessionInfo
-from core.rig.sockets import SocketRig
+from __future__ import annotations
 
-__all__ = [
-    "FakeNeurons",
-    "FakeRig",
-    "FolderRig",
-    "Request",
-    "Responses",
-    "Rig",
-    "RigChannel",
-    "SessionInfo",
-    "SocketRig",
-]
+from importlib import import_module
+from typing import Any
+
+from core.errors import choose_from
+
+_HOME = {
+    "FakeNeurons": "fake",
+    "FakeRig": "fake",
+    "FolderRig": "folder",
+    "Request": "blocks",
+    "Responses": "blocks",
+    "Rig": "session",
+    "RigChannel": "session",
+    "SessionInfo": "session",
+    "SocketRig": "sockets",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that the command begins without packages."""
+    if name not in _HOME:
+        raise AttributeError(choose_from(name, __all__, f"name of {__name__}"))
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

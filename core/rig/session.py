@@ -1,7 +1,7 @@
 """A session at a rig: every block is made, shown, recorded and averaged; nothing is lost.
 
-A block is in the session's folder before anybody hears of its responses. After a crash the same
-block finds its responses there, or its pictures are shown again.
+A block is in the session's folder, and on the disk, before anybody hears of its responses. After a
+crash or a reboot the same block finds its responses there, or its pictures are shown again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from core.errors import MalformedDataError, MissingDataError, UsageError
-from core.files import atomic_write
+from core.files import atomic_write, flush_to_disk
 from core.reading.array_files import read_arrays, write_arrays
 from core.rig.blocks import FloatArray, Request, Responses, as_png
 from core.settings_note import claim
@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 #: Visual areas that recordings may name.
 AREAS = ("V1", "V4", "IT")
+
+#: The last chunk of every PNG file.
+_PNG_END = b"IEND\xaeB`\x82"
 
 #: Files of a session's folder.
 NOTE_FILE, LOG_FILE, STIMULI = "session.json", "log.csv", "stimuli"
@@ -64,8 +67,9 @@ class SessionInfo:
     size_deg : float
         Their side.
     spaces : tuple of str
-        The paper's names of the threads' spaces, "fc6" and "BigGAN"; what was really used stands
-        in `note`.
+        The paper's names of the threads' spaces, "fc6" and "BigGAN".
+    shown_as : tuple of str
+        What figures call these spaces, where others were used; by default "DeePSim" and "BigGAN".
     note : str
         Where responses come from; "IN SILICO" for a network.
     """
@@ -82,6 +86,7 @@ class SessionInfo:
     size_deg: float = 3.0
     spaces: tuple[str, ...] = ("fc6", "BigGAN")
     note: str = ""
+    shown_as: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -93,7 +98,11 @@ class SessionInfo:
                 f"animal {self.animal!r}, session {self.number}, channel {self.channel} and unit "
                 f"{self.unit} were given; an animal has a name, numbers begin with 1."
             )
-
+        if len(self.shown_as) not in (0, len(self.spaces)):
+            raise UsageError(
+                f"{len(self.shown_as)} names of spaces were given to show; there are "
+                f"{len(self.spaces)}: {', '.join(self.spaces)}."
+            )
         if self.area not in ("", *AREAS) or self.channel not in self.recorded_channels:
             raise UsageError(
                 f"area {self.area!r} and preferred channel {self.channel} of channels "
@@ -252,7 +261,7 @@ class Rig(ABC):
     def _keep_pictures(self, request: Request) -> None:
         for name, png in request.pictures.items():
             path = self.session / STIMULI / f"{name}.png"
-            if not path.is_file():
+            if not _is_whole(path):
                 with atomic_write(path) as unfinished:
                     unfinished.write_bytes(png)
 
@@ -275,11 +284,14 @@ class Rig(ABC):
         for thread, of_thread in zip(shown, names, strict=True):
             arrays[f"codes/{thread.thread}"] = thread.codes
             arrays[f"names/{thread.thread}"] = np.array(of_thread)
-        write_arrays(path, arrays)
+        for name in dict.fromkeys(responses.names):  # the block tells of them, and comes after
+            flush_to_disk(self.session / STIMULI / f"{name}.png")
+        flush_to_disk(self.session / STIMULI)
+        write_arrays(path, arrays, durable=True)
 
     def _claim(self, settings: Mapping[str, Any]) -> None:
         note = self.session / NOTE_FILE
-        claim(note, settings, "session", resume=True, going_on="resume=True")
+        claim(note, settings, "session", resume=True, going_on="resume=True", durable=True)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} of {self.info.experiment}"
@@ -311,6 +323,11 @@ class RigChannel:
 
     def __repr__(self) -> str:
         return f"{self._name} of {self.rig!r}"
+
+
+def _is_whole(path: Path) -> bool:
+    """Tell whether a picture is there up to its end; a reboot may have left the beginning."""
+    return path.is_file() and path.read_bytes().endswith(_PNG_END)
 
 
 def _means(responses: Responses, names: Sequence[str]) -> FloatArray:

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.errors import MalformedDataError
 from core.files import read_json, write_json
+from core.spaces import Space
 
 #: Written beside the tables of a figure by whatever made them.
 PROVENANCE_FILE = "provenance.json"
@@ -77,6 +78,12 @@ class Provenance:
         return KINDS[self.kind][1]
 
     @property
+    def space_names(self) -> dict[str, str]:
+        """What figures call the spaces, by their labels, where others stand in their place."""
+        keys = {shown_as(space): str(space) for space in Space}
+        return {keys[key]: name for key, name in self.details.items() if key in keys}
+
+    @property
     def line(self) -> str:
         """Say in one short line where data come from."""
         told = self.details.get("from") or self.details.get("recording")
@@ -90,6 +97,11 @@ class Provenance:
         of_folder = replace(self, files={})
         origins = [self.files.get(name, of_folder) for name in names] or [of_folder]
         return next((origin for origin in origins if origin.mark), origins[0])
+
+
+def shown_as(space: Space) -> str:
+    """Return the entry of `Provenance.details` that says what stands in the place of a space."""
+    return f"{space} stands for"
 
 
 def read_provenance(folder: Path) -> Provenance:

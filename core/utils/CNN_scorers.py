@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from core.errors import UsageError
+from core.published_names import door
 from core.utils.batching import over_batches
 from core.utils.device import resolve_device
 from core.utils.layers.names import measured, plain_network
@@ -180,6 +181,10 @@ class TorchScorer:
         preprocess: Preprocess | None = None,
         channel_axis: ChannelAxis | None = None,
     ) -> None:
+        if isinstance(layer, int) and (imgpix is not None or not isinstance(unit, bool | None)):
+            raise UsageError(
+                f"layer {layer!r} was given; the name of a layer is a text, such as '{layer}'."
+            )
         if isinstance(layer, int):  # TorchScorer(name, imgpix, rawlayername), as published
             layer, imgpix = None, layer
             unit, rawlayername = None, rawlayername if unit is None else bool(unit)
@@ -600,3 +605,7 @@ def load_featnet(
     network = load_classifier(netname, pretrained=pretrained, weights=weights, seed=seed).network
     network = network.to(resolve_device(device))
     return (network.get_submodule("features") if netname in _WITH_FEATURES else network), network
+
+
+if not TYPE_CHECKING:
+    __getattr__ = door(__name__)

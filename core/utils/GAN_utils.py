@@ -7,6 +7,7 @@ frozen, and says whether its weights are trained (`trained`).
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from core import start
 
@@ -21,6 +22,7 @@ import torch
 from torch import nn
 
 from core.errors import UsageError, choose_from
+from core.published_names import door
 from core.utils.device import resolve_device
 from core.utils.generators.biggan import BigGAN_wrapper, loadBigGAN
 from core.utils.generators.caffenet import RGB_MEAN, Caffenet
@@ -175,7 +177,10 @@ class upconvGAN(nn.Module):
         return images_of(partial(self.visualize, scale=scale), codes, B, to_cpu)
 
     def visualize_batch_np(self, codes: Codes, scale: float = 1.0, B: int = 42) -> torch.Tensor:
-        """Return images of an array of codes, on the CPU."""
+        """Return images of an array of codes, on the CPU.
+
+        The second argument differs from that of BigGAN as in `render`.
+        """
         return self.visualize_batch(codes, scale, B)
 
     def render(self, codes: Codes, scale: float = 1.0, B: int = 42) -> list[np.ndarray]:
@@ -191,7 +196,8 @@ class upconvGAN(nn.Module):
         sampn: int = 1,
         device: str | torch.device | None = None,
         noise_std: float = 1.0,
-        rng: Seed | None = None,
+        *,
+        seed: Seed | None = None,
     ) -> torch.Tensor:
         """Return random codes, each number drawn from N(0, noise_std²).
 
@@ -200,16 +206,17 @@ class upconvGAN(nn.Module):
         sampn : int, default 1
             How many.
         device : str or torch.device, optional
-            Where to put them; by default where the network is.
+            Where to put them; by default where the network is. As published, it is the second
+            argument here and the third of `BigGAN_wrapper.sample_vector`.
         noise_std : float, default 1
-        rng : int or numpy.random.Generator, optional
+        seed : int or numpy.random.Generator, optional
             Without it, every call gives other codes.
 
         Returns
         -------
         torch.Tensor, shape (sampn, codelen)
         """
-        noise = np.random.default_rng(rng).standard_normal((sampn, self.codelen), np.float32)
+        noise = np.random.default_rng(seed).standard_normal((sampn, self.codelen), np.float32)
         codes = torch.from_numpy(noise * np.float32(noise_std))
         return codes.to(self.device if device is None else resolve_device(device))
 
@@ -304,3 +311,7 @@ def _rgb(bgr: torch.Tensor) -> torch.Tensor:
 def _displayed(rgb: torch.Tensor, rgb_mean: torch.Tensor, scale: float) -> torch.Tensor:
     """Return ``clamp(rgb + mean, 0, 255) / 255 * scale``."""
     return (rgb + rgb_mean).clamp(0, 255) * (scale / 255)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = door(__name__)

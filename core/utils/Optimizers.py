@@ -13,12 +13,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from
+from core.published_names import door
 from core.reading.array_files import read_arrays
 from core.utils.optimizers.arguments import FloatArray, random_source, single_code
 from core.utils.optimizers.ask_tell import AskTellOptimizer
@@ -320,3 +321,7 @@ def _named_arrays(
         if name not in arrays:
             raise UsageError(f"the Hessian for {label!r}: {choose_from(name, arrays, 'entry')}")
     return np.asarray(arrays[names[0]]), np.asarray(arrays[names[1]])
+
+
+if not TYPE_CHECKING:
+    __getattr__ = door(__name__)

@@ -82,7 +82,7 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
-        if missing.partition(".")[0] == "core":
+        if missing.partition(".")[0] in ("core", "neuron_gan"):
             raise
         raise ModuleNotFoundError(missing_package(missing), name=missing) from None
 

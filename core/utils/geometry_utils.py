@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from core.errors import UsageError
+from core.published_names import door
 
 if TYPE_CHECKING:
     import torch
@@ -434,3 +435,7 @@ def _tensors(
             "give two single codes of the same length."
         )
     return c1.reshape(-1), c2.reshape(-1), c1.new_tensor(_fractions(steps, lim))
+
+
+if not TYPE_CHECKING:
+    __getattr__ = door(__name__)

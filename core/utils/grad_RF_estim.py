@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.errors import UsageError, UserError
+from core.published_names import door
 from core.utils.device import resolve_device
 from core.utils.layers.names import evaluation_mode
 from core.utils.layers.probe import ChannelAxis, LayerProbe
@@ -58,7 +59,7 @@ def grad_RF_estimate(
     show: bool = False,
     reps: int = 200,
     batch: int = 1,
-    rng: Seed = 0,
+    seed: Seed = 0,
     channel_axis: ChannelAxis | None = None,
 ) -> Map:
     """Map the receptive field of a unit with images of uniform noise from -1 to 1.
@@ -82,7 +83,7 @@ def grad_RF_estimate(
         Number of batches of images.
     batch : int, default 1
         Images in a batch. The map does not depend on how images are batched.
-    rng : int or numpy.random.Generator, default 0
+    seed : int or numpy.random.Generator, default 0
         Draws the images.
     channel_axis : int or mapping of str to int, optional
         Axis of the layer's channels, without that of the images; by default it is found.
@@ -102,7 +103,7 @@ def grad_RF_estimate(
     """
     like = _placed(model, device)
     response = _response(unit, model, layer, input_size, channel_axis, like)
-    images = _noise_images(input_size, reps, batch, rng, like)
+    images = _noise_images(input_size, reps, batch, seed, like)
     return _mean_amplitude(model, layer, response, images, show)
 
 
@@ -117,7 +118,7 @@ def GAN_grad_RF_estimate(
     show: bool = False,
     reps: int = 200,
     batch: int = 1,
-    rng: Seed = 0,
+    seed: Seed = 0,
     channel_axis: ChannelAxis | None = None,
 ) -> Map:
     """Map the receptive field of a unit with images of a generator, scaled to -1 to 1.
@@ -127,7 +128,7 @@ def GAN_grad_RF_estimate(
     G : generator
         Its `sample_vector` draws the codes (N(0, 1) for DeePSim). Images of another size are
         resized to `input_size` (bilinear, corners aligned).
-    model, layer, unit, input_size, device, show, reps, batch, rng
+    model, layer, unit, input_size, device, show, reps, batch, seed
         As for `grad_RF_estimate`.
 
     Returns
@@ -142,7 +143,7 @@ def GAN_grad_RF_estimate(
     """
     like = _placed(model, device)
     response = _response(unit, model, layer, input_size, channel_axis, like)
-    images = _generated_images(G, input_size, reps, batch, rng, like)
+    images = _generated_images(G, input_size, reps, batch, seed, like)
     return _mean_amplitude(model, layer, response, images, show)
 
 
@@ -158,7 +159,7 @@ def grad_population_RF_estimate(
     batch: int = 1,
     label: str = "",
     figdir: str | os.PathLike[str] | None = None,
-    rng: Seed = 0,
+    seed: Seed = 0,
     channel_axis: ChannelAxis | None = None,
 ) -> Map:
     """Map the receptive field of a weighted sum of all units of a layer, with images of noise.
@@ -171,7 +172,7 @@ def grad_population_RF_estimate(
         Title of the picture and beginning of its file name.
     figdir : path-like, optional
         Save the picture, ``<label>_gradAmpMap.png`` and ``.pdf``, in this folder.
-    model, layer, input_size, device, show, reps, batch, rng
+    model, layer, input_size, device, show, reps, batch, seed
         As for `grad_RF_estimate`.
 
     Returns
@@ -188,7 +189,7 @@ def grad_population_RF_estimate(
     """
     like = _placed(model, device)
     response = _response(WeightedSum(weights), model, layer, input_size, channel_axis, like)
-    images = _noise_images(input_size, reps, batch, rng, like)
+    images = _noise_images(input_size, reps, batch, seed, like)
     gradmap = _mean_amplitude(model, layer, response, images, False)
     if show or figdir is not None:
         figure = show_gradmap(gradmap, label)
@@ -229,10 +230,10 @@ def _mean_amplitude(
 
 
 def _noise_images(
-    input_size: tuple[int, ...], reps: int, batch: int, rng: Seed, like: Tensor
+    input_size: tuple[int, ...], reps: int, batch: int, seed: Seed, like: Tensor
 ) -> Iterator[Tensor]:
     """Draw batches of images from U(-1, 1)."""
-    source = np.random.default_rng(rng)
+    source = np.random.default_rng(seed)
     for _ in range(_positive(reps, batch)):
         noise = source.random((batch, *input_size), dtype=np.float32)
         yield torch.from_numpy(2 * noise - 1).to(like)
@@ -243,14 +244,14 @@ def _generated_images(
     input_size: tuple[int, ...],
     reps: int,
     batch: int,
-    rng: Seed,
+    seed: Seed,
     like: Tensor,
 ) -> Iterator[Tensor]:
     """Draw batches of images from a generator, scaled to -1 to 1."""
-    source = np.random.default_rng(rng)
+    source = np.random.default_rng(seed)
     for _ in range(_positive(reps, batch)):
         with torch.no_grad():
-            images = 2 * G.visualize(G.sample_vector(batch, rng=source)).to(like) - 1
+            images = 2 * G.visualize(G.sample_vector(batch, seed=source)).to(like) - 1
             if images.shape[2:] != input_size[1:]:
                 images = F.interpolate(images, input_size[1:], mode="bilinear", align_corners=True)
         yield images
@@ -291,3 +292,7 @@ def _positive(reps: int, batch: int) -> int:
     if reps < 1 or batch < 1:
         raise UsageError(f"{reps} batches of {batch} images make none; give at least one of each.")
     return reps
+
+
+if not TYPE_CHECKING:
+    __getattr__ = door(__name__)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from core.published_names import door
 from core.utils.layers.fetchers import (
     featureFetcher,
     featureFetcher_module,
@@ -189,3 +190,7 @@ def _tree(module: nn.Module, prefix: str, depth: int, deepest: int) -> Iterator[
         is_leaf = next(child.children(), None) is None
         yield f"{prefix}({name}): {child if is_leaf else type(child).__name__}"
         yield from _tree(child, prefix + "  ", depth + 1, deepest)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = door(__name__)

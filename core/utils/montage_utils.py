@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps
 
 from core.errors import UsageError
+from core.published_names import door
 from core.utils.pictures.crops import crop_all_from_montage, crop_from_montage
 from core.utils.published_keywords import published_keywords
 
@@ -523,3 +524,7 @@ def _rows_of_images(given: ImageArray) -> NDArray[Any]:
     for row, column in np.ndindex(shape):
         images[row, column] = given[row][column]
     return images
+
+
+if not TYPE_CHECKING:
+    __getattr__ = door(__name__)

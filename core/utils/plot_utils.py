@@ -20,6 +20,7 @@ from PIL import Image
 
 from core.errors import UsageError, choose_from
 from core.files import atomic_write
+from core.published_names import door
 from core.utils.montage_utils import make_grid_T
 from core.utils.published_keywords import published_keywords
 
@@ -233,3 +234,7 @@ def _current_figure() -> Figure:
     if not plt.get_fignums():
         raise UsageError("there is no current figure to save; give one as figh.")
     return plt.gcf()
+
+
+if not TYPE_CHECKING:
+    __getattr__ = door(__name__)

@@ -6,12 +6,14 @@ Everything of `t_tests` and `stats_plots` can be imported from here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from core.errors import UsageError
+from core.published_names import door
 from core.utils.statistics.plots import (
     paired_strip_plot,
     scatter_corr,
@@ -294,3 +296,7 @@ def _difference(r1: float, r2: float, error: float) -> CorrelationDifference:
     difference = float(np.arctanh(r1) - np.arctanh(r2))
     z = difference / error
     return CorrelationDifference(z, float(2 * stats.norm.sf(abs(z))), difference, error)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = door(__name__)

@@ -9,8 +9,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from core.source_tables.reader import SourceData
-from figure_reproduction.page.page import FigureScript
-from figure_reproduction.page.sheet import Place, in_rows, print_sheet, style
+from figure_reproduction.page.page import FigureScript, composed_pages
+from figure_reproduction.page.sheet import Place, print_sheet, style
 
 #: Enough for a screen.
 DPI = 130
@@ -38,21 +38,21 @@ def composed_figure(name: str, source_data: str | Path) -> list[bytes]:
     """
     script: FigureScript = import_module(f"figure_reproduction.{name}_reproduction").FIGURE
     source = SourceData(source_data)
-    with plt.style.context(style()):
-        places = {}
+    with style():
+        places, panel_of = {}, {}
         for panel in script.panels:
             reading = source.gather(script.folder, panel.reads)
-            mark, origin = reading.provenance.mark, reading.provenance.line
+            found = reading.provenance
             for picture, drawing in panel.show(*reading.tables).drawings.items():
-                places[picture] = Place(drawing, mark=mark, origin=origin)
-        return [
-            _png([[places[picture] for picture in row if picture in places] for row in page])
-            for page in script.pages
-        ]
+                places[picture] = Place(
+                    drawing, mark=found.mark, origin=found.line, names=found.space_names
+                )
+                panel_of[picture] = panel.name
+        return [_png(page) for _, page in composed_pages(script, places, panel_of)]
 
 
-def _png(rows: list[list[Place]]) -> bytes:
-    figure = print_sheet(in_rows(rows))
+def _png(page: list[Place]) -> bytes:
+    figure = print_sheet(page)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DPI)
     plt.close(figure)

@@ -11,7 +11,7 @@ import contextlib
 import inspect
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -64,10 +64,13 @@ class Shown:
         Its numbers, for the JSON file and for comparison with the paper.
     drawings : mapping of str to Drawing
         Its pictures, by the names of their files; none for a panel of numbers only.
+    note : str
+        A sentence of the caption that depends on the data.
     """
 
     statistics: Iterable[Statistic]
     drawings: Mapping[str, Drawing] = field(default_factory=dict)
+    note: str = ""
 
 
 #: Takes the tables that a panel reads, one argument for each.
@@ -85,7 +88,9 @@ class Panel:
     reads : tuple of str
         Its tables, by their names within the figure, see `SourceData.gather`.
     show : callable
-        The tables in that order → what is shown. Its docstring is the caption.
+        The tables in that order → what is shown. Its docstring is the caption. With a keyword
+        argument ``recorded_only`` it is told whether blocks are to be tested once more without
+        padding.
     """
 
     name: str
@@ -96,6 +101,11 @@ class Panel:
     def caption(self) -> str:
         """What it shows, in our words; also the alternative text of its pictures."""
         return " ".join((inspect.getdoc(self.show) or "").split())
+
+    def shown(self, tables: Iterable[Any], recorded_only: bool = False) -> Shown:
+        """Show some tables, once more without padding where that is asked for and makes sense."""
+        knows = "recorded_only" in inspect.signature(self.show).parameters
+        return self.show(*tables, **({"recorded_only": recorded_only} if knows else {}))
 
 
 @dataclass
@@ -174,6 +184,8 @@ class PrintJob:
         Which twin of a table to read where the published set has two.
     panels : tuple of str
         Names of panels; empty for all.
+    recorded_only : bool
+        Whether blocks of Figure 5C and Extended Figure 4C are also tested without padding.
     """
 
     source_data: Path = DEFAULT_FOLDER
@@ -181,6 +193,7 @@ class PrintJob:
     formats: tuple[str, ...] = ("png", "pdf")
     form: str = "csv"
     panels: tuple[str, ...] = ()
+    recorded_only: bool = False
 
     @property
     def arguments(self) -> str:
@@ -192,6 +205,8 @@ class PrintJob:
             given.append(f"--source-data {shlex.quote(str(self.source_data))}")
         if self.form != "csv":
             given.append(f"--from {self.form}")
+        if self.recorded_only:
+            given.append("--recorded-only")
         return "".join(f" {argument}" for argument in given)
 
 
@@ -247,19 +262,20 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
     require_writable(job.output)
     wanted = [panel for panel in script.panels if not job.panels or panel.name in job.panels]
     printed, places = Printed(), dict[str, Place]()
-    with locked(job.output / script.name), plt.style.context(style()):
+    with locked(job.output / script.name), style():
         for panel in wanted:
             try:
                 reading = source.gather(script.folder, panel.reads)
-                shown = panel.show(*reading.tables)
+                shown = panel.shown(reading.tables, job.recorded_only)
                 drawn = _places(shown.drawings, reading.provenance)
                 pictures = _print_pictures(drawn, job, show)
-                printed.panels[panel.name] = _entry(panel, reading, shown.statistics, pictures)
+                printed.panels[panel.name] = _entry(panel, reading, shown, pictures)
             except (MissingDataError, MalformedDataError) as problem:
                 printed.problems[panel.name] = problem
             else:
                 places |= drawn
                 printed.pictures += [path for paths in pictures.values() for path in paths]
+        _tell_unpickled(printed.panels, job.form)
         composed = {} if job.panels else _print_pages(script, printed.panels, places, job)
         printed.pictures += [path for paths in composed.values() for path in paths]
         _write_json(script, printed.panels, composed, job, printed.problems)
@@ -329,11 +345,20 @@ def add_print_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="draw simulated source data, marked as such, where there are none",
     )
+    parser.add_argument(
+        "--recorded-only",
+        action="store_true",
+        help="draw and test 5C and Extended 4C once more over experiments that recorded the block, "
+        "corrected over all windows together (not published)",
+    )
 
 
 def print_job(given: argparse.Namespace, panels: Iterable[str] = ()) -> PrintJob:
     """Turn the parsed arguments of `add_print_arguments` into a print job."""
-    return PrintJob(given.source_data, given.output, given.format, given.form, tuple(panels))
+    return PrintJob(
+        given.source_data, given.output, given.format, given.form, tuple(panels),
+        given.recorded_only,
+    )  # fmt: skip
 
 
 def with_data(script: FigureScript, job: PrintJob, simulate_missing: bool) -> PrintJob:
@@ -360,9 +385,18 @@ def _run(script: FigureScript, given: argparse.Namespace) -> int:
     return printed.exit_code
 
 
+def _tell_unpickled(entries: Mapping[str, Any], form: str) -> None:
+    """Say which tables came as CSV though pickles were asked for; the JSON names every file."""
+    files = dict.fromkeys(file for entry in entries.values() for file in entry["inputs"])
+    plain = [file for file in files if file.endswith(".csv")]
+    if form == "pkl" and plain:
+        more = f" and {len(plain) - 3} more" if len(plain) > 3 else ""
+        sys.stderr.write(f"no pickled twin, read as CSV: {', '.join(plain[:3])}{more}\n")
+
+
 def _places(drawings: Mapping[str, Drawing], origin: Provenance) -> dict[str, Place]:
     return {
-        name: Place(drawing, mark=origin.mark, origin=origin.line)
+        name: Place(drawing, mark=origin.mark, origin=origin.line, names=origin.space_names)
         for name, drawing in drawings.items()
     }
 
@@ -379,18 +413,43 @@ def _print_pages(
 ) -> dict[str, list[Path]]:
     """Print the composed figure, page by page, of the pictures that there are."""
     panel_of = {name: panel for panel, entry in entries.items() for name in entry["pictures"]}
-    printed = [name for page in script.pages for row in page for name in row if name in places]
-    letters = letters_of((name, panel_of[name]) for name in printed)
-    files = {}
+    return {
+        name: _print(page, name, job, keep_open=False)
+        for name, page in composed_pages(script, places, panel_of)
+    }
+
+
+def composed_pages(
+    script: FigureScript, places: Mapping[str, Place], panel_of: Mapping[str, str]
+) -> Iterator[tuple[str, list[Place]]]:
+    """Arrange the pictures that there are as the paper does; every page has its letters.
+
+    Parameters
+    ----------
+    script : FigureScript
+        The figure.
+    places : mapping of str to Place
+        Pictures by name, with their marks.
+    panel_of : mapping of str to str
+        Picture → panel.
+
+    Yields
+    ------
+    name : str
+        Of the page, such as ``"Figure4"`` or ``"FigureExt4_page2"``.
+    page : list of Place
+        For `print_sheet`.
+    """
     for number, page in enumerate(script.pages, start=1):
-        rows = [
-            [replace(places[name], letter=letters.get(name, "")) for name in row if name in places]
-            for row in page
-        ]
+        rows = [[name for name in row if name in places] for row in page]
+        letters = letters_of((name, panel_of[name]) for row in rows for name in row)
         if any(rows):
             name = script.name if number == 1 else f"{script.name}_page{number}"
-            files[name] = _print(list(in_rows(rows)), name, job, keep_open=False)
-    return files
+            yield name, list(
+                in_rows(
+                    [[replace(places[n], letter=letters.get(n, "")) for n in row] for row in rows]
+                )
+            )
 
 
 def _print(places: Sequence[Place], name: str, job: PrintJob, keep_open: bool) -> list[Path]:
@@ -406,18 +465,20 @@ def _print(places: Sequence[Place], name: str, job: PrintJob, keep_open: bool) -
 def _entry(
     panel: Panel,
     reading: Reading,
-    statistics: Iterable[Statistic],
+    shown: Shown,
     pictures: Mapping[str, Iterable[Path]],
 ) -> dict[str, Any]:
     """Return what the JSON file says of a panel."""
     origin = reading.provenance
     entry = {
-        "caption": panel.caption,
+        "caption": f"{panel.caption} {shown.note}".strip(),
         "code": _code(panel.show),
         "pictures": {name: [path.name for path in paths] for name, paths in pictures.items()},
         "provenance": asdict(origin) | {"explanation": origin.explanation},
         "inputs": reading.inputs,
-        "statistics": [_statistic_entry(panel.name, s, origin.is_real) for s in statistics],
+        "statistics": [
+            _statistic_entry(panel.name, s, origin.is_real) for s in shown.statistics
+        ],
     }
     return plain_json(entry)
 

@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from core.source_tables.layouts import Columns, Grid
 from core.source_tables.provenance import KINDS
 from core.source_tables.registry import TABLES, TableSpec
 from figure_reproduction.page.runs import read_runs
+from figure_reproduction.page.thumbnails import embedded, thumbnail
 from figure_reproduction.page.verification import (
     discrepancies_of,
     is_compared,
@@ -27,6 +28,9 @@ from figure_reproduction.page.verification import (
 )
 
 PAGE = "index.html"
+
+#: The same with its pictures inside, to be sent or kept alone.
+SINGLE_FILE = "figures.html"
 
 #: All numbers of all figures, in one table.
 NUMBERS = "numbers.csv"
@@ -88,7 +92,13 @@ def _template() -> Template:
     return environment.get_template("report.html")
 
 
-def write_report(folder: Path, not_made: Mapping[str, str] | None = None) -> Path:
+def write_report(
+    folder: Path,
+    not_made: Mapping[str, str] | None = None,
+    *,
+    paper_pictures: Path | None = None,
+    single_file: bool = False,
+) -> Path:
     """Write the page for all figures whose JSON lies in a folder, and the table of their numbers.
 
     Parameters
@@ -97,6 +107,10 @@ def write_report(folder: Path, not_made: Mapping[str, str] | None = None) -> Pat
         Output folder of the figures.
     not_made : mapping of str to str, optional
         Figure → why it could not be made.
+    paper_pictures : pathlib.Path, optional
+        Folder of the paper's own pictures, ``4A.png``, ``4B_last.png``, …, to stand beside ours.
+    single_file : bool, default False
+        Whether to write `SINGLE_FILE` too, which needs no other file and links to none.
 
     Returns
     -------
@@ -113,12 +127,13 @@ def write_report(folder: Path, not_made: Mapping[str, str] | None = None) -> Pat
     runs = read_runs(folder)
     figures = [_figure_view(path, runs) for path in _in_order(folder.glob("Figure*[0-9].json"))]
     _write_numbers(folder / NUMBERS, figures)
-    page = _template().render(
+    for figure in figures:
+        _add_pictures_of_paper(figure, paper_pictures, folder)
+    render = partial(
+        _template().render,
         paper=_PAPER,
-        figures=figures,
         kinds=KINDS,
         not_made=not_made or {},
-        numbers=NUMBERS,
         robustness=_robustness(folder),
         origins=Counter(
             panel["provenance"]["kind"] for figure in figures for panel in figure["panels"].values()
@@ -133,8 +148,68 @@ def write_report(folder: Path, not_made: Mapping[str, str] | None = None) -> Pat
         },
     )
     with atomic_write(folder / PAGE) as unfinished:
-        unfinished.write_text(page, encoding="utf-8")
+        unfinished.write_text(render(figures=figures, numbers=NUMBERS), encoding="utf-8")
+    if single_file:
+        with atomic_write(folder / SINGLE_FILE) as unfinished:
+            alone = [_alone(figure, folder) for figure in figures]
+            unfinished.write_text(render(figures=alone, numbers=""), encoding="utf-8")
     return folder / PAGE
+
+
+def _alone(figure: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a figure for a page without other files: pictures inside, links to files left out."""
+
+    def inside(pictures: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [
+            picture | {"src": embedded(folder / picture["src"]), "image": None, "files": []}
+            for picture in pictures
+            if picture["src"]
+        ]
+
+    panels = {
+        name: panel
+        | {
+            "shown": inside(panel["shown"]),
+            "of_paper": inside(panel["of_paper"]),
+            "tables": [table | {"size": None} for table in panel["tables"]],
+            "code": panel["code"] and panel["code"] | {"link": ""},
+        }
+        for name, panel in figure["panels"].items()
+    }
+    return {**figure, "panels": panels, "whole": inside(figure["whole"]), "json": ""}
+
+
+def _add_pictures_of_paper(figure: dict[str, Any], pictures: Path | None, folder: Path) -> None:
+    """Find the paper's pictures of each panel by their names: 4B.png, 4B_last.png, Ext4C_10ms.png.
+
+    One that stands for a picture of ours stands beside it, the others at the end of their panel.
+    """
+    found = sorted(pictures.glob("*.png")) if pictures else []
+    for name, panel in figure["panels"].items():
+        panel["of_paper"] = []
+        for path in found:
+            if f"{path.stem}_".casefold().startswith(f"{name}_".casefold()):
+                panel["of_paper"] += _paper_view(path, folder)
+        panel["shown"] = [ours | {"beside": _beside(ours, panel)} for ours in panel["shown"]]
+
+
+def _paper_view(path: Path, folder: Path) -> list[dict[str, Any]]:
+    """Return one of the paper's pictures for the page; nothing where it cannot be read."""
+    small, size = thumbnail(path, folder, f"paper-{path.stem}"), _thumbnail_size(path)
+    view: dict[str, Any] = {
+        "name": path.stem, "image": None, "src": small, "size": size, "files": [],
+    }  # fmt: skip
+    return [view] if small else []
+
+
+def _beside(ours: Mapping[str, Any], panel: Mapping[str, Any]) -> str:
+    """Name the paper's picture that stands for one of ours."""
+    same = [
+        theirs["name"]
+        for theirs in panel["of_paper"]
+        if f"{ours['name']}_".casefold().startswith(f"{theirs['name']}_".casefold())
+    ]
+    return str(same[-1]) if same else ""
 
 
 def count_verdicts(figures: list[dict[str, Any]]) -> Counter[str]:
@@ -190,13 +265,29 @@ def _write_numbers(path: Path, figures: Iterable[dict[str, Any]]) -> None:
                     )  # fmt: skip
 
 
+#: How dots are counted in ``robustness.json``.
+_RULES_OF_DOTS = (
+    "as_drawn", "as_drawn_one_family", "recorded_only", "recorded_only_one_family",
+)  # fmt: skip
+
+
 def _robustness(folder: Path) -> dict[str, Any] | None:
     """Return the claims with their robust tests, where they were computed and can be read."""
     try:
         found = read_json(folder / ROBUSTNESS)
-        return found if found["claims"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+        if not found["claims"]:
+            return None
+        pictures = [name for names in found.get("pictures", {}).values() for name in names]
+        dots = [
+            {"plot": plot, "area": area, "n": of["n"], "n_by_block": of["n_by_block"]}
+            | {rule: of[rule]["dots"] for rule in _RULES_OF_DOTS}
+            for plot, areas in found.get("dots", {}).items()
+            for area, of in areas.items()
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    shown = [name for name in pictures if _PICTURE_FILE.fullmatch(name)]
+    return found | {"shown": [name for name in shown if (folder / name).is_file()], "counted": dots}
 
 
 #: What figures are called, by a part of their script's name.
@@ -307,7 +398,8 @@ def _picture_view(name: str, files: list[str], told_by: Path) -> dict[str, Any]:
     shown = [file for kind in _SHOWN_FORMATS for file in there if file.endswith(kind)]
     image = shown[0] if shown else None
     size = _thumbnail_size(folder / image) if image else None
-    return {"name": name, "image": image, "size": size, "files": there}
+    small = thumbnail(folder / image, folder) if image and size else None
+    return {"name": name, "image": image, "src": small or image, "size": size, "files": there}
 
 
 def _thumbnail_size(path: Path) -> tuple[int, int] | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from core.brief import brief
 from core.errors import MalformedDataError, MissingDataError
+from core.progress import progress
 from core.source_tables.registry import META_COLUMNS
 from core.spaces import Space
 from neuro_data_analysis.evolution.stats import (
@@ -21,7 +24,7 @@ from neuro_data_analysis.evolution.stats import (
     summarize,
     time_constants,
 )
-from neuro_data_analysis.neural_data_lib import Recordings
+from neuro_data_analysis.neural_data_lib import Recordings, load_neural_data
 from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks, success_masks
 
 #: Blocks of the longest published session, to which all others are padded.
@@ -33,6 +36,9 @@ SUCCESS_CRITERIA = {
     "endinit": ("endinit", +1),
     "endinitdecrs": ("endinit", -1),
 }
+
+#: From so many experiments on, reading them in several processes is worth starting these.
+_MANY_EXPERIMENTS = 40
 
 #: The two significance levels of the paper, and how column names write them.
 P_LEVELS = {"005": 0.05, "001": 0.01}
@@ -58,7 +64,7 @@ class Population:
 
     __repr__ = brief
 
-    @property
+    @cached_property
     def n_blocks(self) -> int:
         """Length to which sessions are padded: 56 blocks, or the longest session if it has more."""
         return max(PADDED_BLOCKS, *(summary.n_blocks for summary in self.summaries))
@@ -120,9 +126,10 @@ class Population:
 def collect(
     recordings: Recordings,
     optimizers: pd.DataFrame | None = None,
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+    workers: int | None = None,
+    show_progress: bool = False,
 ) -> Population:
-    """Summarise every experiment of a recording file, one in memory at a time.
+    """Summarise every experiment of a recording file, one in the memory of a process at a time.
 
     Parameters
     ----------
@@ -130,29 +137,60 @@ def collect(
         An open recording file.
     optimizers : pandas.DataFrame, optional
         ``optim_names1`` and ``optim_names2`` by Expi, for recordings that do not tell them.
-    progress : callable, optional
-        Wraps the iteration, such as ``tqdm``.
+    workers : int, optional
+        Processes that read a MATLAB file; default one per CPU where there are many experiments.
+    show_progress : bool, default False
+        Whether to say how far it is.
 
     Returns
     -------
     Population
-        Experiments that cannot be read or summarised are left out, with the reason.
+        Experiments that cannot be read or summarised are left out, with the reason. The number of
+        workers changes nothing in it.
 
     Raises
     ------
     MissingDataError
         If no experiment is left.
     """
-    summaries, left_out = [], {}
-    for expi in progress(recordings):
-        try:
-            summaries.append(summarize(recordings[expi]))
-        except MalformedDataError as error:
-            left_out[expi] = str(error)
+    outcomes: Iterable[EvolutionSummary | str] = _outcomes(recordings, workers)
+    if show_progress:
+        outcomes = progress(outcomes, "reading experiments", "experiments", len(recordings))
+    by_expi = dict(zip(recordings, outcomes, strict=True))
+    left_out = {expi: outcome for expi, outcome in by_expi.items() if isinstance(outcome, str)}
+    summaries = tuple(one for one in by_expi.values() if isinstance(one, EvolutionSummary))
     if not summaries:
         reasons = "; ".join(left_out.values()) or "all elements are empty"
         raise MissingDataError(f"{recordings.path} holds no usable experiment: {reasons}.")
-    return Population(tuple(summaries), left_out, optimizers)
+    return Population(summaries, left_out, optimizers)
+
+
+def _outcomes(recordings: Recordings, workers: int | None) -> Iterator[EvolutionSummary | str]:
+    """Yield the summary of each experiment, or why there is none; in order."""
+    if recordings.on_disk and workers is None:
+        workers = cpu_count() if len(recordings) >= _MANY_EXPERIMENTS else 1
+    if not recordings.on_disk or workers == 1:
+        yield from (_outcome(recordings, expi) for expi in recordings)
+        return
+    tasks = (delayed(_outcome_of_file)(recordings.path, expi) for expi in recordings)
+    yield from Parallel(n_jobs=workers, return_as="generator")(tasks)
+
+
+def _outcome(recordings: Recordings, expi: int) -> EvolutionSummary | str:
+    try:
+        return summarize(recordings[expi])
+    except MalformedDataError as error:
+        return str(error)
+
+
+def _outcome_of_file(path: Path, expi: int) -> EvolutionSummary | str:
+    return _outcome(_opened(path), expi)
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path) -> Recordings:
+    """Open a file once in each process that reads it."""
+    return load_neural_data(path)
 
 
 def success_rates(population: Population, criterion: str = "maxinit") -> pd.DataFrame:

@@ -60,13 +60,13 @@ class FeatureSettings:
         Of `NETWORKS`; the columns of the others are left out. The panels need the first.
     weights : mapping of str to path-like
         Network → file of its state dict. Networks that are not named have published weights,
-        unless `untrained_seed` is given.
-    untrained_seed : int, optional
-        Networks without a file of weights are left untrained, initialised from this seed.
+        unless `pretrained` is False.
+    pretrained : bool, default True
+        Whether networks without a file have published weights; else they are left untrained.
     device : str, default "auto"
         Where they run.
-    alternate_seed : int, default 0
-        Of the draw of ``Expi_alt``.
+    seed : int, default 0
+        Of initial weights, and of the draw of ``Expi_alt``.
 
     Raises
     ------
@@ -76,9 +76,9 @@ class FeatureSettings:
 
     networks: tuple[str, ...] = ("resnet50_linf8",)
     weights: Mapping[str, str | os.PathLike[str]] = field(default_factory=dict)
-    untrained_seed: int | None = None
+    pretrained: bool = True
     device: str = "auto"
-    alternate_seed: int = 0
+    seed: int = 0
 
     def __post_init__(self) -> None:
         for network in (*self.networks, *self.weights):
@@ -89,8 +89,8 @@ class FeatureSettings:
         """Say in a few words where the weights of a network come from."""
         if network in self.weights:
             return Path(self.weights[network]).name
-        if self.untrained_seed is not None:
-            return f"{UNTRAINED}, seed {self.untrained_seed}"
+        if not self.pretrained:
+            return f"{UNTRAINED}, seed {self.seed}"
         return "published weights"
 
     @property
@@ -100,7 +100,7 @@ class FeatureSettings:
 
 
 #: What the demonstration uses: no weights have to be fetched.
-DEMONSTRATION_FEATURES = FeatureSettings(untrained_seed=0)
+DEMONSTRATION_FEATURES = FeatureSettings(pretrained=False)
 
 #: Folder of montages, table by Expi, settings, progress → table of similarities by Expi.
 Similarities = Callable[
@@ -223,7 +223,7 @@ def prototype_similarities(
         Index Expi; the columns of prototypes of `SIMILARITY_COLUMNS` that the networks give.
     """
     experiments: list[int] = meta.index.tolist()
-    alternate = draw_alternates(meta, np.random.default_rng(settings.alternate_seed))
+    alternate = draw_alternates(meta, np.random.default_rng(settings.seed))
     columns: dict[str, NDArray[np.float64]] = {"Expi_alt": alternate}
     for network in settings.networks:
         columns |= _columns_of_network(
@@ -268,7 +268,11 @@ def _columns_of_network(
     from neuro_data_analysis import image_comparison_lib as lib
 
     loaded = lib.load_network(
-        network, settings.weights.get(network), settings.untrained_seed, settings.device
+        network,
+        settings.weights.get(network),
+        settings.device,
+        pretrained=settings.pretrained,
+        seed=settings.seed,
     )
     readouts = lib.readouts_of(network)
     similarities: dict[str, list[NDArray[np.float64]]] = {name: [] for name in readouts}

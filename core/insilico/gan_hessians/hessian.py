@@ -61,7 +61,7 @@ def hessian_compute(
     cutoff: int | None = None,
     preprocess: Callable[[Images], Images] = lambda images: images,
     EPS: float = 1e-3,
-    rng: int | np.random.Generator = 0,
+    seed: int | np.random.Generator = 0,
 ) -> Eigenpairs:
     """Compute the Hessian of an image distance at one latent code.
 
@@ -82,7 +82,7 @@ def hessian_compute(
         Applied to the images before they are compared, such as a resize.
     EPS : float, default 1e-3
         ForwardIter: step relative to the length of the code.
-    rng : int or numpy.random.Generator, default 0
+    seed : int or numpy.random.Generator, default 0
         Of the first vector of Lanczos.
 
     Returns
@@ -114,7 +114,7 @@ def hessian_compute(
         if hessian_method == "BackwardIter"
         else landscape.forward_product(EPS)
     )
-    return _lanczos(product, d, k, np.random.default_rng(rng))
+    return _lanczos(product, d, k, np.random.default_rng(seed))
 
 
 def eigenpairs_of(H: NDArray[np.float64]) -> Eigenpairs:

@@ -6,9 +6,15 @@ images differ from the origin by 0.16, 0.24, 0.32 and 0.40, to either side.
 
 from __future__ import annotations
 
+import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("core.insilico.gan_hessians.stimuli"))
+
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.optimize import elementwise
 
+from core.command_line import a_path
 from core.errors import MalformedDataError, UsageError, choose_from
 from core.files import atomic_write, locked
 from core.insilico.commands import Experiment, flag
@@ -314,11 +321,11 @@ def _read_half(path: Path, half: str) -> Eigenpairs:
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--code", required=True, type=Path, metavar="FILE",
+        "--code", required=True, type=a_path, metavar="FILE",
         help="origin: scores….npz of an evolution in BigGAN (its best last code), or Hess_cls….npz",
     )  # fmt: skip
     parser.add_argument(
-        "--hessian", required=True, type=Path, metavar="FILE",
+        "--hessian", required=True, type=a_path, metavar="FILE",
         help="H_avg_1000cls.npz or Hess_cls….npz of core.insilico.gan_hessians",
     )  # fmt: skip
 
@@ -333,6 +340,3 @@ main = Experiment(
     run=_run,
     arguments=_add_arguments,
 ).main
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -102,9 +102,9 @@ def sample_codes(
     """
     n, rng = settings.n_codes, settings.seed
     if isinstance(generator, BigGAN_wrapper):
-        codes = generator.sample_vector(n, noise_truncation=NOISE_TRUNCATION, rng=rng)
+        codes = generator.sample_vector(n, noise_truncation=NOISE_TRUNCATION, seed=rng)
     else:
-        codes = generator.sample_vector(n, noise_std=settings.code_std, rng=rng)
+        codes = generator.sample_vector(n, noise_std=settings.code_std, seed=rng)
     return codes.cpu().numpy()
 
 

@@ -30,12 +30,14 @@ from core.insilico.paired_evolution.files import (
 )
 from core.insilico.paired_evolution.plan import place_of, planned_runs, receptive_field, units_of
 from core.insilico.paired_evolution.runs import BATCH_SIZE, Evolution
-from core.insilico.paired_evolution.settings import GENERATORS, EvolutionSettings
+from core.insilico.paired_evolution.settings import WEIGHTS_OF, EvolutionSettings
 from core.insilico.resumable import claim_folder, require_own_folder, unfinished
 from core.progress import progress
 from core.utils.CNN_scorers import TorchScorer
-from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator, loadBigGAN, upconvGAN
-from core.utils.generators.protocol import checked, object_named
+from core.utils.GAN_utils import ImageGenerator
+from core.utils.generators.named import full_name, generator_named
+from core.utils.generators.protocol import object_named
+from core.utils.weights.digest import weights_digest
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,12 @@ class Networks:
             generator.trained for generator in self.generators.values()
         )
 
+    def digests(self, of: Iterable[str]) -> dict[str, str]:
+        """Return what tells the weights of some of them, by settings that say whose they are."""
+        named: dict[str, Any] = {self.scorer.name: self.scorer.model, **self.generators}
+        found = {name: weights_digest(named[name]) for name in of}
+        return {f"{WEIGHTS_OF}{name}": digest for name, digest in found.items() if digest}
+
 
 def load_networks(settings: EvolutionSettings, device: str = "auto") -> Networks:
     """Load the network and the generators of some settings.
@@ -77,27 +85,36 @@ def load_networks(settings: EvolutionSettings, device: str = "auto") -> Networks
         channel_axis=settings.channel_axis,
         **options,
     )
-    generators: dict[str, ImageGenerator] = {}
-    for name in settings.generators:
-        if name == "BigGAN":
-            generators[name] = BigGAN_wrapper(loadBigGAN(settings.biggan, **options))
-        elif name in GENERATORS:
-            generators[name] = upconvGAN(name, **options)
-        else:
-            generators[name] = own_generator(name)
+    generators = {
+        name: generator_named(name, biggan=settings.biggan, **options)
+        for name in settings.generators
+    }
     return Networks(scorer, generators)
 
 
-def own_generator(name: str) -> ImageGenerator:
-    """Return the generator that ``module:object`` names: itself, or what the function returns.
+def own_networks(name: str, settings: EvolutionSettings, device: str) -> Networks | None:
+    """Return what the function ``module:function`` loads; None without a name.
 
     Raises
     ------
     UsageError, MissingDataError
-        If there is no such object, or it does not keep the protocol.
+        If there is no such function, or it returns something else.
     """
-    found = object_named(name, "generator")
-    return checked(found if hasattr(found, "visualize") else found(), f"generator {name!r}")
+    if not name:
+        return None
+    found = object_named(name, "networks")(settings, device)
+    if not isinstance(found, Networks):
+        raise UsageError(
+            f"networks {name!r} returned a {type(found).__name__}; it returns Networks(scorer, "
+            "generators) of core.insilico.paired_evolution.command."
+        )
+    missing = [name for name in settings.generators if name not in found.generators]
+    if missing:
+        raise UsageError(
+            f"networks {name!r} returned generators {', '.join(found.generators) or 'none'}; the "
+            f"settings also name {', '.join(missing)}."
+        )
+    return found
 
 
 @writes_alone("folder")
@@ -125,7 +142,8 @@ def evolve_pairs(
     hessians : dict, optional
         Generator → file of its average Hessian, for labels that need one.
     networks : Networks, optional
-        Loaded already; by default loaded here.
+        One's own, loaded already; by default loaded here. What is gone on with has the same
+        weights: their digests are noted, as are those of generators named ``module:object``.
     device : str, default "auto"
         Where networks run.
     batch_size : int, default 40
@@ -148,8 +166,14 @@ def evolve_pairs(
         If the folder cannot be written; what was there is intact.
     """
     root = Path(folder)
-    require_own_folder(root, asdict(settings), resume)
-    networks = networks or load_networks(settings, device)
+    require_own_folder(root, asdict(settings), resume, later=WEIGHTS_OF)
+    own = [name for name in settings.generators if ":" in name]
+    if networks is None:
+        networks = load_networks(settings, device)
+    else:
+        own = [networks.scorer.name, *settings.generators]
+    noted = asdict(settings) | networks.digests(own)
+    require_own_folder(root, noted, resume)
     scorer = networks.scorer
     units = list(units_of(settings, scorer))
     logger.info("%s sees images as %s", scorer.name, scorer.input)
@@ -164,7 +188,7 @@ def evolve_pairs(
         files = [RunFiles(root / plan.unit.folder, plan.file_label, plan.number) for plan in plans]
         saved = root / f".{quote(name, safe='')}.checkpoint.npz"
         batches.append((saved, evolution, files))
-    claim_folder(root, asdict(settings), resume)
+    claim_folder(root, noted, resume)
     _note_threads(root)
     untrained = settings.untrained or networks.are_untrained
     failed: dict[str, str] = {}
@@ -226,15 +250,34 @@ def _run_batch(
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hessian-fc6", metavar="FILE", help="average Hessian, for HessCMA labels")
     parser.add_argument("--hessian-BigGAN", metavar="FILE", help="the same for BigGAN")
+    parser.add_argument(
+        "--hessian", nargs=2, action="append", default=[], metavar=("GENERATOR", "FILE"),
+        help="the same for any generator; may be given for several",
+    )  # fmt: skip
+    parser.add_argument(
+        "--networks",
+        default="",
+        metavar="MODULE:FUNCTION",
+        help="networks of your own: the function takes these settings and a device, and returns "
+        "core.insilico.paired_evolution.command.Networks; --net and --G only name them",
+    )
 
 
 def _run(settings: EvolutionSettings, given: argparse.Namespace) -> list[Path]:
-    hessians = {"fc6": given.hessian_fc6, "BigGAN": given.hessian_BigGAN}
+    hessians: dict[str, str] = {"fc6": given.hessian_fc6, "BigGAN": given.hessian_BigGAN}
+    own = {full_name(name): path for name, path in given.hessian}
+    if unused := [name for name in own if name not in settings.generators]:
+        raise UsageError(
+            f"a Hessian of {unused[0]!r} was given; this evolution runs in "
+            f"{', '.join(settings.generators)}."
+        )
+    hessians |= own
     return evolve_pairs(
         settings,
         given.output,
         resume=given.resume,
         hessians={name: path for name, path in hessians.items() if path},
+        networks=own_networks(given.networks, settings, given.device),
         device=given.device,
         batch_size=given.batch_size,
         progress=partial(progress, what="evolving", unit="blocks"),

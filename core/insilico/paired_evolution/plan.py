@@ -17,6 +17,7 @@ from core.insilico.paired_evolution.settings import GENERATORS, EvolutionSetting
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.GAN_utils import ImageGenerator
 from core.utils.grad_RF_estim import grad_RF_estimate
+from core.utils.layers.outputs import LayerOutput
 from core.utils.Optimizers import CODE_LENGTH, AskTellOptimizer, label2optimizer
 from core.utils.pictures.rf_maps import gradmap2RF_square
 
@@ -34,7 +35,13 @@ _FIELD, _NUMBER, _FIRST_CODE, _SEARCH, _NOISE = range(5)
 
 
 def units_of(settings: EvolutionSettings, scorer: TorchScorer) -> Iterator[EvolvedUnit]:
-    """Yield one unit per channel: the centre of a map, or the channel itself."""
+    """Yield the units that settings ask for; a channel alone is the unit at its map's centre.
+
+    Raises
+    ------
+    UsageError
+        If the layer has no such channel or place, or one is named twice.
+    """
     output = scorer.layer(settings.layer)
     if len(output.shape) not in (1, 3):
         raise UsageError(
@@ -42,17 +49,29 @@ def units_of(settings: EvolutionSettings, scorer: TorchScorer) -> Iterator[Evolv
             f"{output.unit_axes}; expected a map (channels, rows, columns) or a vector of "
             "channels; of tokens, score one by evolve() or Run in Python."
         )
-    first, stop = settings.channels
-    if stop > output.channels:
+    if settings.channels and settings.channels[1] > output.channels:
+        first, stop = settings.channels
         raise UsageError(
             f"channels {first} to {stop - 1} were asked for; layer {settings.layer!r} has "
             f"{output.channels}, numbered from 0."
         )
-    for channel in range(first, stop):
-        _, *place = output.centre(channel)
+    seen: set[tuple[int, ...]] = set()
+    for unit in settings.units or ((channel,) for channel in range(*settings.channels)):
+        channel, *place = output.centre(unit[0]) if len(unit) == 1 else unit
+        if not _is_in(output, (channel, *place)) or (channel, *place) in seen:
+            raise UsageError(
+                f"unit {','.join(map(str, unit))} was asked for; layer {settings.layer!r} has "
+                f"{output}, numbered from 0, and takes each unit once."
+            )
+        seen.add((channel, *place))
         yield EvolvedUnit(
             settings.net, settings.layer, channel, tuple(place), settings.placement != "whole"
         )
+
+
+def _is_in(output: LayerOutput, unit: tuple[int, ...]) -> bool:
+    lengths = output.unit_shape
+    return len(unit) == len(lengths) and all(n < m for n, m in zip(unit, lengths, strict=True))
 
 
 @dataclass(frozen=True)
@@ -79,7 +98,7 @@ def receptive_field(
             input_size=scorer.input.shape,
             reps=FIELD_IMAGES,
             channel_axis=settings.channel_axis,
-            rng=np.random.default_rng(settings.entropy(unit.channel, _FIELD)),
+            seed=np.random.default_rng(settings.entropy(unit.channel, _FIELD)),
         )
         (left, right), (top, bottom) = gradmap2RF_square(gradients, FIELD_ABSOLUTE, FIELD_RELATIVE)
     except UserError as error:
@@ -170,7 +189,7 @@ def planned_runs(
                         settings, generator, unit, label, repetition, hessian, made
                     ),
                     noise=settings.noise,
-                    noise_seed=_seed(settings, generator, unit, repetition, label, _NOISE),
+                    seed=_seed(settings, generator, unit, repetition, label, _NOISE),
                     place=place,
                     codes_kept=LAST_CODES if generator == "fc6" else None,
                 )
@@ -217,11 +236,9 @@ def _optimizer(
     """Make the optimiser of a run; those of one repetition start from the same code."""
     if label.startswith("HessCMA") and hessian is None:
         raise UsageError(
-            f"optimiser {label!r} needs the average Hessian of {generator}; give "
-            f"--hessian-{generator} FILE (in Python hessians={{{generator!r}: FILE}})."
-            if generator in GENERATORS
-            else f"optimiser {label!r} needs a Hessian of {generator}; in Python give "
-            f"hessians={{{generator!r}: FILE}}."
+            f"optimiser {label!r} needs the average Hessian of {generator}; give --hessian "
+            f"{generator} FILE (in Python hessians={{{generator!r}: FILE}}), of `python -m "
+            f"core.insilico.gan_hessians --generator {generator}`."
         )
     first, search = (
         np.random.default_rng(_seed(settings, generator, unit, repetition, name, purpose))
@@ -231,7 +248,7 @@ def _optimizer(
         label,
         initial_code(generator, first)
         if made is None or generator in GENERATORS
-        else made.sample_vector(1, rng=first).cpu().numpy(),
+        else made.sample_vector(1, seed=first).cpu().numpy(),
         GAN=generator if generator in GENERATORS else made,
         hessian=hessian,
         random_seed=search,

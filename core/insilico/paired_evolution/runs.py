@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,7 +70,7 @@ class Run:
         Asked and told in turn.
     noise : Noise
         On the scores that the optimiser is told.
-    noise_seed : sequence of int
+    seed : sequence of int
         Of the noise; with the number of the generation it decides it, however the run is resumed.
     place : Field or None
         Where its images are shown; the whole input by default.
@@ -90,7 +90,7 @@ class Run:
     unit: int
     optimizer: AskTellOptimizer
     noise: Noise = field(default_factory=Noise)
-    noise_seed: Sequence[int] = (0,)
+    seed: Sequence[int] = (0,)
     place: Field | None = None
     codes_kept: int | None = None
     scores: list[NDArray[np.float64]] = field(default_factory=list)
@@ -115,7 +115,7 @@ class Run:
             If nothing can be learnt from them, see `AskTellOptimizer.tell`; the run then stands
             where it was.
         """
-        rng = np.random.default_rng([*self.noise_seed, self.generation])
+        rng = np.random.default_rng([*self.seed, self.generation])
         scores = self.noise.on(responses, rng)
         if np.isnan(scores).all():
             raise UsageError(f"all {len(scores)} responses are NaN.")
@@ -181,12 +181,15 @@ class Evolution:
     ----------
     generator : ImageGenerator
         From codes to images.
-    scorer : TorchScorer
-        Reads the units, in the order that the runs number them (`TorchScorer.set_units`).
+    scorer : TorchScorer, or anything with its `score_tsr`
+        Reads the units, in the order that the runs number them (`TorchScorer.set_units`). One that
+        shows images for itself, such as a rig, says by an attribute ``images_at_once`` how many it
+        takes: it is then called with so many of a generation, and never twice with the same.
     runs : sequence of Run
         All at the same generation.
     batch_size : int, default 40
-        Images generated and scored at a time; bounds the memory whatever the number of runs.
+        Images generated, and scored by a network, at a time; bounds the memory whatever the number
+        of runs.
 
     Attributes
     ----------
@@ -291,17 +294,29 @@ class Evolution:
         self, codes: NDArray[np.float32], owners: NDArray[np.intp]
     ) -> NDArray[np.float64]:
         """Return the response of each code's own unit; images never leave the device."""
-        units = torch.tensor([run.unit for run in self.runs])
-
-        def respond(rows: Rows) -> torch.Tensor:
-            images = self._shown(self.generator.visualize(rows.codes), rows.owners)
-            scores = self._scorer.score_tsr(images, B=len(images), as_tensor=True)
-            own = units[torch.from_numpy(rows.owners)].to(scores.device)
-            return scores.reshape(len(images), -1).gather(1, own[:, None])[:, 0]
-
+        rows, at_once = Rows(codes, owners), getattr(self._scorer, "images_at_once", None)
         with torch.no_grad():
-            found = map_batches(respond, Rows(codes, owners), self._batch_size, to_cpu=True)
-        return found.double().numpy()
+            if at_once is None:
+                respond: Callable[[Rows], torch.Tensor] = self._of_network
+                return map_batches(respond, rows, self._batch_size, to_cpu=True).double().numpy()
+            parts = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
+            answers = [
+                self._own(map_batches(self._images, part, self._batch_size), part)
+                for part in parts
+            ]
+            return torch.cat([answer.cpu() for answer in answers]).double().numpy()
+
+    def _of_network(self, rows: Rows) -> torch.Tensor:
+        return self._own(self._images(rows), rows)
+
+    def _images(self, rows: Rows) -> torch.Tensor:
+        return self._shown(self.generator.visualize(rows.codes), rows.owners)
+
+    def _own(self, images: torch.Tensor, rows: Rows) -> torch.Tensor:
+        """Return what each image's own unit answers."""
+        scores = torch.as_tensor(self._scorer.score_tsr(images, B=len(images), as_tensor=True))
+        units = torch.tensor([self.runs[owner].unit for owner in rows.owners]).to(scores.device)
+        return scores.reshape(len(images), -1).gather(1, units[:, None])[:, 0]
 
     def _shown(self, images: torch.Tensor, owners: NDArray[np.intp]) -> torch.Tensor:
         """Place the images of each run in its field; consecutive rows belong to one run."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from core.errors import UsageError, choose_from
 from core.insilico.commands import flag
+from core.utils.generators.named import SHORT_NAMES, full_name
 from core.utils.Optimizers import optimizer_labels
 
 #: The two threads, as the published files call them.
@@ -23,6 +24,9 @@ BY_GRADIENT = ("Adam",)
 #: runs placed them, whose canvas had the size of the generator's images and which took (x, y) for
 #: (row, column).
 PLACEMENTS = ("whole", "field", "published")
+
+#: Begins the names under which a folder notes the weights of networks of one's own.
+WEIGHTS_OF = "weights of "
 
 #: Variability that can be put on scores.
 NOISES = ("none", "gaussian", "poisson")
@@ -61,6 +65,11 @@ class Noise:
         return scores
 
 
+def unit_of_text(text: str) -> tuple[int, ...]:
+    """Read a unit of the command line, such as ``12`` or ``12,7,7``."""
+    return tuple(int(number) for number in text.split(","))
+
+
 @dataclass(frozen=True)
 class EvolutionSettings:
     """All that decides a paired evolution.
@@ -70,10 +79,11 @@ class EvolutionSettings:
     net, layer : str
         Network and layer, as `TorchScorer` knows them.
     channels : tuple of int
-        (first, last + 1) channel, one unit each: the centre of a map.
+        (first, last + 1) channel, one unit each: the centre of a map. Empty where `units` are
+        given.
     generators : tuple of str
-        Of `GENERATORS`, or ``module:object`` for one's own: a generator, or a function without
-        arguments that returns one (`core.utils.generators.protocol`).
+        Of `GENERATORS`, or another name of `core.utils.generators.named.generator_named`, such as
+        ``module:object`` for one's own. "FaceGAN" and alike are kept under their full names.
     labels : tuple of str
         Optimisers, of `core.utils.Optimizers.optimizer_labels`; a generator runs those it knows.
     steps, repetitions : int
@@ -94,6 +104,9 @@ class EvolutionSettings:
         Size of the network's input; by default that of its configuration, 227 in the paper.
     channel_axis : int, optional
         Axis of the layer's channels, without that of the images; by default it is found.
+    units : tuple of tuple of int
+        In place of `channels`, a list of units: (channel,) for the centre of its map, or (channel,
+        row, column). Units of one channel share their first codes and random numbers.
 
     Raises
     ------
@@ -103,14 +116,15 @@ class EvolutionSettings:
 
     net: str = flag(help="network, such as resnet50")
     layer: str = flag(help="layer, such as .layer3.Bottleneck5")
-    channels: tuple[int, int] = flag(
-        "--chans", type=int, nargs=2, metavar=("A", "B"), help="channels A to B - 1"
+    channels: tuple[int, ...] = flag(
+        "--chans", default=(), type=int, nargs=2, metavar=("A", "B"), help="channels A to B - 1"
     )
     generators: tuple[str, ...] = flag(
         "--G",
         default=GENERATORS,
         nargs="+",
-        help="generators: fc6, BigGAN, or MODULE:OBJECT for one of your own (default: both)",
+        help="generators: fc6, BigGAN, FaceGAN, FourierSpace, PixelSpace, or MODULE:OBJECT for one "
+        "of your own (default: fc6 and BigGAN)",
     )
     labels: tuple[str, ...] = flag(
         "--optim", default=("CholCMA",), nargs="+", metavar="LABEL", help="default: CholCMA"
@@ -141,14 +155,17 @@ class EvolutionSettings:
         metavar="AXIS",
         help="axis of the layer's channels, without that of the images; default: it is found",
     )
+    units: tuple[tuple[int, ...], ...] = flag(
+        default=(),
+        type=unit_of_text,
+        nargs="+",
+        metavar="UNIT",
+        help="in place of --chans, a list: CHANNEL, or CHANNEL,ROW,COLUMN in a map",
+    )
 
     def __post_init__(self) -> None:
-        first, stop = self.channels
-        if not 0 <= first < stop:
-            raise UsageError(
-                f"channels from {first} up to {stop} were asked for; give A B with 0 <= A < B, for "
-                "channels A to B - 1."
-            )
+        _require_units(self.channels, self.units)
+        object.__setattr__(self, "generators", tuple(full_name(name) for name in self.generators))
         if min(self.steps, self.repetitions) < 1:
             raise UsageError(
                 f"{self.steps} steps and {self.repetitions} repetitions were asked for; give 1 or "
@@ -164,7 +181,7 @@ class EvolutionSettings:
             raise UsageError(f"input of {pixels} pixels was asked for; give 1 or more.")
         _require_known([self.placement], PLACEMENTS, "placement")
         own = [name for name in self.generators if ":" in name]
-        _require_known(self.generators, [*GENERATORS, *own], "generator")
+        _require_known(self.generators, [*GENERATORS, *own, *SHORT_NAMES], "generator")
         known = {label for name in self.generators for label in optimizer_labels(name)}
         _require_known(self.labels, sorted(known), "optimiser label")
         for generator in self.generators:
@@ -183,6 +200,27 @@ class EvolutionSettings:
     def entropy(self, channel: int, *more: int) -> list[int]:
         """Return the seed of something random of one unit, the same whatever runs beside it."""
         return [self.seed, crc32(f"{self.net} {self.layer}".encode()), channel, *more]
+
+
+def _require_units(channels: tuple[int, ...], units: tuple[tuple[int, ...], ...]) -> None:
+    if bool(channels) == bool(units):
+        given = "both" if channels else "neither"
+        raise UsageError(f"channels A B or a list of units say what to evolve for; {given} came.")
+    if units:
+        right = all(len(unit) in (1, 3) and min(unit) >= 0 for unit in units)
+        if not right or len(set(units)) < len(units):
+            told = " ".join(",".join(map(str, unit)) for unit in units)
+            raise UsageError(
+                f"units {told:.200} were asked for; give each once, as CHANNEL or "
+                "CHANNEL,ROW,COLUMN, numbered from 0."
+            )
+        return
+    first, stop = channels
+    if not 0 <= first < stop:
+        raise UsageError(
+            f"channels from {first} up to {stop} were asked for; give A B with 0 <= A < B, for "
+            "channels A to B - 1."
+        )
 
 
 def _require_known(given: Iterable[str], known: Iterable[str], what: str) -> None:

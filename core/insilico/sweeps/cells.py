@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from core.errors import BusyError, MalformedDataError, UsageError, UserError
 from core.files import locked, read_json, write_json
-from core.insilico.paired_evolution.settings import EvolutionSettings, Noise
+from core.insilico.paired_evolution.settings import WEIGHTS_OF, EvolutionSettings, Noise
+from core.insilico.resumable import NOTE_FILE
 
 _CELL, _DONE, _FAILED, _JOB = "cell.json", "done.json", "failed.json", "job.json"
 
@@ -74,6 +74,13 @@ class SweepCell:
         except BusyError:
             return True
 
+    @property
+    def weights(self) -> dict[str, str]:
+        """Digests of the weights of networks of one's own, by whose they are."""
+        note = self.results / NOTE_FILE
+        noted = _read(note) if note.is_file() else {}
+        return {key: str(value) for key, value in noted.items() if key.startswith(WEIGHTS_OF)}
+
     def failure(self) -> str:
         """Return why it failed last time, or nothing."""
         path = self.folder / _FAILED
@@ -117,6 +124,7 @@ def read_cell(folder: Path) -> SweepCell:
     try:
         given = content["settings"]
         tuples = {name: tuple(given[name]) for name in ("channels", "generators", "labels")}
+        tuples["units"] = tuple(map(tuple, given["units"]))
         settings = EvolutionSettings(**{**given, **tuples, "noise": Noise(**given["noise"])})
         return SweepCell(**{**content, "folder": folder, "settings": settings})
     except (KeyError, TypeError, ValueError, UsageError) as error:
@@ -172,31 +180,11 @@ class RunCell:
         return DelayedSubmission(self, folder)
 
 
-def load_function(name: str) -> Any:
-    """Return the function ``package.module:function``.
-
-    Raises
-    ------
-    UsageError
-        If it cannot be imported.
-    """
-    module, _, function = name.partition(":")
-    try:
-        return getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(
-            f"networks {name!r} cannot be imported ({error}); give package.module:function, with "
-            "the package on PYTHONPATH."
-        ) from error
-
-
 def _evolve(cell: SweepCell, loader: str) -> None:
-    from core.insilico.paired_evolution.command import evolve_pairs
+    from core.insilico.paired_evolution.command import evolve_pairs, own_networks
     from core.insilico.paired_evolution.runs import BATCH_SIZE
 
-    networks = None
-    if loader:
-        networks = load_function(loader)(cell.settings, cell.device)
+    networks = own_networks(loader, cell.settings, cell.device)
     evolve_pairs(
         cell.settings,
         cell.results,

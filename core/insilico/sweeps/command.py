@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.command_line import a_path, command_parser
+from core.command_line import a_path, command_parser, require_writable
 from core.errors import MissingDataError, UsageError, UserError, choose_from, exit_code_of
 from core.insilico.evolution_analysis import gather, normalised, write_table
 from core.insilico.resumable import claim_folder, require_own_folder
@@ -152,7 +152,8 @@ def run_sweep(
     Raises
     ------
     UsageError
-        If a setting cannot be, or the folder is that of another sweep.
+        If a setting cannot be, the folder is that of another sweep, or a network of one's own has
+        other weights than in earlier cells.
     MissingDataError
         If submitit is not installed.
     CannotWriteError
@@ -194,10 +195,24 @@ def run_sweep(
         cell for cell in cells if not cell.is_done and cell.folder not in outcome.failed
     ]
     if outcome.done:
+        _require_same_weights(outcome.done)
         outcome.table = root / TABLE_FILE
         runs = gather(*(cell.results for cell in outcome.done)).runs
         write_table(outcome.table, normalised(runs))
     return outcome
+
+
+def _require_same_weights(cells: Sequence[SweepCell]) -> None:
+    """Refuse cells of a network of one's own whose weights have changed between calls."""
+    first: dict[tuple[str, str], tuple[str, SweepCell]] = {}
+    for cell in cells:
+        for key, digest in cell.weights.items():
+            noted, earlier = first.setdefault((cell.settings.net, key), (digest, cell))
+            if noted != digest:
+                raise UsageError(
+                    f"cells {earlier.folder.name} and {cell.folder.name} ran with different "
+                    f"{key}; remove the folder of the older, or take another folder for the new."
+                )
 
 
 def submitit_executor(logs: Path, resources: Resources) -> Any:
@@ -313,7 +328,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--networks",
         default="",
         metavar="MODULE:FUNCTION",
-        help="loads the networks, in place of the published ones; imported when a cell runs",
+        help="networks of your own: see python -m core.insilico.paired_evolution --help",
     )
     parser.add_argument("--executor", default=default.executor, choices=EXECUTORS)
     parser.add_argument(
@@ -347,6 +362,7 @@ def _run(given: argparse.Namespace) -> int:
         gpus=given.gpus,
     )
     sweep = read_sweep(given.file)
+    require_writable(given.output)
     outcome = run_sweep(
         sweep, given.output, resources, networks=given.networks, wait=not given.no_wait
     )

@@ -4,7 +4,9 @@ A whole file::
 
     nets = ["resnet50", "resnet50_linf8"]
     layers = [".layer3.Bottleneck5", ".Linearfc"]      # or one list per net, as a table
-    channels = [0, 20]                                 # from, up to
+    channels = [0, 20]                                 # from, up to; or a list instead:
+    # units = [3, 17, [5, 10, 12]]                     # channels, or channel, row and column
+    generators = ["BigGAN", "fc6"]                     # or FaceGAN, "module:object", …
     optimizers = {BigGAN = ["CholCMA", "HessCMA"], fc6 = ["HessCMA500"]}   # or one list
     hessians = {BigGAN = "H_avg_1000cls.npz", fc6 = "Evolution_Avg_Hess.npz"}
     steps = 100
@@ -26,6 +28,7 @@ from core.errors import MalformedDataError, MissingDataError, UsageError, choose
 from core.insilico.paired_evolution.folders import EvolvedUnit
 from core.insilico.paired_evolution.settings import GENERATORS, EvolutionSettings, Noise
 from core.insilico.sweeps.cells import SweepCell
+from core.utils.generators.named import full_name
 
 #: Channels that evolve together in one job.
 CHANNELS_PER_CELL = 10
@@ -38,6 +41,7 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "nets": (list,),
     "layers": (list, dict),
     "channels": (list,),
+    "units": (list,),
     "channels_per_cell": (int,),
     "generators": (list,),
     "optimizers": (list, dict),
@@ -133,7 +137,8 @@ class Sweep:
                     EvolutionSettings(
                         net=net,
                         layer=layer,
-                        channels=tuple(content["channels"]),
+                        channels=tuple(content.get("channels", ())),
+                        units=tuple(map(_unit, content.get("units", ()))),
                         generators=(generator,),
                         labels=tuple(labels),
                         placement=placement,
@@ -143,22 +148,23 @@ class Sweep:
                 )
 
     def _blocks(self, root: Path, whole: EvolutionSettings) -> Iterator[EvolutionSettings]:
-        """Split channels into cells; a smaller cell of an earlier call is kept as it is."""
-        start, stop = whole.channels
+        """Split units into cells; a smaller cell of an earlier call is kept as it is."""
+        start, n_units = 0, len(whole.units) or whole.channels[1] - whole.channels[0]
         step = self.content.get("channels_per_cell", CHANNELS_PER_CELL)
         ran_before = (root / "cells").is_dir()
-        while start < stop:
-            ends = range(min(start + step, stop), start, -1 if ran_before else -step)
-            blocks = [replace(whole, channels=(start, end)) for end in ends]
-            there = (block for block in blocks if _folder(root, block).is_dir())
-            block = next(there, blocks[0])
+        while start < n_units:
+            ends = range(min(start + step, n_units), start, -1 if ran_before else -step)
+            blocks = [(end, _part(whole, start, end)) for end in ends]
+            there = (block for block in blocks if _folder(root, block[1]).is_dir())
+            start, block = next(there, blocks[0])
             yield block
-            start = block.channels[1]
 
     def _hessians(self) -> dict[str, str]:
         given = self.content.get("hessians", {})
         try:
-            return {name: str((self.base / path).resolve()) for name, path in given.items()}
+            return {
+                full_name(name): str((self.base / path).resolve()) for name, path in given.items()
+            }
         except ValueError as error:
             raise UsageError(f"hessians names a path that cannot be: {error}.") from error
 
@@ -215,22 +221,29 @@ def _check(content: Mapping[str, Any]) -> None:
         if not right or value in ([], {}):
             wanted = " or ".join(_WORDS[kind] for kind in _KEYS[key])
             raise UsageError(f"{key} is {value!r}; expected {wanted}.")
-    missing = [key for key in _NEEDED if key not in content]
+    missing = [key for key in _NEEDED if key not in content and not (
+        key == "channels" and "units" in content
+    )]
     if missing:
         raise UsageError(f"{', '.join(missing)} missing; every sweep says its {_all(_NEEDED)}.")
-    channels = content["channels"]
+    channels = content.get("channels", [0, 1])
     if [type(n) for n in channels] != [int, int] or channels[0] >= channels[1]:
         raise UsageError(f"channels is {channels}; expected [A, B] for channels A to B - 1.")
+    for unit in content.get("units", []):
+        numbers = unit if isinstance(unit, list) else [unit]
+        if [type(n) for n in numbers] not in ([int], [int] * 3):
+            raise UsageError(f"units has {unit!r:.99}; expected C, or [C, ROW, COLUMN].")
     if min(content.get("channels_per_cell", 1), content.get("batch_size", 1)) < 1:
         raise UsageError("channels_per_cell and batch_size are 1 or more.")
     _require_names(content.get("noise", {}), ("kind", "scale"), "key of noise")
-    _require_names(content.get("hessians", {}), GENERATORS, "generator of hessians")
-    _require_texts("hessians", list(content.get("hessians", {}).values()), once=False)
+    _require_texts("generators", content.get("generators", []))
     own = {*GENERATORS, *content.get("generators", [])}
+    _require_names(content.get("hessians", {}), own, "generator of hessians")
+    _require_texts("hessians", list(content.get("hessians", {}).values()), once=False)
     for key, names in (("layers", content["nets"]), ("optimizers", own)):
         if isinstance(content.get(key), dict):
             _require_names(content[key], names, f"entry of {key}")
-    for key in ("nets", "generators", "placements"):
+    for key in ("nets", "placements"):
         _require_texts(key, content.get(key, []))
     for key in ("layers", "optimizers"):
         value = content.get(key, [])
@@ -274,10 +287,23 @@ def _all(names: Iterable[str]) -> str:
     return f"{', '.join(some)} and {last}"
 
 
+def _unit(given: int | list[int]) -> tuple[int, ...]:
+    return tuple(given) if isinstance(given, list) else (given,)
+
+
+def _part(whole: EvolutionSettings, start: int, end: int) -> EvolutionSettings:
+    """Return the settings of some of the units, counted from the first."""
+    if whole.units:
+        return replace(whole, units=whole.units[start:end])
+    first = whole.channels[0]
+    return replace(whole, channels=(first + start, first + end))
+
+
 def _folder(root: Path, settings: EvolutionSettings) -> Path:
     """Name a cell so that a reader knows it and no two share a name."""
-    first, stop = settings.channels
-    unit = EvolvedUnit(settings.net, settings.layer, first)
+    first, *place = settings.units[0] if settings.units else settings.channels[:1]
+    unit = EvolvedUnit(settings.net, settings.layer, first, tuple(place))
+    until = f"and{len(settings.units) - 1}" if settings.units else settings.channels[1] - 1
     digest = sha256(repr(settings).encode()).hexdigest()[:8]
-    name = f"{unit.folder}-{stop - 1}_{settings.placement}_{settings.generators[0]}"
+    name = f"{unit.folder}-{until}_{settings.placement}_{settings.generators[0]}"
     return root / "cells" / f"{name[:LONGEST_NAME]}_{digest}"

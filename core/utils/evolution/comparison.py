@@ -16,6 +16,7 @@ from core.utils.evolution.result import UNTRAINED_MARK, EvolutionResult
 from core.utils.evolution.scoring import answers_of, as_objective
 from core.utils.evolution.stopping import FloatArray, Stop
 from core.utils.evolution.threads import Thread
+from core.utils.generators.named import generator_named
 from core.utils.generators.protocol import checked
 
 if TYPE_CHECKING:
@@ -148,6 +149,8 @@ def compare(
     UsageError
         As `evolve`, or if no optimisers or seeds are given.
     """
+    if isinstance(generator, str):
+        generator = generator_named(generator)
     named = optimizers if isinstance(optimizers, Mapping) else {one: one for one in optimizers}
     if not named or not len(seeds) or images < 2:
         raise UsageError(
@@ -178,7 +181,7 @@ def _random_scores(objective: Any, generator: Any, images: int, seed: int) -> Fl
     """Score random codes of the generator: what a budget finds without a search."""
     made = checked(generator)
     thread = Thread(RANDOM, as_objective(objective, RANDOM), made, None)
-    codes = made.sample_vector(images, rng=seed).cpu().numpy()
+    codes = made.sample_vector(images, seed=seed).cpu().numpy()
     return answers_of([thread], [codes], 0, 40)[0].scores
 
 

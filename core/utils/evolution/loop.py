@@ -36,6 +36,7 @@ from core.utils.evolution.threads import (
     described,
     require_optimizer,
 )
+from core.utils.generators.named import generator_named
 from core.utils.generators.protocol import ImageGenerator, checked
 from core.utils.Optimizers import founder_wrapper, label2optimizer
 from core.utils.optimizers.rank_one_cma import RankOneCMAES
@@ -102,8 +103,9 @@ def evolve(
         (`core.rig`) or one of its channels; or a function from images (n, 3, height, width) in
         0 to 1 to n numbers, NaN for what was not seen. A mapping from names runs several searches
         block by block: they share the passes of one network, or the blocks of one rig.
-    generator : ImageGenerator, or mapping of them
-        From codes to images; see `core.utils.generators.protocol` for one's own.
+    generator : ImageGenerator or str, or mapping of them
+        From codes to images; see `core.utils.generators.protocol` for one's own, and
+        `core.utils.generators.named` for names, such as "FaceGAN" and ``module:object``.
     optimizer : str, optimiser, callable, or mapping of them
         A label (`optimizer_labels`; "Adam" for gradient ascent through generator and network), an
         optimiser of one's own, or a function of (generator, seed) that makes one.
@@ -147,7 +149,8 @@ def evolve(
     ------
     UsageError
         If something cannot be used: shapes, labels, an objective of another network, a folder of
-        another evolution, a generation of which (nearly) nothing was shown.
+        another evolution, a first generation of which (nearly) nothing was shown. Of several
+        searches one that cannot go on later is set aside and says so in `stopped`.
     """
     if generations < 1:
         raise UsageError(f"{generations} generations were asked for; give 1 or more.")
@@ -183,7 +186,7 @@ class _Loop:
     @property
     def block(self) -> int:
         """Blocks that were told."""
-        return len(self.threads[0].scores)
+        return max(len(thread.scores) for thread in self.threads)
 
     def run(self, generations: int, progress: bool) -> None:
         """Advance until the last generation, a rule, or Ctrl-C."""
@@ -205,15 +208,29 @@ class _Loop:
             thread.stopped = thread.stopped or reason
 
     def advance(self) -> None:
-        """Score one generation of all threads, then tell all optimisers: all or nothing."""
-        populations = [thread.ask() for thread in self.threads]
-        answers = self._answers(populations)
-        for thread, answer in zip(self.threads, answers, strict=True):
-            _require_enough(thread, answer)
+        """Score one generation of all threads, then tell all optimisers: all or nothing.
+
+        A thread of which a later generation cannot be used is set aside as it stands, and the
+        others go on. In the first generation, of all threads, or of a rig, it is an error.
+        """
+        threads = self._going
+        populations = [thread.ask() for thread in threads]
+        answers = self._answers(threads, populations)
+        scored = list(zip(threads, populations, answers, strict=True))
+        problems = {thread.name: told for thread, _, a in scored if (told := _problem(thread, a))}
+        at_rig = any(t.name in problems and hasattr(t.objective, "rig") for t in threads)
+        if problems and (not self.block or at_rig or len(problems) == len(threads)):
+            name, told = next(iter(problems.items()))
+            raise UsageError(f"thread {name}: {told} Nobody was told of generation {self.block}.")
+        usable = [(t, codes, answer) for t, codes, answer in scored if t.name not in problems]
         with _uninterrupted():
             if self.folder:
-                self.folder.save_block(self.block, self.threads, populations, answers)
-            for thread, codes, answer in zip(self.threads, populations, answers, strict=True):
+                self.folder.save_block(self.block, usable, problems)
+            for thread in threads:
+                if thread.name in problems:
+                    thread.fail(problems[thread.name])
+                    logger.warning("%s %s; the others go on", thread.name, thread.stopped)
+            for thread, codes, answer in usable:
                 tell_optimizer(thread.optimizer, answer.scores, answer.gradients)
                 thread.remember(codes, answer.scores)
             if self.folder:
@@ -221,15 +238,20 @@ class _Loop:
         if self.watch:
             self.watch({thread.name: EvolutionResult(thread) for thread in self.threads})
 
-    def _answers(self, populations: list[CodeArray]) -> list[Answers]:
-        answers = answers_of(self.threads, populations, self.block, self.batch_size)
+    @property
+    def _going(self) -> list[Thread]:
+        """Threads that were not set aside."""
+        return [thread for thread in self.threads if not thread.failed]
+
+    def _answers(self, threads: list[Thread], populations: list[CodeArray]) -> list[Answers]:
+        answers = answers_of(threads, populations, self.block, self.batch_size)
         for attempt in range(1, ATTEMPTS + 1 if self.lost == "again" else 1):
             missing = [np.isnan(answer.scores) for answer in answers]
-            again = [i for i, mask in enumerate(missing) if mask.any()]
+            again = [i for i, mask in enumerate(missing) if mask.any() and not answers[i].problem]
             if not again:
                 break
             found = answers_of(
-                [self.threads[i] for i in again],
+                [threads[i] for i in again],
                 [populations[i][missing[i]] for i in again],
                 self.block,
                 self.batch_size,
@@ -238,28 +260,29 @@ class _Loop:
             for i, more in zip(again, found, strict=True):
                 scores = answers[i].scores.copy()
                 scores[missing[i]] = more.scores
-                answers[i] = replace(answers[i], scores=scores)
+                answers[i] = replace(answers[i], scores=scores, problem=more.problem)
         return answers
 
     def _reasons_to_stop(self) -> str:
         """Return why to end, if every thread has a reason; each keeps its own."""
         budget = self.stop.images
-        for thread in self.threads:
+        going = self._going
+        for thread in going:
             n_next = getattr(thread.optimizer, "n_asked", 1)
             if budget is not None and thread.n_images + n_next > budget:
                 thread.stopped = f"budget of {budget} images"
             else:
                 found = self.stop.reason(thread.scores, thread.spreads, thread.maximize)
                 thread.stopped = found or ""
-        if all(thread.stopped for thread in self.threads):
-            return self.threads[0].stopped
-        for thread in self.threads:
+        if all(thread.stopped for thread in going):
+            return going[0].stopped
+        for thread in going:
             thread.stopped = ""
         return ""
 
     def _latest(self) -> str:
         parts = []
-        for thread in self.threads[:3]:
+        for thread in self._going[:3]:
             scores = thread.scores[-1]
             mean = np.nanmean(scores) if not np.isnan(scores).all() else np.nan
             name = "" if thread.name == ONLY else f"{thread.name} "
@@ -287,7 +310,7 @@ class _Making:
         entropy = [self.seed, crc32(name.encode())]
         if isinstance(given, str):
             first = np.random.default_rng([*entropy, _FIRST_CODE])
-            codes = generator.sample_vector(self.founders or 1, rng=first).cpu().numpy()
+            codes = generator.sample_vector(self.founders or 1, seed=first).cpu().numpy()
             made = label2optimizer(
                 given,
                 codes[:1],
@@ -331,7 +354,10 @@ def _threads(
     threads = []
     for name in names:
         of_thread = {k: v[name] if isinstance(v, Mapping) else v for k, v in given.items()}
-        made = checked(of_thread["generator"], f"the generator of {name}")
+        given_generator = of_thread["generator"]
+        if isinstance(given_generator, str):
+            given_generator = generator_named(given_generator)
+        made = checked(given_generator, f"the generator of {name}")
         threads.append(
             Thread(
                 name,
@@ -364,20 +390,18 @@ def _told(generator: ImageGenerator) -> str:
     )
 
 
-def _require_enough(thread: Thread, answer: Answers) -> None:
-    """Refuse a generation before any thread is told, naming the thread."""
+def _problem(thread: Thread, answer: Answers) -> str:
+    """Say why a generation of a thread cannot be used; nothing if it can."""
     scores = answer.scores
+    if answer.problem:
+        return answer.problem
     if np.isinf(scores).any():
-        raise UsageError(
-            f"thread {thread.name}: {np.isinf(scores).sum()} scores are infinite; nobody was told "
-            "this generation. Mend the objective and go on."
-        )
-    check = getattr(thread.optimizer, "require_scores", None)
-    if check is not None:
-        try:
-            check(scores)
-        except UsageError as error:
-            raise UsageError(f"thread {thread.name}: {error} Nobody was told.") from error
+        return f"{np.isinf(scores).sum()} scores are infinite; mend the objective."
+    try:
+        getattr(thread.optimizer, "require_scores", lambda scores: None)(scores)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The folder of an evolution: one file per block, and where the optimisers stand.
 
-A block is on disk before the optimisers hear of it. Killed at any moment, the search goes on from
-the last block, and its files get the same bytes as those of one that was never killed.
+A block is on the disk, not only in a cache of the system, before the optimisers hear of it. Killed
+at any moment, be it by a reboot, the search goes on from the last block, and its files get the same
+bytes as those of one that was never killed.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class EvolutionFolder:
     def __init__(self, folder: str | Path, settings: Mapping[str, Any], resume: bool) -> None:
         self.folder = Path(folder)
         note = self.folder / NOTE_FILE
-        claim(note, settings, "evolution", resume=resume, going_on="resume=True")
+        claim(
+            note, settings, "evolution", resume=resume, going_on="resume=True", durable=True
+        )
 
     def restore(self, threads: list[Thread]) -> None:
         """Bring threads to where the folder stands; note where they stand if it is new.
@@ -78,23 +81,30 @@ class EvolutionFolder:
             self._save_state(threads, told + 1)
 
     def save_block(
-        self, block: int, threads: Sequence[Thread], populations: Sequence[CodeArray], answers: Any
+        self,
+        block: int,
+        scored: Sequence[tuple[Thread, CodeArray, Any]],
+        problems: Mapping[str, str],
     ) -> None:
-        """Write the codes and scores of a block, before any optimiser hears of them."""
-        arrays: dict[str, Any] = {}
-        for thread, codes, answer in zip(threads, populations, answers, strict=True):
+        """Write the codes and scores of a block, before any optimiser hears of them.
+
+        Of threads with problems, by name, only these are written.
+        """
+        arrays: dict[str, Any] = {f"{name}/failed": told for name, told in problems.items()}
+        for thread, codes, answer in scored:
             arrays[f"{thread.name}/codes"] = codes
             arrays[f"{thread.name}/scores"] = answer.scores
             if answer.gradients is not None:
                 arrays[f"{thread.name}/gradients"] = answer.gradients
-        write_arrays(self._block(block), arrays)
+        write_arrays(self._block(block), arrays, durable=True)
 
     def save_state(self, threads: list[Thread]) -> None:
         """Write where the optimisers stand, after they were told."""
-        self._save_state(threads, len(threads[0].scores))
+        self._save_state(threads, max(len(thread.scores) for thread in threads))
 
     def _save_state(self, threads: list[Thread], told: int) -> None:
-        write_arrays(self.folder / STATE_FILE, {"told": told, **state_of(threads)})
+        state = {"told": told, **state_of(threads)}
+        write_arrays(self.folder / STATE_FILE, state, durable=True)
 
     def _block(self, block: int) -> Path:
         return self.folder / f"block{block:03d}.npz"
@@ -102,6 +112,10 @@ class EvolutionFolder:
     def _recall(self, threads: list[Thread], block: int, tell: bool = False) -> None:
         arrays = _read(self._block(block))
         for thread in threads:
+            if f"{thread.name}/failed" in arrays:
+                thread.fail(str(arrays[f"{thread.name}/failed"]))
+            if thread.failed:
+                continue
             try:
                 codes: CodeArray = arrays[f"{thread.name}/codes"]
                 scores: FloatArray = arrays[f"{thread.name}/scores"]

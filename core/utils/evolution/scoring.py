@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ from core.utils.CNN_scorers import TorchScorer
 from core.utils.evolution.objectives import Objective, Panel
 from core.utils.evolution.stopping import FloatArray
 from core.utils.evolution.threads import CodeArray, Thread
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,11 @@ class Rig(Protocol):
 
 @dataclass(frozen=True)
 class Answers:
-    """Scores of one thread's codes; gradients where its optimiser takes them."""
+    """Scores of one thread's codes; gradients where its optimiser takes them; what went wrong."""
 
     scores: FloatArray
     gradients: NDArray[np.float64] | None = None
+    problem: str = ""
 
 
 def answers_of(
@@ -60,7 +64,8 @@ def answers_of(
     """Score the codes of all threads.
 
     Threads of one rig are shown in one block; threads of one network and one generator share
-    their passes.
+    their passes. An error in a function of one's own, after the first block, is a problem of its
+    thread alone; any other is raised, with a note that names the threads.
 
     Raises
     ------
@@ -70,7 +75,16 @@ def answers_of(
     answers: list[Answers | None] = [None] * len(threads)
     for way, members in _groups(threads):
         codes = [populations[i] for i in members]
-        found = way([threads[i] for i in members], codes, block, batch_size, attempt)
+        try:
+            found = way([threads[i] for i in members], codes, block, batch_size, attempt)
+        except Exception as error:
+            names = ", ".join(threads[i].name for i in members)
+            if way is _by_function and block and len(threads) > 1:
+                logger.warning("thread %s failed in block %d", names, block, exc_info=True)
+                found = [Answers(np.full(len(codes[0]), np.nan), problem=repr(error))]
+            else:
+                error.add_note(f"In block {block} of {names}; no optimiser was told of it.")
+                raise
         for i, answer in zip(members, found, strict=True):
             answers[i] = answer
     return [_checked(a, t, p) for a, t, p in zip(answers, threads, populations, strict=True)]
@@ -231,7 +245,7 @@ class SelectedUnit:
         if scores.ndim != 1:
             raise UsageError(
                 f"the scorer has selected {scores.shape[1]} units; select one, or give objectives "
-                "such as objectives.Unit(scorer, layer, unit)."
+                "such as objectives.unit(scorer, layer, unit)."
             )
         return scores
 

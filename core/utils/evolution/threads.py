@@ -40,6 +40,8 @@ class Thread:
         Per generation, see `core.utils.evolution.stopping.spread_of`.
     stopped : str
         Why the search ended; empty while it goes on.
+    failed : bool
+        Whether it ended because a generation of it could not be used; it stands before that one.
     """
 
     name: str
@@ -50,6 +52,11 @@ class Thread:
     codes: list[CodeArray] = field(default_factory=list)
     spreads: list[float] = field(default_factory=list)
     stopped: str = ""
+    failed: bool = False
+
+    def fail(self, reason: str) -> None:
+        """Set the search aside where it stands."""
+        self.failed, self.stopped = True, f"failed in generation {len(self.scores)}: {reason}"
 
     @property
     def maximize(self) -> bool:

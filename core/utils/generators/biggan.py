@@ -177,7 +177,8 @@ class BigGAN_wrapper:
         device: str | torch.device | None = None,
         noise_std: float | None = None,
         noise_truncation: float | None = None,
-        rng: Seed | None = None,
+        *,
+        seed: Seed | None = None,
     ) -> torch.Tensor:
         """Return random codes: noise, and the embedding of a class.
 
@@ -193,7 +194,7 @@ class BigGAN_wrapper:
             Noise from N(0, noise_std²); by default 0.7, as published.
         noise_truncation : float, optional
             Instead: noise from a normal distribution cut at ±2, times this.
-        rng : int or numpy.random.Generator, optional
+        seed : int or numpy.random.Generator, optional
             Without it, every call gives other codes.
 
         Returns
@@ -205,7 +206,7 @@ class BigGAN_wrapper:
         UsageError
             If both kinds of noise are asked for, or a class does not exist.
         """
-        rng = np.random.default_rng(rng)
+        rng = np.random.default_rng(seed)
         noise = self._noise(sampn, noise_std, noise_truncation, rng)
         embedding = self._embedding
         classes = self._classes(sampn, class_id, rng)
@@ -275,7 +276,10 @@ class BigGAN_wrapper:
         *,
         truncation: float | None = None,
     ) -> torch.Tensor:
-        """Return images of an array of codes in [0, 1], on the CPU."""
+        """Return images of an array of codes in [0, 1], on the CPU.
+
+        As published, the second argument is the truncation, and white in `upconvGAN`.
+        """
         return self.visualize_batch(codes, 1.0, B, bn_truncation, truncation=truncation)
 
     def render(

@@ -97,16 +97,16 @@ class FaceGAN(nn.Module):
         return (self.main(rows[:, :, None, None]) + 1) * (scale / 2)
 
     def visualize_batch(
-        self, codes: Codes, scale: float = 1.0, B: int = 42, to_cpu: bool = True
+        self, codes: Codes, *, scale: float = 1.0, B: int = 42, to_cpu: bool = True
     ) -> torch.Tensor:
         """Return images as `visualize` does, B at a time and without gradients."""
         return images_of(lambda rows: self.visualize(rows, scale), codes, B, to_cpu)
 
     def sample_vector(
-        self, sampn: int = 1, *, device: Any = None, rng: int | np.random.Generator | None = None
+        self, sampn: int = 1, *, device: Any = None, seed: int | np.random.Generator | None = None
     ) -> torch.Tensor:
         """Return random codes (sampn, 100), standard normal as in the training."""
-        numbers = np.random.default_rng(rng).standard_normal((sampn, self.codelen), np.float32)
+        numbers = np.random.default_rng(seed).standard_normal((sampn, self.codelen), np.float32)
         return torch.from_numpy(numbers).to(device or self.device)
 
 

@@ -41,10 +41,10 @@ class _ImageSpace:
         return (self.codelen,)
 
     def sample_vector(
-        self, sampn: int = 1, *, device: Any = None, rng: int | np.random.Generator | None = None
+        self, sampn: int = 1, *, device: Any = None, seed: int | np.random.Generator | None = None
     ) -> torch.Tensor:
         """Return random codes (sampn, codelen) of independent standard normal numbers."""
-        numbers = np.random.default_rng(rng).standard_normal((sampn, self.codelen), np.float32)
+        numbers = np.random.default_rng(seed).standard_normal((sampn, self.codelen), np.float32)
         return torch.from_numpy(numbers).to(device or self.device)
 
     def visualize(self, codes: Codes, scale: float = 1.0) -> torch.Tensor:
@@ -54,7 +54,7 @@ class _ImageSpace:
         # logits around grey: sigmoid(4 x) has slope 1 at 0
         return torch.sigmoid(4 * torch.einsum("rc,nchw->nrhw", self._colours, planes)) * scale
 
-    def visualize_batch(self, codes: Codes, scale: float = 1.0, B: int = 42) -> torch.Tensor:
+    def visualize_batch(self, codes: Codes, *, scale: float = 1.0, B: int = 42) -> torch.Tensor:
         """Return images without gradient, on the CPU, B at a time."""
         rows = torch.as_tensor(codes)
         with torch.no_grad():

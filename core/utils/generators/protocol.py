@@ -47,7 +47,7 @@ class ImageGenerator(Protocol):
         """Return images (n, 3, height, width) in 0 to scale, with the graph to the codes."""
 
     def sample_vector(
-        self, sampn: int = 1, *, device: Any = None, rng: int | np.random.Generator | None = None
+        self, sampn: int = 1, *, device: Any = None, seed: int | np.random.Generator | None = None
     ) -> torch.Tensor:
         """Return random codes (sampn, codelen) of the usual size."""
 
@@ -65,10 +65,10 @@ def checked(generator: Any, name: str = "the generator") -> ImageGenerator:
     if missing:
         raise UsageError(
             f"{name} ({type(generator).__name__}) lacks {', '.join(missing)}; a generator has "
-            "codelen, trained, device, visualize(codes) and sample_vector(n, rng=...)."
+            "codelen, trained, device, visualize(codes) and sample_vector(n, seed=...)."
         )
     with torch.no_grad():
-        codes = generator.sample_vector(1, rng=0)
+        codes = generator.sample_vector(1, seed=0)
         images = generator.visualize(codes)
     if tuple(codes.shape) != (1, generator.codelen):
         raise UsageError(
@@ -90,7 +90,7 @@ def checked(generator: Any, name: str = "the generator") -> ImageGenerator:
 
 def code_scale(generator: ImageGenerator) -> float:
     """Return the usual size of one number of a code: the root mean square over random codes."""
-    codes = generator.sample_vector(_SAMPLES, rng=0)
+    codes = generator.sample_vector(_SAMPLES, seed=0)
     return float(codes.double().square().mean().sqrt())
 
 

@@ -7,7 +7,7 @@ by their own name alone, and the network itself by its class.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,7 +89,9 @@ def _name_with_class(path: str, layer: nn.Module) -> str:
     return _name(path, layer, own_name_alone=False) if isinstance(layer, _CONTAINERS) else ""
 
 
-def find_layer(model: nn.Module, name: str) -> str:
+def find_layer(
+    model: nn.Module, name: str, known: Mapping[str, Sequence[str]] | None = None
+) -> str:
     """Return the dotted path of a layer.
 
     Parameters
@@ -98,6 +100,8 @@ def find_layer(model: nn.Module, name: str) -> str:
         The network.
     name : str
         A published name (``".layer2.Bottleneck3"``) or a plain dotted one (``"layer2.3"``).
+    known : mapping, optional
+        Of `layer_paths`, where many layers of one network are looked up.
 
     Raises
     ------
@@ -107,7 +111,7 @@ def find_layer(model: nn.Module, name: str) -> str:
     if not isinstance(name, str):
         raise UsageError(f"layer {name!r} was given; the name of a layer is a text, such as '0'.")
     model = plain_network(model)
-    paths = layer_paths(model)
+    paths = layer_paths(model) if known is None else known
     found = paths.get(name, [])
     if len(found) == 1:
         return found[0]

@@ -9,7 +9,14 @@ import torch
 from torch import nn
 
 from core.errors import UsageError, choose_from
-from core.utils.layers.names import LayerCall, Shape, dummy_inputs, find_layer, trace_layers
+from core.utils.layers.names import (
+    LayerCall,
+    Shape,
+    dummy_inputs,
+    find_layer,
+    layer_paths,
+    trace_layers,
+)
 from core.utils.layers.outputs import (
     PROBES,
     LayerOutput,
@@ -68,8 +75,17 @@ class LayerProbe:
         UsageError
             If there is no such layer.
         """
-        module = self._model.get_submodule(find_layer(self._model, name))
-        return next(path for path, other in self._model.named_modules() if other is module)
+        module = self._model.get_submodule(find_layer(self._model, name, self._known))
+        return self._path_in_trace[module]
+
+    @cached_property
+    def _known(self) -> dict[str, list[str]]:
+        return layer_paths(self._model)
+
+    @cached_property
+    def _path_in_trace(self) -> dict[nn.Module, str]:
+        """The first path of each module; a shared one is traced under it."""
+        return {module: path for path, module in self._model.named_modules()}
 
     def output(self, name: str, path: str | None = None) -> LayerOutput:
         """Describe the output of a layer; of one that runs several times, of its last call.

@@ -22,7 +22,7 @@ def crop_from_montage(
     imgid: tuple[int, int] | int | Literal["rand"] = (0, 0),
     imgsize: int | None = None,
     pad: int = 2,
-    rng: np.random.Generator | int | None = None,
+    seed: np.random.Generator | int | None = None,
 ) -> NDArray[Any]:
     """Cut one image out of a montage.
 
@@ -38,7 +38,7 @@ def crop_from_montage(
         of.
     pad : int, default 2
         Pixels between images.
-    rng : numpy.random.Generator or int, optional
+    seed : numpy.random.Generator or int, optional
         Draws the image (or the seed of that draw); needed with ``imgid="rand"``.
 
     Returns
@@ -49,11 +49,11 @@ def crop_from_montage(
     Raises
     ------
     UsageError
-        If the montage is not made of such images, has no such image, or `rng` is missing.
+        If the montage is not made of such images, has no such image, or `seed` is missing.
     """
     cells = _cells(img, imgsize, pad)
     rows, columns = cells.shape[:2]
-    row, column = imgid if isinstance(imgid, tuple) else _place(cells, imgid, rng)
+    row, column = imgid if isinstance(imgid, tuple) else _place(cells, imgid, seed)
     if not (-rows <= row < rows and -columns <= column < columns):
         raise UsageError(
             f"image {imgid!r} was asked for; the montage has {rows} rows of {columns} images."
@@ -127,19 +127,19 @@ def _cells(img: Any, imgsize: int | None, pad: int) -> NDArray[Any]:
 
 
 def _place(
-    cells: NDArray[Any], imgid: int | str, rng: np.random.Generator | int | None
+    cells: NDArray[Any], imgid: int | str, seed: np.random.Generator | int | None
 ) -> tuple[int, int]:
     """Return (row, column) of an image that is given by number, or of any."""
     columns = cells.shape[1]
     if isinstance(imgid, str):
-        if imgid != "rand" or rng is None:
+        if imgid != "rand" or seed is None:
             raise UsageError(
-                f'imgid is {imgid!r}, rng {rng!r}; give a place, a number, or "rand" and an rng.'
+                f'imgid is {imgid!r}, seed {seed!r}; give a place, a number, or "rand" and a seed.'
             )
         n_images = _count_images(cells)
         if n_images == 0:
             raise UsageError("the montage is blank; there is no image to draw.")
-        return divmod(int(np.random.default_rng(rng).integers(n_images)), columns)
+        return divmod(int(np.random.default_rng(seed).integers(n_images)), columns)
     number = imgid + _count_images(cells) if imgid < 0 else imgid
     if number < 0:
         raise UsageError(

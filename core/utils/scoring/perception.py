@@ -23,6 +23,7 @@ from core.utils.scoring.classifiers import load_classifier
 from core.utils.scoring.network_input import NetworkInput
 from core.utils.weights.fetch import require
 from core.utils.weights.state_dicts import load_strictly, read_state_dict
+from core.utils.weights.untrained import Seed
 
 #: (n, rows, columns, 3) array or (n, 3, rows, columns) tensor, intensities from 0 to 1.
 Pictures = NDArray[Any] | torch.Tensor
@@ -59,8 +60,10 @@ class FeatureNetwork:
 def load_network(
     name: str,
     weights: str | os.PathLike[str] | None = None,
-    untrained_seed: int | None = None,
     device: str | torch.device = "auto",
+    *,
+    pretrained: bool = True,
+    seed: Seed = 0,
 ) -> FeatureNetwork:
     """Load a network.
 
@@ -72,10 +75,10 @@ def load_network(
         8/255, ``"alexnet"``, ``"vgg16"`` and ``"vit_base_patch16_224_dino"``.
     weights : path-like, optional
         State dict to take instead of the published one.
-    untrained_seed : int, optional
-        Without a file: do not train, but initialise from this seed.
     device : str or torch.device, default "auto"
         Where it goes.
+    pretrained, seed
+        As in `core.utils.scoring.classifiers.load_classifier`.
 
     Returns
     -------
@@ -92,9 +95,7 @@ def load_network(
         If the file holds the weights of another network, or none.
     """
     place = resolve_device(device)
-    loaded = load_classifier(
-        name, pretrained=untrained_seed is None, weights=weights, seed=untrained_seed or 0
-    )
+    loaded = load_classifier(name, pretrained=pretrained, weights=weights, seed=seed)
     return FeatureNetwork(name, loaded.network.to(place), place, loaded.origin, loaded.input)
 
 
@@ -181,9 +182,11 @@ class PerceptualNetwork:
 def load_lpips(
     trunk: str = "squeeze",
     weights: str | os.PathLike[str] | None = None,
-    untrained_seed: int | None = None,
     rescale: bool = True,
     device: str | torch.device = "auto",
+    *,
+    pretrained: bool = True,
+    seed: int = 0,
 ) -> PerceptualNetwork:
     """Load LPIPS.
 
@@ -193,12 +196,14 @@ def load_lpips(
         Network under the linear layers, which come with the package lpips. The paper uses squeeze.
     weights : path-like, optional
         State dict of torchvision's network for the trunk, instead of the published one.
-    untrained_seed : int, optional
-        Without a file: leave the trunk untrained, initialised from this seed.
     rescale : bool, default True
         Whether pictures, given in [0, 1], are rescaled to [-1, 1].
     device : str or torch.device, default "auto"
         Where it goes.
+    pretrained : bool, default True
+        With published weights of the trunk; a file counts as such.
+    seed : int, default 0
+        Of the initial weights of the trunk, with ``pretrained=False``.
 
     Returns
     -------
@@ -220,10 +225,10 @@ def load_lpips(
 
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # lpips builds its trunk in a way torchvision deprecates
-        torch.manual_seed(untrained_seed or 0)
+        torch.manual_seed(seed)
         module = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
-    origin = f"untrained, seed {untrained_seed}"
-    if weights is not None or untrained_seed is None:
+    origin = f"untrained, seed {seed}"
+    if weights is not None or pretrained:
         path = require(LPIPS_TRUNKS[trunk], weights)
         load_strictly(module.net, _trunk_state(module.net, read_state_dict(path)), path)
         origin = str(path)

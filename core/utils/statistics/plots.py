@@ -32,7 +32,7 @@ def paired_strip_plot(
     col1: str,
     col2: str,
     ax: Axes | None = None,
-    rng: np.random.Generator | int = JITTER_SEED,
+    seed: np.random.Generator | int = JITTER_SEED,
 ) -> Axes:
     """Draw two columns as strips of points, pairs joined by lines, titled with their paired t test.
 
@@ -45,7 +45,7 @@ def paired_strip_plot(
         Names of the columns.
     ax : matplotlib Axes, optional
         Where to draw; new axes by default.
-    rng : numpy.random.Generator or int, optional
+    seed : numpy.random.Generator or int, optional
         Scatters the points sideways (or the seed of that); the same way each time by default.
 
     Returns
@@ -60,7 +60,7 @@ def paired_strip_plot(
     result = ttest_rel_df(df, msk, col1, col2)
     pairs = np.stack([masked_column(df, msk, col1), masked_column(df, msk, col2)])
     pairs = pairs[:, ~np.isnan(pairs).any(axis=0)]
-    jitter = JITTER * np.random.default_rng(rng).standard_normal(pairs.shape)
+    jitter = JITTER * np.random.default_rng(seed).standard_normal(pairs.shape)
     places = np.array([[0.0], [1.0]]) + jitter
     ax = _axes(ax)
     ax.plot(places, pairs, color="grey", linewidth=0.6, alpha=0.5, zorder=1)
