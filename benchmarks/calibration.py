@@ -24,12 +24,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 from statsmodels.stats.proportion import proportions_ztest
 
 from core.source_tables.reader import SourceData
 from core.spaces import Space
-from figure_reproduction.robustness.experiments import FLAT_KINDS, Experiments
+from figure_reproduction.robustness.experiments import Experiments
 from neuro_data_analysis.evolution.population import credible_interval
 from neuro_data_analysis.robustness.block_sums import (
     BlockSums,
@@ -37,14 +37,18 @@ from neuro_data_analysis.robustness.block_sums import (
     flat_threads,
     permutation_test,
 )
+from neuro_data_analysis.robustness.false_positives import FLAT_KINDS
 from neuro_data_analysis.robustness.intervals import (
     cluster_bootstrap,
     cluster_means,
+    correlation_interval,
     jeffreys_interval,
     mean_test,
+    paired_effect,
+    unpaired_effect,
     wilson_interval,
 )
-from neuro_data_analysis.robustness.models import mixed_model, sign_flip_p
+from neuro_data_analysis.robustness.models import logistic_model, mixed_model, sign_flip_p
 
 SEED = 4
 
@@ -69,6 +73,9 @@ GAINS, CLIMB_BLOCKS = (0.1, 0.2, 0.3, 0.5), 10.0
 
 #: Images in (first block, later blocks) of the published sessions.
 SIZES = ((30, 40), (30, 25), (30, 30), (30, 28), (31, 40), (34, 25))
+
+#: Share of axes with one shape, in simulated sessions.
+SHARE = 0.15
 
 Draw = Callable[[np.random.Generator], BlockSums]
 
@@ -107,6 +114,9 @@ def _lines(draw: Draw, threads: int, permutations: int, populations: int) -> Ite
     yield from (f"  {line}" for line in coverages())
     yield f"Sites that do not differ between the threads, {populations} populations like IT"
     yield from (f"  {line}" for line in paired_rates(populations))
+    yield f"Coverage of every other interval, 95 % where not told, {populations} populations"
+    yield from (f"  {line}" for line in standard_error_bands())
+    yield from (f"  {line}" for line in interval_coverages(populations))
     yield f"Sessions that are all alike, {populations} populations like Figure 6E"
     yield from (f"  {line}" for line in session_rates(populations))
 
@@ -242,6 +252,107 @@ def paired_rates(
         yield f"95 % interval, {name:22} covers {np.mean(held):.3f} [{low:.3f}, {high:.3f}]"
 
 
+def standard_error_bands() -> Iterator[str]:
+    """Tell how often mean ± published standard error (ddof 0) holds the mean of normal values.
+
+    |x̄ − μ| ≤ s₀/√n is |t| ≤ √((n − 1)/n) with n − 1 degrees of freedom.
+    """
+    for n in (2, 10, 24, 37, 61, 86):
+        reach = np.sqrt((n - 1) / n)
+        held = stats.t.cdf(reach, n - 1) - stats.t.cdf(-reach, n - 1)
+        yield f"mean ± SEM with ddof 0, n = {n:2} (4C, 5A, 5C, Ext 4B)  covers {held:.3f} of .683"
+
+
+#: Sites and experiments of an area in which both or own threads climbed.
+LAYOUTS = {"IT": (38, 67), "V4": (30, 37), "V1": (10, 10)}
+
+
+def interval_coverages(populations: int, icc: float = 0.2) -> Iterator[str]:
+    """Draw populations of known truth, and tell how often each interval holds it."""
+    rng = np.random.default_rng(SEED + 1)
+    held: dict[str, list[bool]] = {}
+    for _ in range(populations):
+        for name, interval, truth in _intervals(rng, icc):
+            low, high = interval
+            if np.isfinite(low):
+                held.setdefault(name, []).append(low <= truth <= high)
+    for name, covered in held.items():
+        low, high = wilson_interval(sum(covered), len(covered))
+        yield f"{name:66} covers {np.mean(covered):.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _intervals(
+    rng: np.random.Generator, icc: float
+) -> Iterator[tuple[str, tuple[float, float], float]]:
+    """Yield name, interval and truth of everything once."""
+    for area, (n_sites, n) in LAYOUTS.items():
+        sites = _sites(rng, n_sites, n)
+        times = np.exp(2.8 + 0.5 * _clustered(rng, sites, icc))  # blocks, as skewed as those of 4D
+        truth = float(np.exp(2.8 + 0.5**2 / 2))
+        drawn = stats.bootstrap((times,), np.mean, n_resamples=500, method="percentile", rng=rng)
+        ends = drawn.confidence_interval
+        yield f"bootstrap of threads, mean time constant (4D), {area}", (ends.low, ends.high), truth
+        mean = partial(_mean_of, times)
+        found = cluster_bootstrap(mean, sites.tolist(), rng, n_resamples=500)
+        yield f"cluster bootstrap, percentile, mean time constant, {area}", found.percentile, truth
+        yield f"cluster bootstrap, BCa, mean time constant, {area}", found.bca, truth
+        rate = np.sqrt(2) * special.erfinv(2 * 0.7 - 1)
+        success = _clustered(rng, sites, icc) < rate
+        found = cluster_bootstrap(partial(_mean_of, success.astype(float)), sites.tolist(), rng,
+                                  n_resamples=500)  # fmt: skip
+        k = int(success.sum())
+        yield f"cluster bootstrap, percentile, rate of 0.7 (4A), {area}", found.percentile, 0.7
+        yield f"Jeffreys, sites repeat, rate of 0.7 (4A), {area}", jeffreys_interval(k, n), 0.7
+        low, high = (float(end[0]) for end in credible_interval(np.array([k]), np.array([n])))
+        yield f"credible 90 %, sites repeat, rate of 0.7 (4A), {area}", (low, high), 0.7
+    n_sites, n = LAYOUTS["IT"]
+    sites = _sites(rng, n_sites, n)
+    animals = np.where(sites % 2, "A", "B").tolist()
+    x = 0.5 + rng.standard_normal(n)
+    yield "noncentral t, d_z of independent pairs (4B)", paired_effect(x).interval, 0.5
+    y = rng.standard_normal(37)
+    yield "noncentral t, Hedges g of independent samples (4D)", unpaired_effect(x, y).interval, 0.5
+    a = rng.standard_normal(87)
+    b = -0.4 * a + np.sqrt(1 - 0.4**2) * rng.standard_normal(87)
+    r = float(np.corrcoef(a, b)[0, 1])
+    yield "Fisher's z, r of independent pairs (3G)", correlation_interval(r, 87), -0.4
+    of_sites = _sites(rng, 45, 87)
+    a = _clustered(rng, of_sites, icc)
+    b = -0.4 * a + np.sqrt(1 - 0.4**2) * _clustered(rng, of_sites, icc)
+    r = float(np.corrcoef(a, b)[0, 1])
+    yield "Fisher's z, r, sites repeat (3G)", correlation_interval(r, 87), -0.4
+    found = cluster_bootstrap(
+        lambda rows: float(np.corrcoef(a[rows], b[rows])[0, 1]), of_sites.tolist(), rng,
+        n_resamples=500,
+    )  # fmt: skip
+    yield "cluster bootstrap, BCa, r (3G)", found.bca, -0.4
+    odds = 1.5 * rng.standard_normal(n_sites)[sites] + 0.5
+    success = rng.random(n) < special.expit(odds)
+    model = logistic_model(success, 1.0, sites.tolist(), animals)
+    yield "logistic mixed model, Wald, rate of an average site (4A)", model.rate_interval, float(
+        special.expit(0.5)
+    )
+    other = 1000 + _sites(rng, *LAYOUTS["V4"])
+    both = np.r_[sites, other]
+    is_it = np.repeat([1.0, 0.0], [n, len(other)])
+    values = 7.8 * is_it + 7 * _clustered(rng, both, icc)
+    fit = mixed_model(values, is_it, both.tolist(), np.where(both % 2, "A", "B").tolist())
+    yield "mixed model, Wald, difference of areas (4D)", fit.interval, 7.8
+
+
+def _sites(rng: np.random.Generator, n_sites: int, n: int) -> NDArray[np.intp]:
+    """Give every site one experiment, and the others at random."""
+    return np.concatenate([np.arange(n_sites), rng.integers(n_sites, size=n - n_sites)])
+
+
+def _clustered(
+    rng: np.random.Generator, sites: NDArray[np.intp], icc: float
+) -> NDArray[np.float64]:
+    """Draw standard normal values that share a part within sites."""
+    own = rng.standard_normal(sites.max() + 1)[sites]
+    return np.asarray(np.sqrt(icc) * own + np.sqrt(1 - icc) * rng.standard_normal(len(sites)))
+
+
 def _mean_of(values: NDArray[np.float64], rows: NDArray[np.intp]) -> float:
     return float(values[rows].mean())
 
@@ -252,10 +363,11 @@ def session_rates(
     """Tell the level of the z test of 6E and of the permutation of sessions."""
     rng = np.random.default_rng(SEED)
     found: dict[str, list[float]] = {}
+    held: dict[str, list[bool]] = {}
     success = np.arange(sessions) < round(sessions * 32 / 47)
     strength = 1 / icc - 1
     for _ in range(populations):
-        share = rng.beta(0.15 * strength, 0.85 * strength, size=sessions)
+        share = rng.beta(SHARE * strength, (1 - SHARE) * strength, size=sessions)
         hits = rng.binomial(axes, share).astype(float)
         counts = [hits[success].sum(), hits[~success].sum()]
         totals = [axes * success.sum(), axes * (~success).sum()]
@@ -266,4 +378,18 @@ def session_rates(
         found.setdefault("z over axes, published", []).append(float(z))
         p = (1 + (abs(drawn) >= abs(seen) - 1e-12).sum()) / 1000
         found.setdefault("sessions permuted", []).append(float(p))
+        n, rows = int(axes * success.sum()), np.repeat(np.arange(success.sum()), axes)
+        hit = np.concatenate([np.arange(axes) < k for k in hits[success]]).astype(float)
+        drawn_bar = np.array(stats.binom.ppf([0.025, 0.975], n, hit.mean())) / n
+        by_session = cluster_bootstrap(partial(_mean_of, hit), rows.tolist(), rng, n_resamples=500)
+        for name, (low, high) in (
+            ("bars of 6E, axes resampled", drawn_bar),
+            ("Wilson, axes", wilson_interval(int(hit.sum()), n)),
+            ("sessions resampled, percentile", by_session.percentile),
+            ("sessions resampled, BCa", by_session.bca),
+        ):
+            held.setdefault(name, []).append(bool(low <= SHARE <= high))
     yield from rates({name: np.array(values) for name, values in found.items()})
+    for name, covered in held.items():
+        low, high = wilson_interval(sum(covered), len(covered))
+        yield f"95 % interval, {name:30} covers {np.mean(covered):.3f} [{low:.3f}, {high:.3f}]"

@@ -46,6 +46,7 @@ from figure_reproduction.page.page import FigureScript, Shown
 from figure_reproduction.page.sheet import Drawing
 from figure_reproduction.page.words import t_test
 from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks
+from neuro_data_analysis.robustness.false_positives import expected_false_positives
 from neuro_data_analysis.robustness.intervals import mean_test, paired_effect
 
 FIGURE = FigureScript(
@@ -69,8 +70,12 @@ JITTER_SEED, BOOTSTRAP_SEED = 4, 40
 N_RESAMPLES, COVERAGE = 1000, 0.95
 
 
-@FIGURE.panel("4A", reads=("success_rate",))
-def show_4a(success_rate: pd.DataFrame) -> Shown:
+@FIGURE.panel(
+    "4A",
+    reads=("success_rate", "time_constants?", "masks?", "response_mean?", "response_sem?",
+           "recorded_blocks?"),
+)  # fmt: skip
+def show_4a(success_rate: pd.DataFrame, *of_flat_threads: Any) -> Shown:
     """Fraction of valid evolutions whose response rose in V1, V4 and IT.
 
     Best two blocks above the first two (Student test, P < 0.01, t > 0; the choice of the best
@@ -79,7 +84,12 @@ def show_4a(success_rate: pd.DataFrame) -> Shown:
     climbed.
     """
     table = compute_4a(success_rate)
-    return Shown(tell_4a(table), {"4A": Drawing(partial(draw_4a, table), (54, 62))})
+    drawings = {"4A": Drawing(partial(draw_4a, table), (54, 62))}
+    if any(given is None for given in of_flat_threads):
+        return Shown(tell_4a(table), drawings)
+    expected = compute_false_positives(*of_flat_threads)
+    statistics = [*tell_4a(table), *tell_false_positives(expected)]
+    return Shown(statistics, drawings, _said_of_false_positives(expected))
 
 
 def compute_4a(success_rate: pd.DataFrame) -> pd.DataFrame:
@@ -108,6 +118,79 @@ def tell_4a(table: pd.DataFrame) -> Iterator[Statistic]:
             yield Statistic("success_rate", row[f"{space.prefix}_rate"], **where)
             yield Statistic("ci90_low", row[f"{space.prefix}_CI_1"], **where)
             yield Statistic("ci90_high", row[f"{space.prefix}_CI_2"], **where)
+
+
+@dataclass(frozen=True)
+class FalsePositives:
+    """Threads of one area and space that would pass 4A's test if none climbed.
+
+    Attributes
+    ----------
+    n : int
+        Valid threads.
+    expected : dict
+        Kind of flat threads → how many of them.
+    """
+
+    n: int
+    expected: dict[str, float]
+
+
+def compute_false_positives(
+    table: pd.DataFrame,
+    masks: pd.DataFrame,
+    mean: Responses,
+    sem: Responses,
+    recorded: NDArray[np.float64],
+) -> dict[tuple[str, Space], FalsePositives]:
+    """Add up the chances of the valid threads of each area to pass the test without a climb."""
+    chosen = {area: valid for area, valid in members(masks.assign(all=True), "all") if valid.any()}
+    counted = np.any(list(chosen.values()), axis=0)
+    chances = expected_false_positives(
+        table[counted],
+        {space: values[counted] for space, values in mean.items()},
+        {space: values[counted] for space, values in sem.items()},
+        recorded[counted] == 1,
+    )
+    return {
+        (area, space): FalsePositives(
+            int(valid.sum()),
+            {kind: float(np.nansum(of[space][valid[counted]])) for kind, of in chances.items()},
+        )
+        for area, valid in chosen.items()
+        for space in Space
+    }
+
+
+def tell_false_positives(
+    expected: Mapping[tuple[str, Space], FalsePositives],
+) -> Iterator[Statistic]:
+    """List how many threads of each area and space would pass if none climbed."""
+    for (area, space), found in expected.items():
+        for kind, number in found.expected.items():
+            basis = {
+                "test": "that of the panel, on flat threads with the blocks, mean and variance "
+                "within blocks of each valid thread",
+                "flat threads": kind,
+                "n": found.n,
+                "unit": "threads",
+                "chosen": "here, not by the authors",
+            }
+            quantity = f"expected_false_positives, {kind.split(',')[0]}"
+            yield Statistic(quantity, number, area=area, space=space, basis=basis)
+
+
+def _said_of_false_positives(expected: Mapping[tuple[str, Space], FalsePositives]) -> str:
+    areas = []
+    for area in dict.fromkeys(area for area, _ in expected):
+        found = [expected[area, space] for space in Space]
+        ends = np.mean([list(each.expected.values()) for each in found], axis=0)
+        areas.append(f"{ends[0]:.1f} to {ends[-1]:.1f} of {found[0].n} in {area}")
+    return (
+        f"If no thread climbed, {', '.join(areas)} would pass this test in either space (computed "
+        "here from flat threads with the blocks and the scatter of the recorded ones: independent "
+        "trials, and an excitability that varies by 3 % of the evoked rate)."
+    )
 
 
 def draw_4a(table: pd.DataFrame, canvas: FigureBase) -> None:

@@ -29,10 +29,14 @@ from figure_reproduction.page.groups import Curve, basis_of_curve, members
 from figure_reproduction.page.page import FigureScript, Shown
 from figure_reproduction.page.sheet import Drawing
 from figure_reproduction.page.window_responses import (
+    RECORDED_ONLY,
     WindowResponses,
+    compare_recorded,
     compare_windows,
+    tell_recorded,
     tell_windows,
     windows_drawing,
+    windows_of,
 )
 from neuro_data_analysis.neural_data_utils import AREAS
 
@@ -111,17 +115,25 @@ def draw_5a(computed: GroupPsths, block: int, canvas: FigureBase) -> None:
 
 
 @FIGURE.panel("5C", reads=("window_response_mean", "masks"))
-def show_5c(responses: WindowResponses, masks: pd.DataFrame) -> Shown:
+def show_5c(
+    responses: WindowResponses, masks: pd.DataFrame, *, recorded_only: bool = False
+) -> Shown:
     """Response in each 10-ms window, block by block, in V4 and IT.
 
     Dots mark blocks where DeePSim (blue) or BigGAN (red) drives the larger response (paired t
     tests, false-discovery rate 0.05 over blocks). A session that has ended counts in every later
-    block as the mean of its last two, as published; `--robustness` counts the dots without that.
+    block as the mean of its last two, as published: small numbers under the axes are experiments
+    that still recorded, and dots are hollow where fewer than five did.
     """
     comparisons = compare_windows(responses, masks, "bothsucc005")
-    windows = sorted({window for _, window in comparisons})
-    drawing = windows_drawing(comparisons, windows, "")
-    return Shown(tell_windows(comparisons), {"5C": drawing})
+    windows = sorted(windows_of(responses))
+    statistics = [*tell_windows(comparisons)]
+    drawings = {"5C": windows_drawing(comparisons, windows, "")}
+    if recorded_only:
+        alone = compare_recorded(responses, masks, "bothsucc005")
+        statistics += tell_recorded(alone)
+        drawings["5C_recorded_only"] = windows_drawing(alone, windows, RECORDED_ONLY)
+    return Shown(statistics, drawings)
 
 
 main = FIGURE.main

@@ -19,6 +19,7 @@ if __name__ == "__main__":
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,11 @@ from figure_reproduction.page.page import FigureScript, Shown
 from figure_reproduction.page.sheet import Drawing
 from figure_reproduction.page.words import as_it_is, number, p_value, tick
 from neuro_data_analysis.neural_tuning_analysis_lib import AxisFit, TuningAxis, axes_of, fit_axis
+from neuro_data_analysis.robustness.intervals import (
+    ClusterBootstrap,
+    cluster_bootstrap,
+    design_effect,
+)
 from neuro_data_analysis.tuning.sessions import published_session
 from neuro_data_analysis.tuning.statistics import TUNED_P_BELOW
 from neuro_data_analysis.tuning.tables import EXAMPLE_6C
@@ -69,6 +75,9 @@ SHAPES = {
     "bellshaped": ("gpr_y_is_bellshaped", "#2f6db3", "bell-shaped", "larger"),
     "monotonic": ("gpr_y_is_monotonic", "#c8702a", "monotonic", "smaller"),
 }
+
+#: Resamples of sessions in Figure 6E, and their seed.
+N_RESAMPLES, SESSION_SEED = 1000, 65
 
 #: Coverage of all intervals of Figure 6E.
 COVERAGE = 0.95
@@ -145,10 +154,30 @@ class ZTest:
 
 @dataclass(frozen=True)
 class Shapes:
-    """(group, shape) → proportion among tuned axes; shape → test between the groups."""
+    """(group, shape) → proportion among tuned axes; shape → test between the groups.
+
+    And (group, shape) → the proportion with sessions, not axes, as its units.
+    """
 
     proportions: Mapping[tuple[str, str], Proportion]
     tests: Mapping[str, ZTest]
+    by_session: Mapping[tuple[str, str], SessionProportion]
+
+
+@dataclass(frozen=True)
+class SessionProportion:
+    """A proportion of axes that come about ten to a session.
+
+    Attributes
+    ----------
+    resampled : ClusterBootstrap
+        With intervals of resampled sessions.
+    design_effect : float
+        By how much sessions inflate the variance of the proportion.
+    """
+
+    resampled: ClusterBootstrap
+    design_effect: float
 
 
 @dataclass(frozen=True)
@@ -352,7 +381,9 @@ def show_shapes(table: pd.DataFrame) -> Shown:
     """Fraction of tuned axes whose curve is bell-shaped or monotonic.
 
     After successful and failed BigGAN evolutions; bars are 95 % bootstrap intervals (in the limit
-    of many draws), tests are one-sided z tests of two proportions.
+    of many draws), tests are one-sided z tests of two proportions. Both take axes as independent,
+    as published; they come about ten to a session, and the JSON file has intervals of resampled
+    sessions, design effects and two-sided P beside.
     """
     shapes = compute_shapes(table)
     drawing = Drawing(partial(draw_shapes, shapes), (56, 62))
@@ -362,17 +393,30 @@ def show_shapes(table: pd.DataFrame) -> Shown:
 def compute_shapes(table: pd.DataFrame) -> Shapes:
     """Count bell-shaped and monotonic curves among the tuned common axes, and compare."""
     tuned = table[(table["anova_p_value"] < TUNED_P_BELOW) & table["is_common_axis"]]
-    counted = {}
-    for group, success in GROUPS.items():
+    counted, by_session = {}, {}
+    for place, (group, success) in enumerate(GROUPS.items()):
         members = tuned[tuned["is_BigGAN_evol_success"] == success]
         for shape, column in (*((s, spec[0]) for s, spec in SHAPES.items()),
                               ("unimodal", "gpr_y_is_unimodal")):  # fmt: skip
             counted[group, shape] = _bootstrapped(int(members[column].sum()), len(members))
+            by_session[group, shape] = _by_session(members, column, place)
     tests = {
         shape: _z_test(counted["successful", shape], counted["non_successful", shape], direction)
         for shape, (_, _, _, direction) in SHAPES.items()
     }
-    return Shapes(counted, tests)
+    return Shapes(counted, tests, by_session)
+
+
+def _by_session(axes: pd.DataFrame, column: str, seed: int) -> SessionProportion:
+    """Resample the sessions of a group, and tell how alike their axes are."""
+    hit, session = axes[column].to_numpy(dtype=float), axes["Exp_id"].tolist()
+
+    def share(rows: NDArray[np.intp]) -> float:
+        return float(hit[rows].mean()) if len(rows) else np.nan
+
+    rng = np.random.default_rng([SESSION_SEED, seed])
+    resampled = cluster_bootstrap(share, session, rng, n_resamples=N_RESAMPLES)
+    return SessionProportion(resampled, design_effect(hit, session) if session else np.nan)
 
 
 def tell_shapes(shapes: Shapes) -> Iterator[Statistic]:
@@ -384,6 +428,17 @@ def tell_shapes(shapes: Shapes) -> Iterator[Statistic]:
         interval = {"interval": "95 %, bootstrap of axes in the limit", "unit": "axes"}
         ends = [proportion.low, proportion.high]
         yield Statistic(f"{shape}_interval {group}", ends, basis=interval)
+        of_sessions = shapes.by_session[group, shape]
+        beside: dict[str, Any] = {
+            "interval": f"95 %, {N_RESAMPLES} resamples of whole sessions, BCa",
+            "n": of_sessions.resampled.n_clusters,
+            "unit": "sessions",
+            "chosen": "here, not by the authors",
+        }
+        name = f"{shape}_interval_of_sessions {group}"
+        yield Statistic(name, list(of_sessions.resampled.bca), basis=beside)
+        kish = {"formula": "1 + (m - 1) ICC, m axes to a session", "unit": "sessions"}
+        yield Statistic(f"{shape}_design_effect {group}", of_sessions.design_effect, basis=kish)
     for shape, test in shapes.tests.items():
         direction = SHAPES[shape][3]
         basis = {
@@ -394,6 +449,8 @@ def tell_shapes(shapes: Shapes) -> Iterator[Statistic]:
         }
         yield Statistic(f"{shape} z, {direction} in successful", test.z, basis=basis)
         yield Statistic(f"{shape} p, {direction} in successful", test.p, basis=basis)
+        two_sided = 2 * min(test.p, 1 - test.p)
+        yield Statistic(f"{shape} p, two-sided", two_sided, basis=basis | {"sided": "two-sided"})
 
 
 def draw_shapes(shapes: Shapes, canvas: FigureBase) -> None:

@@ -12,7 +12,7 @@ from core import start
 if __name__ == "__main__":
     sys.exit(start.run("figure_reproduction.FigureExt4_reproduction"))
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -38,10 +38,13 @@ from figure_reproduction.page.groups import (
 from figure_reproduction.page.page import FigureScript, Shown
 from figure_reproduction.page.sheet import Drawing
 from figure_reproduction.page.window_responses import (
+    RECORDED_ONLY,
     Window,
     WindowComparison,
     WindowResponses,
+    compare_recorded,
     compare_windows,
+    tell_recorded,
     tell_windows,
     windows_drawing,
 )
@@ -237,46 +240,70 @@ AllComparisons: TypeAlias = Mapping[str, Mapping[tuple[str, Window], WindowCompa
 
 
 @FIGURE.panel("Ext4C", reads=("window_response_mean", "meta"))
-def show_4c(responses: WindowResponses, meta: pd.DataFrame) -> Shown:
+def show_4c(
+    responses: WindowResponses, meta: pd.DataFrame, *, recorded_only: bool = False
+) -> Shown:
     """Response in windows of 10, 20, 25 and 50 ms, block by block, in V4 and IT.
 
     Dots mark blocks where one space drives the larger response (paired t tests, false-discovery
     rate 0.05 over blocks; a session that has ended counts on as the mean of its last two blocks, as
-    published). Drawn for both published thresholds of success.
+    published). Small numbers under the axes are experiments that still recorded; dots are hollow
+    where fewer than five did. Drawn for both published thresholds of success.
     """
     comparisons = compute_4c(responses, meta)
-    drawings = {
-        f"Ext4C_{width_ms}ms_{name}": draw_4c(found, width_ms, name)
-        for name, found in comparisons.items()
-        for width_ms in WINDOW_WIDTHS_MS
-    }
-    return Shown(tell_4c(comparisons), drawings)
+    statistics, drawings = [*tell_4c(comparisons)], drawings_4c(comparisons)
+    if recorded_only:
+        alone = compute_4c(responses, meta, compare_recorded)
+        statistics += tell_4c(alone, tell_recorded)
+        drawings |= drawings_4c(alone, "_recorded_only", RECORDED_ONLY)
+    return Shown(statistics, drawings)
 
 
 def compute_4c(
-    responses: WindowResponses, meta: pd.DataFrame
+    responses: WindowResponses,
+    meta: pd.DataFrame,
+    compare: Callable[..., dict[tuple[str, Window], WindowComparison]] = compare_windows,
 ) -> dict[str, dict[tuple[str, Window], WindowComparison]]:
     """Compare the spaces where both threads climbed, at both thresholds."""
     return {
-        name: compare_windows(responses, experiment_masks(meta, p_below), "bothsucc")
+        name: compare(responses, experiment_masks(meta, p_below), "bothsucc")
         for name, p_below in P_SUCCESS_4C.items()
     }
 
 
-def tell_4c(computed: AllComparisons) -> Iterator[Statistic]:
+def tell_4c(
+    computed: AllComparisons,
+    tell: Callable[[Mapping[tuple[str, Window], WindowComparison]], Iterator[Statistic]] = (
+        tell_windows
+    ),
+) -> Iterator[Statistic]:
     """List group sizes, significant blocks and mean curves at both thresholds."""
     for name, comparisons in computed.items():
-        for statistic in tell_windows(comparisons):
+        for statistic in tell(comparisons):
             yield replace(statistic, quantity=f"{statistic.quantity}_{name}")
 
 
+def drawings_4c(
+    computed: AllComparisons, suffix: str = "", remark: str = ""
+) -> dict[str, Drawing]:
+    """Return the pictures of all widths at both thresholds of success."""
+    return {
+        f"Ext4C_{width_ms}ms_{name}{suffix}": draw_4c(comparisons, width_ms, name, remark)
+        for name, comparisons in computed.items()
+        for width_ms in WINDOW_WIDTHS_MS
+    }
+
+
 def draw_4c(
-    comparisons: Mapping[tuple[str, Window], WindowComparison], width_ms: int, name: str
+    comparisons: Mapping[tuple[str, Window], WindowComparison],
+    width_ms: int,
+    name: str,
+    remark: str = "",
 ) -> Drawing:
     """Return the picture of the windows of one width at one threshold of success."""
     windows = sorted({w for _, w in comparisons if w[1] - w[0] == width_ms})
     title = f"{width_ms}-ms windows, both threads climbed ($P$ < {P_SUCCESS_4C[name]})"
-    return windows_drawing(comparisons, windows, title)
+    return windows_drawing(comparisons, windows, f"{title}\n{remark}".strip())
 
 
 def experiment_masks(meta: pd.DataFrame, p_below: float) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from matplotlib.cbook import boxplot_stats
 from matplotlib.figure import FigureBase
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
 from core.insilico.latent_linearity.caffenet_layers import LAYER_INDEX, NON_RELU_LAYERS, RELU_LAYERS
 from core.published import Statistic
@@ -51,8 +51,11 @@ N_RESAMPLES, COVERAGE_PERCENT = 1000, 95
 #: and how often they are drawn.
 UNITS_PER_LAYER, N_DRAWS = 96, 100
 
-#: Seeds of what the published figures left unseeded: bootstrap, and draws of units.
-BOOTSTRAP_SEED, DRAW_SEED = 53, 54
+#: Resamples of units behind the interval of a rank correlation.
+N_RESAMPLED_UNITS = 400
+
+#: Seeds of what the published figures left unseeded: bootstrap, draws and resamples of units.
+BOOTSTRAP_SEED, DRAW_SEED, UNIT_SEED = 53, 54, 55
 
 #: Widest range of R² that is shown.
 SHOWN_R2 = (-0.3, 1.05)
@@ -181,12 +184,15 @@ class LayerBoxes:
         Rank correlation of R² with the depth of the layer: mean and standard deviation over draws.
     r_live : float
         The same over all units that change, whatever their number in a layer; NaN for none.
+    r_interval : tuple of float
+        95 % bootstrap interval of r, as many units of each layer resampled.
     """
 
     boxes: list[dict[str, Any]]
     r: float
     r_sd: float
     r_live: float
+    r_interval: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -255,9 +261,10 @@ def compute_linearity(space: Space, table: pd.DataFrame) -> Linearity:
         live = rows[~rows["is_dead"]]
         draws = _draw_correlations(rows, metrics, n_drawn, rng)
         r, r_sd, r_live = draws.mean(axis=0), draws.std(axis=0), rank_correlations(live, metrics)
+        intervals = _resampled_correlations(rows, metrics, n_drawn)
         for i, metric in enumerate(metrics):
             boxes = [_box(layer, live.loc[live["Layer"] == layer, metric]) for layer in layers]
-            groups[group, metric] = LayerBoxes(boxes, r[i], r_sd[i], r_live[i])
+            groups[group, metric] = LayerBoxes(boxes, r[i], r_sd[i], r_live[i], intervals[i])
     return Linearity(
         space=space,
         groups=groups,
@@ -297,6 +304,34 @@ def _draw_correlations(
     )  # fmt: skip
 
 
+def _resampled_correlations(
+    rows: pd.DataFrame, metrics: list[str], n_drawn: int
+) -> list[tuple[float, float]]:
+    """Bootstrap each correlation over units, `n_drawn` of each layer with replacement."""
+    rng = np.random.default_rng(UNIT_SEED)
+    layers = [np.flatnonzero(rows["Layer"] == layer) for layer in rows["Layer"].unique()]
+    if not layers:
+        return [(np.nan, np.nan)] * len(metrics)
+    drawn = np.concatenate(
+        [rng.choice(units, (N_RESAMPLED_UNITS, n_drawn)) for units in layers], axis=1
+    )
+    ranks = {
+        name: rankdata(rows[name].to_numpy()[drawn], axis=1) for name in ("depth", *metrics)
+    }
+    centred = {name: r - r.mean(axis=1, keepdims=True) for name, r in ranks.items()}
+    return [_ends_of_correlations(centred["depth"], centred[name]) for name in metrics]
+
+
+def _ends_of_correlations(
+    x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[float, float]:
+    with np.errstate(invalid="ignore"):
+        r = (x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    known = r[np.isfinite(r)]
+    low, high = np.quantile(known, (0.025, 0.975)) if len(known) else (np.nan, np.nan)
+    return float(low), float(high)
+
+
 def _box(layer: str, values: pd.Series) -> dict[str, Any]:
     """Return quartiles, whiskers and outliers of one box, as matplotlib defines them."""
     if values.empty:
@@ -319,6 +354,13 @@ def tell_linearity(computed: Linearity) -> Iterator[Statistic]:
     for (group, metric), found in computed.groups.items():
         which = f"{metric} {group}"
         yield Statistic(f"mean_spearman_r {which}", found.r)
+        interval = {
+            "interval": f"95 %, percentiles of {N_RESAMPLED_UNITS} resamples of as many units of "
+            "each layer; networks and images are one each",
+            "n": computed.n_drawn,
+            "unit": "units of each layer",
+        }
+        yield Statistic(f"spearman_r_ci95 {which}", list(found.r_interval), basis=interval)
         yield Statistic(f"sd_spearman_r {which}", found.r_sd)
         yield Statistic(f"spearman_r_live_units {which}", found.r_live)
         yield Statistic(f"median_by_layer {which}", [box["med"] for box in found.boxes])

@@ -15,8 +15,7 @@ if __name__ == "__main__":
     sys.exit(start.run("neuro_data_analysis.recovery"))
 
 import argparse
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,32 +24,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy import optimize
 
 from core.command_line import a_path, command_parser, require_writable
 from core.errors import MalformedDataError, MissingDataError, exit_code_of
-from core.files import atomic_write
+from core.files import atomic_write, write_json
 from core.source_tables.reader import SourceData
 from core.spaces import Space
-from neuro_data_analysis.evolution.stats import BASELINE_MS, RISE_FRACTION
+from neuro_data_analysis.evolution.stats import BASELINE_MS
 from neuro_data_analysis.neural_data_utils import AREAS
+from neuro_data_analysis.robustness.climbs import ESTIMATES, running_mean
 from neuro_data_analysis.robustness.intervals import wilson_interval
 from neuro_data_analysis.simulation.matroot import TRUTH_FILE
 
 #: Success of a thread whose time constant counts (Figure 4D).
 P_SUCCESS = 0.01
-
-#: Blocks in the running mean of a smoothed trajectory.
-SMOOTHED_BLOCKS = 5
-
-#: Estimates of the time constant that are held against the truth; the first is the published one,
-#: the last has the form that simulated climbs truly have.
-ESTIMATES: dict[str, Callable[[NDArray[np.float64]], float]] = {
-    "published count": lambda rate: first_above(rate),
-    "count on a running mean": lambda rate: first_above(running_mean(rate)),
-    "fitted exponential": lambda rate: fitted_blocks(rate),
-}
-
 
 @dataclass(frozen=True)
 class Recovered:
@@ -239,44 +226,6 @@ def _found(points: pd.DataFrame) -> Iterator[Found]:
                 yield Found(climb, str(area), str(space), level, passed, len(group), interval)
 
 
-def first_above(rate: NDArray[np.float64]) -> float:
-    """First block above 0.8 of the rise over the first block (Figure 4D), 0 where none is.
-
-    Parameters
-    ----------
-    rate : numpy.ndarray
-        (n_blocks,) block means, smoothed or not.
-    """
-    return float(np.argmax(rate > rate[0] + RISE_FRACTION * (rate.max() - rate[0])))
-
-
-def running_mean(rate: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of five neighbouring blocks, of those that are there near the ends."""
-    kernel = np.ones(SMOOTHED_BLOCKS)
-    return np.convolve(rate, kernel, "same") / np.convolve(np.ones_like(rate), kernel, "same")
-
-
-def fitted_blocks(rate: NDArray[np.float64]) -> float:
-    """First block above 0.8 of the rise of a saturating exponential fitted to the block means.
-
-    r(k) = a + g (1 − exp(−k/τ)), least squares with g ≥ 0 and τ between 0.3 blocks and twice the
-    session; the rise is that from the first to the last block.
-    """
-    block = np.arange(len(rate), dtype=np.float64)
-
-    def rise(tau: float) -> NDArray[np.float64]:
-        return np.asarray(-np.expm1(-block / tau))
-
-    def squares(log_tau: float) -> float:
-        design = np.stack([np.ones_like(block), rise(np.exp(log_tau))], axis=1)
-        return float(optimize.nnls(design, rate)[1])
-
-    limits = np.log([0.3, 2.0 * len(rate)])
-    tau = np.exp(optimize.minimize_scalar(squares, bounds=tuple(limits), method="bounded").x)
-    climbed = rise(tau)
-    return float(np.argmax(climbed > RISE_FRACTION * climbed[-1]))
-
-
 def half_rise_ms(psth: NDArray[np.float64]) -> float:
     """When a mean PSTH first reaches half of its maximum over the baseline, ms."""
     rest = psth[slice(*BASELINE_MS)].mean()
@@ -351,8 +300,7 @@ def write(recovery: Recovery, output: Path) -> list[Path]:
         "found": [asdict(row) for row in recovery.found],
     }
     paths = [output / "recovery.json", output / "recovery.png"]
-    with atomic_write(paths[0]) as unfinished:
-        unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(paths[0], record)
     with atomic_write(paths[1]) as unfinished:
         drawn(recovery).savefig(unfinished, format="png", dpi=150, metadata={"Software": None})
     return paths

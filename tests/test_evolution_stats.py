@@ -126,6 +126,7 @@ def test_tests_pool_two_blocks_and_clamp_the_best(rng):
         "maxend_1": (bg_max, pool[1](3, 4)),
         "FCBG_end_01": (pool[0](3, 4), pool[1](3, 4)),
         "FCBG_max_01": (fc_max, bg_max),
+        "FCBG_init_01": (pool[0](0, 1), pool[1](0, 1)),
     }
     for name, (first, second) in expected.items():
         result = stats.ttest_ind(first, second)
@@ -322,6 +323,23 @@ def test_rounding_is_no_difference_between_samples():
     assert np.isnan(student(rounded, rounded[::-1]).t)
     assert np.isnan(student(rounded, rounded[::-1], paired=True).t)
     assert np.isfinite(student(7.3 + 1e-9 * np.arange(10), rounded).t)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ([[30, 30, 30], [25, 25, 25]], "has 3 blocks"),
+        ([[30, 1, 30, 30], [25, 25, 25, 25]], "block of one image"),
+        ([[30, 30, 30, 30], [25, 25, 25, 25]], None),
+    ],
+)
+def test_tests_that_rest_on_next_to_nothing_say_so(sizes, said, caplog):
+    """Three blocks leave the best two no other place than the first two: t = 0, p = 1."""
+    summary = summarize(make_experiment(np.random.default_rng(0), sizes, expi=77))
+    told = " ".join(record.getMessage() for record in caplog.records)
+    assert told == "" if said is None else "experiment 77" in told and said in told
+    if len(sizes[0]) == 3:
+        assert (summary.tests["t_maxinit_0"], summary.tests["p_maxinit_0"]) == (0, 1)
 
 
 def test_the_number_of_workers_changes_nothing(small_matroot):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binom
 
 from core.errors import MalformedDataError
 from core.published import compare
@@ -119,7 +120,8 @@ def shape_table(counts):
     for group, success in GROUPS.items():
         of_group = counts[counts["group"] == group].set_index("metric")
         total = int(of_group["total"].iloc[0])
-        table = pd.DataFrame({"is_BigGAN_evol_success": [success] * total})
+        session = [f"{group}-{axis % 34}" for axis in range(total)]
+        table = pd.DataFrame({"is_BigGAN_evol_success": [success] * total, "Exp_id": session})
         for metric, row in of_group.iterrows():
             table[metric] = np.arange(total) < row["true_count"]
         counted = table.assign(anova_p_value=0.009, is_common_axis=True)
@@ -175,6 +177,25 @@ def test_bootstrap_interval_is_the_limit_of_many_resamples(rng):
     interval = told(tell_shapes(compute_shapes(table)))["bellshaped_interval successful"]
     resampled = rng.choice(np.arange(342) < 178, (20000, 342)).mean(axis=1)
     np.testing.assert_allclose(interval, np.quantile(resampled, [0.025, 0.975]), atol=1.01 / 342)
+
+
+def test_sessions_that_are_alike_widen_the_interval_of_a_share():
+    """Ten axes of a session that all have the shape, or none, are one axis; others are ten."""
+    shapes = dict.fromkeys(("gpr_y_is_bellshaped", "gpr_y_is_monotonic", "gpr_y_is_unimodal"))
+    session = np.repeat(np.arange(30), 10)
+    told_by = {}
+    for name, hit in (("alike", session % 3 == 0), ("mixed", np.resize([1, 0, 0], 300) == 1)):
+        table = pd.DataFrame({"is_BigGAN_evol_success": True, "Exp_id": session.astype(str),
+                              "anova_p_value": 0.001, "is_common_axis": True,
+                              **dict.fromkeys(shapes, hit)})  # fmt: skip
+        told_by[name] = told(tell_shapes(compute_shapes(table)))
+    effect, interval = (f"bellshaped_{what} successful" for what in
+                        ("design_effect", "interval_of_sessions"))  # fmt: skip
+    assert told_by["alike"][effect] == pytest.approx(10)
+    assert told_by["mixed"][effect] < 1
+    low, high = told_by["alike"][interval]
+    expected = np.array(binom.ppf([0.025, 0.975], 30, 1 / 3)) / 30
+    np.testing.assert_allclose([low, high], expected, atol=0.05)
 
 
 def peak_rows(counts):

@@ -33,6 +33,7 @@ from core.source_tables.reader import SourceData, Table, write_tables
 from core.spaces import Space
 from figure_reproduction.FigureExt5_reproduction import (
     FIGURE,
+    GROUPS,
     METRICS,
     N_DRAWS,
     compute_5c,
@@ -221,6 +222,23 @@ def test_draws_take_the_same_number_of_units_of_each_layer(rng, space):
         assert 0 < computed.groups[group, other].r_sd < 1 / np.sqrt(N_DRAWS)
     again = compute_linearity(space, linearity(space, np.random.default_rng(20260101), units=150))
     assert again.groups["ReLU", other].r == computed.groups["ReLU", other].r
+
+
+def test_the_interval_of_r_is_that_of_units_resampled_one_by_one(rng):
+    """By scipy's rank correlation, twelve units of each layer at a time; it holds r."""
+    table = linearity(Space.BIGGAN, rng)
+    computed = compute_linearity(Space.BIGGAN, table)
+    rows = table.assign(depth=table["Layer"].map(LAYER_INDEX))
+    rows = rows[rows["Layer"].isin(GROUPS["ReLU"])]
+    drawn_r = []
+    for _ in range(300):
+        resampled = rows.groupby("Layer").sample(12, replace=True, random_state=rng)
+        drawn_r.append(spearmanr(resampled["depth"], resampled["Test_R2_class"]).statistic)
+    found = computed.groups["ReLU", "Test_R2_class"]
+    np.testing.assert_allclose(
+        found.r_interval, np.quantile(drawn_r, [0.025, 0.975]), atol=0.06
+    )
+    assert found.r_interval[0] < found.r < found.r_interval[1]
 
 
 def test_dead_units_are_counted_in_r_and_left_out_of_boxes(rng):

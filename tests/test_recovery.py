@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neuro_data_analysis.recovery import compare, fitted_blocks, half_rise_ms, main
+from neuro_data_analysis.recovery import compare, half_rise_ms, main
+from neuro_data_analysis.robustness.climbs import ESTIMATES, fitted_blocks
 
 
 def climb(tau, n, first=50.0, gain=100.0):
@@ -22,6 +23,13 @@ def climb(tau, n, first=50.0, gain=100.0):
 def test_a_fitted_exponential_finds_a_climb_without_noise(tau, n):
     rates, block = climb(tau, n)
     assert fitted_blocks(rates) == block
+
+
+@pytest.mark.parametrize("name", ESTIMATES)
+def test_every_estimate_finds_a_slow_climb_of_many_blocks(name):
+    """Without noise, within the blocks that a running mean spreads."""
+    rates, block = climb(15.0, 50)
+    assert abs(ESTIMATES[name](rates) - block) <= 2
 
 
 def test_a_fitted_exponential_is_less_biased_by_noise_than_counting():

@@ -6,9 +6,11 @@ import itertools
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
-from scipy import optimize, stats
+from scipy import integrate, optimize, special, stats
 
+from core.spaces import Space
 from neuro_data_analysis.evolution.stats import best_block
 from neuro_data_analysis.robustness.block_sums import (
     BlockSums,
@@ -16,6 +18,11 @@ from neuro_data_analysis.robustness.block_sums import (
     compare_with_flat,
     flat_threads,
     permutation_test,
+)
+from neuro_data_analysis.robustness.false_positives import (
+    degrees_of_freedom,
+    expected_false_positives,
+    images_per_block,
 )
 from neuro_data_analysis.robustness.intervals import (
     cluster_bootstrap,
@@ -32,6 +39,7 @@ from neuro_data_analysis.robustness.intervals import (
 from neuro_data_analysis.robustness.models import (
     benjamini_hochberg,
     holm,
+    logistic_model,
     mixed_model,
     sign_flip_p,
 )
@@ -249,6 +257,67 @@ def test_the_likelihood_ratio_is_that_of_the_normal_law_itself(n_animals):
     assert found.p == pytest.approx(stats.chi2.sf(ratio, 1), rel=2e-3)
 
 
+def made_successes():
+    """Forty threads of fifteen sites in two animals, each site with its own odds."""
+    rng = np.random.default_rng(11)
+    sites = np.r_[np.arange(15), rng.integers(15, size=25)]
+    odds = 0.6 + 1.3 * rng.standard_normal(15)[sites]
+    return rng.random(40) < special.expit(odds), sites, np.where(sites < 8, "A", "B")
+
+
+@pytest.mark.parametrize("kind", ["rate", "difference"])
+def test_the_logistic_model_is_the_maximum_of_the_likelihood_by_other_means(kind):
+    """Integrated by the trapezoidal rule site by site, maximised without derivatives."""
+    success, sites, animals = made_successes()
+    effect = np.ones(40) if kind == "rate" else np.resize([1.0, 0.0], 40)
+    columns = [effect, np.where(animals == "A", 1.0, -1.0)]
+    columns += [np.ones(40)] if kind == "difference" else []
+    design, sign = np.stack(columns, axis=1), np.where(success, 1, -1)
+
+    u = np.linspace(-8, 8, 201)
+
+    def minus(x):
+        log_p = -np.logaddexp(0, -sign[:, None] * ((design @ x[:-1])[:, None] + x[-1] * u))
+        density = stats.norm.pdf(u)
+        parts = [
+            integrate.trapezoid(np.exp(log_p[sites == i].sum(axis=0)) * density, u)
+            for i in range(15)
+        ]
+        return -np.log(parts).sum()
+
+    found = logistic_model(success, effect, sites, animals)
+    best = optimize.minimize(minus, np.r_[np.zeros(len(columns)), 1.0], method="Nelder-Mead",
+                             options={"xatol": 1e-4, "fatol": 1e-7})  # fmt: skip
+    assert found.problem == ""
+    assert found.estimate == pytest.approx(best.x[0], abs=0.02)
+    assert found.site_sd == pytest.approx(abs(best.x[-1]), abs=0.02)
+    if kind == "rate":
+        assert found.rate == pytest.approx(special.expit(found.estimate))
+        assert 0 < found.rate_interval[0] < found.rate < found.rate_interval[1] < 1
+    else:
+        assert np.isnan(found.rate)
+
+
+def test_without_sites_that_differ_the_logistic_model_is_the_rate_itself():
+    """Sites of two, alike less often than chance: the odds of 27 in 36, and the usual errors."""
+    success = np.r_[np.ones(18), np.resize([1, 0], 18)]
+    found = logistic_model(success, 1.0, np.repeat(range(18), 2), ["A"] * 36)
+    assert found.site_sd == pytest.approx(0, abs=0.02)
+    assert found.rate == pytest.approx(0.75, abs=1e-3)
+    assert found.standard_error == pytest.approx(np.sqrt(1 / 27 + 1 / 9), rel=1e-2)
+    ratio = 2 * (27 * np.log(27 / 18) + 9 * np.log(9 / 18))
+    assert found.p == pytest.approx(stats.chi2.sf(ratio, 1), rel=1e-2)
+
+
+def test_a_rate_of_one_has_no_odds_and_says_so():
+    found = logistic_model([True] * 9, 1.0, [1, 1, *range(7)], ["A"] * 9)
+    assert found.problem == "not fitted: all or none succeed"
+    both = logistic_model([True] * 5 + [False, True], [1] * 5 + [0] * 2, [1] * 7, ["A"] * 7)
+    assert "in one group" in both.problem
+    assert "no site repeats" in logistic_model([True, False] * 4, 1.0, range(8), ["A"] * 8).problem
+    assert np.isnan(both.p)
+
+
 def test_the_cluster_bootstrap_is_that_of_all_draws_of_four_sites():
     values = np.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0])
     sites = list("abbcddd")
@@ -372,3 +441,44 @@ def test_families_are_corrected_as_in_the_textbook():
         [0.03, 0.06, np.nan, 0.06, 0.02], nan_ok=True
     )
     assert benjamini_hochberg([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.02, 0.04, 0.04, 0.02])
+
+
+def test_images_of_a_block_are_told_by_t_and_p():
+    """From scipy's own p: 4 blocks of 31, 40, 40 and 25 images are 34 each."""
+    rng = np.random.default_rng(2)
+    for t in (0.4, 3.0, 11.0):
+        assert degrees_of_freedom(-t, 2 * stats.t.sf(t, 134)) == 134
+    first, best = rng.normal(90, 30, 71), rng.normal(110, 30, 65)
+    test = stats.ttest_ind(best, first)
+    tests = {f"{kind}_{name}_1": np.nan for kind in "tp" for name in ("endinit", "maxend")}
+    known = {"t_maxinit_1": test.statistic, "p_maxinit_1": test.pvalue}
+    assert images_per_block(tests | known, 1) == 34
+    assert np.isnan(images_per_block(tests | {"t_maxinit_1": np.nan, "p_maxinit_1": np.nan}, 1))
+
+
+def test_expected_false_positives_are_those_of_threads_that_do_not_climb():
+    """Hundreds of flat threads: as many pass the published test as their own tables foretell."""
+    rng = np.random.default_rng(7)
+    n_threads, n_blocks, n_images = 100, 20, 32
+    mean, sem, tests = {}, {}, pd.DataFrame({"Expi": range(n_threads)})
+    for space in Space:
+        images = rng.normal(100, 30, size=(n_threads, n_blocks, n_images))
+        mean[space], sem[space] = images.mean(axis=2), stats.sem(images, axis=2)
+        first, last = (x.reshape(n_threads, -1) for x in (images[:, :2], images[:, -2:]))
+        best = [t_by_hand(list(thread)) for thread in images]
+        end = stats.ttest_ind(last, first, axis=1)
+        for name, t, p in (
+            ("maxinit", [b.statistic for b in best], [b.pvalue for b in best]),
+            ("endinit", end.statistic, end.pvalue),
+            ("maxend", np.nan, np.nan),
+        ):
+            tests[f"t_{name}_{space.thread}"], tests[f"p_{name}_{space.thread}"] = t, p
+    recorded = np.ones((n_threads, n_blocks), bool)
+    expected = expected_false_positives(tests, mean, sem, recorded, level=0.05)
+    rate = np.mean(list(expected["independent trials"].values()))
+    passed = sum(
+        int(((tests[f"p_maxinit_{i}"] < 0.05) & (tests[f"t_maxinit_{i}"] > 0)).sum())
+        for i in (0, 1)
+    )
+    assert rate > 0.08  # the level is 0.05
+    assert stats.binomtest(passed, 2 * n_threads, rate).pvalue > 0.001

@@ -10,13 +10,21 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats
 
 from core.source_tables.reader import SourceData
 from core.spaces import Space
 from figure_reproduction.__main__ import main
+from figure_reproduction.page.window_responses import (
+    compare_recorded,
+    compare_windows,
+    paired_tests,
+    recorded_blocks,
+    tell_recorded,
+    windows_drawing,
+)
 from figure_reproduction.robustness.claims import Claim, judged, paired_claim, unsaid
-from figure_reproduction.robustness.dots import paired_tests
 from figure_reproduction.robustness.experiments import Experiments
 from figure_reproduction.robustness.tuning_claims import shape_claims, similarity_claims
 from neuro_data_analysis.neural_data_lib import load_neural_data
@@ -171,6 +179,17 @@ def robust(small_source_data, tmp_path_factory):
                      "--robustness"]) == 0  # fmt: skip
     assert (folder / "index.html").is_file()
     assert (folder / "robustness_4A.png").stat().st_size > 5_000
+    page = (folder / "index.html").read_text()
+    assert 'src="robustness_4A.png"' in page
+    assert "n that recorded blocks" in page
+    record = json.loads((folder / "robustness.json").read_text())
+    threads = pd.read_csv(folder / "robustness_threads.csv").set_index(["Expi", "thread"])
+    for space in Space:
+        for one in record["threads"][space]:
+            row = threads.loc[one["Expi"], space.thread]
+            p = [one["maxinit_permutation_p"], one["p_maxinit"]]
+            known = row[["maxinit_permutation_p", "p_maxinit"]].to_list()
+            assert known == pytest.approx([np.nan if x is None else x for x in p], nan_ok=True)
     return (folder / "robustness.json").read_text(), said.getvalue()
 
 
@@ -208,3 +227,74 @@ def test_the_same_again_and_published_p_are_those_of_the_figures(
             assert claim["published_p"] == (expected and pytest.approx(expected, rel=1e-9))
             compared += expected is not None
     assert compared >= 4
+
+
+def made_windows(rng, lengths, n_blocks, windows=((50, 60), (60, 70))):
+    """Responses of sessions of some lengths, padded by the mean of their last two blocks."""
+    responses = {}
+    for window in windows:
+        for space in Space:
+            values = rng.uniform(0.2, 1.0, size=(len(lengths), n_blocks))
+            for row, length in zip(values, lengths, strict=True):
+                row[length:] = row[length - 2 : length].mean()
+            responses[window, space] = values
+    return responses
+
+
+def test_padding_is_found_in_the_responses_themselves(small_source_data):
+    """Sessions of every length, one block short of the longest among them; and an export."""
+    lengths = [12, 11, 10, 7, 2]
+    found = recorded_blocks(made_windows(np.random.default_rng(0), lengths, 12))
+    np.testing.assert_array_equal(found, np.arange(12) < np.array(lengths)[:, np.newaxis])
+    source = SourceData(small_source_data)
+    found = recorded_blocks(source.read_all("Fig5/window_response_mean"))
+    np.testing.assert_array_equal(found, source.read("Fig4/recorded_blocks") == 1)
+
+
+def masks_of(n):
+    table = pd.DataFrame({"valid": [True] * n, "bothsucc005": [True] * n, "V1msk": [False] * n})
+    return table.assign(V4msk=table["V1msk"], ITmsk=table["valid"])
+
+
+def test_recorded_only_is_the_test_of_the_recorded_blocks_corrected_over_all_windows():
+    """Against scipy's test, block by block, and Benjamini-Hochberg's rule by hand."""
+    rng = np.random.default_rng(3)
+    lengths = [14, 14, 13, 12, 12, 11, 9, 8, 8]
+    responses = made_windows(rng, lengths, 14)
+    windows = [(50, 60), (60, 70)]
+    responses[windows[0], Space.DEEPSIM] += 0.8
+    found = compare_recorded(responses, masks_of(len(lengths)), "bothsucc005")
+    p = np.full((2, 14), np.nan)
+    for i, window in enumerate(windows):
+        for block in range(12):  # five sessions and more have so many blocks
+            rows = np.array(lengths) > block
+            pair = [responses[window, space][rows, block] for space in Space]
+            p[i, block] = stats.ttest_rel(*pair).pvalue
+        np.testing.assert_allclose(found["IT", window].test.p, p[i])
+    ranked = np.sort(p[np.isfinite(p)])
+    passing = ranked[ranked <= 0.05 * np.arange(1, len(ranked) + 1) / len(ranked)]
+    assert 0 < len(passing) < len(ranked)
+    for i, window in enumerate(windows):
+        marked = np.logical_or(*found["IT", window].larger.values())
+        np.testing.assert_array_equal(marked, p[i] <= passing.max())
+
+
+def test_dots_of_blocks_that_few_recorded_are_hollow():
+    """DeePSim is larger everywhere; five sessions of nine go beyond block 6, three beyond 10."""
+    rng = np.random.default_rng(5)
+    responses = made_windows(rng, [14, 13, 13, 10, 10, 6, 6, 6, 6], 14)
+    for window in ((50, 60), (60, 70)):
+        responses[window, Space.DEEPSIM] += 2
+    comparisons = compare_windows(responses, masks_of(9), "bothsucc005")
+    alone = compare_recorded(responses, masks_of(9), "bothsucc005")
+    figure = Figure()
+    shown = {(area, w): comparisons["IT", w] for area, w in comparisons}
+    windows_drawing(shown, [(50, 60), (60, 70)], "").draw(figure)
+    dots = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
+    hollow = {line.get_markerfacecolor() == "none": list(line.get_xdata()) for line in dots}
+    assert hollow == {False: list(range(10)), True: list(range(10, 14))}
+    numbers = {s.quantity: s for s in tell_recorded(alone)}
+    assert list(numbers["n_recorded_by_block_recorded_only"].value[:7]) == [9] * 6 + [5]
+    assert all(name.endswith("_recorded_only") for name in numbers)
+    told = numbers["blocks where larger, 50-60 ms_recorded_only"]
+    assert list(told.basis["df"][:7]) == [8] * 6 + [4]

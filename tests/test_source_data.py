@@ -287,3 +287,16 @@ def test_json_that_is_no_object_is_refused(tmp_path):
 def test_linearity_tables_have_the_names_that_the_authors_script_reads(space, name):
     """Our export can be laid under it as it is."""
     assert TABLES[f"ExtendedFig5/linearity_{space}"].path(Path(), {}).name == name
+
+
+def test_a_panel_may_do_without_a_table_that_is_not_there(tmp_path):
+    """``"masks?"`` is None where it is missing; without the mark it is asked for by name."""
+    counts = [1, 2, 3]
+    write_table(
+        tmp_path, "Fig4/success_rate", success_rate_table(dict.fromkeys(Space, counts), [9] * 3)
+    )
+    rates, masks = SourceData(tmp_path).gather("Fig4", ("success_rate", "masks?")).tables
+    assert rates["FC_suc"].tolist() == [1, 2, 3]
+    assert masks is None
+    with pytest.raises(MissingDataError, match="masks"):
+        SourceData(tmp_path).gather("Fig4", ("success_rate", "masks"))

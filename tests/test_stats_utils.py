@@ -15,6 +15,7 @@ from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from core.errors import UsageError
 from core.utils import stats_utils
+from core.utils.statistics.t_tests import student
 
 
 @pytest.fixture
@@ -285,3 +286,18 @@ def test_input_without_an_answer_is_refused_with_a_reason(call, message):
 def test_the_module_loads_no_torch():
     code = "import sys, core.utils.stats_utils; sys.exit(any('torch' in m for m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e12, 1e200, 3e307])
+@pytest.mark.parametrize("options", [{}, {"paired": True}, {"equal_variances": False}])
+def test_a_t_test_does_not_know_the_unit(rng, scale, options):
+    """No square overflows or vanishes; at the last point nothing varies."""
+    first, second = rng.normal(0.3, 0.1, (20, 3)), rng.normal(0.25, 0.1, (20, 3))
+    first[:, 2], second[:, 2] = 0.4, 0.4
+    plain = student(first, second, **options)
+    scaled = student(first * scale, second * scale, **options)
+    for name in ("t", "p", "df"):
+        np.testing.assert_allclose(getattr(scaled, name), getattr(plain, name), rtol=1e-9)
+    assert np.isnan(scaled.t[2])
+    one = student(first[:, 0] * scale, second[:, 0] * scale, **options)
+    assert one.t == pytest.approx(plain.t[0])

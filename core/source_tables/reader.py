@@ -178,7 +178,8 @@ class SourceData:
             Folder of the tables, ``"Fig4"``.
         names : iterable of str
             Names of tables in that folder, each as `read_all` gives it; None for a missing one that
-            every figure can be drawn without. ``"a|b"`` is the first of some tables that is there.
+            every figure can be drawn without, or that the panel can (``"a?"``). ``"a|b"`` is the
+            first of some tables that is there.
             `ORIGIN` stands for the origin of the others.
 
         Raises
@@ -186,9 +187,15 @@ class SourceData:
         MissingDataError, MalformedDataError
             As `read`.
         """
-        chosen = {name: self._first_there(figure, name) for name in names if name != ORIGIN}
+        chosen = {
+            name: self._first_there(figure, name.removesuffix("?"))
+            for name in names if name != ORIGIN
+        }  # fmt: skip
         keys = list(chosen.values())
-        values = {key: self._read_if_needed(key) for key in keys}
+        values = {
+            key: self._read_if_needed(key, needed=not name.endswith("?"))
+            for name, key in chosen.items()
+        }
         read = {path for key in keys for path in self._files(key)} & self.inputs.keys()
         inputs = {p.relative_to(self.folder).as_posix(): self.inputs[p] for p in sorted(read)}
         origin = self._origin(self.folder / figure).of([path.name for path in sorted(read)])
@@ -219,11 +226,11 @@ class SourceData:
         there = (key for key in keys if all(path.is_file() for path in self._files(key)))
         return next(there, keys[0])
 
-    def _read_if_needed(self, key: str) -> Any:
+    def _read_if_needed(self, key: str, needed: bool) -> Any:
         try:
             return self.read_all(key)
         except MissingDataError:
-            if spec_of(key).optional:
+            if spec_of(key).optional or not needed:
                 return None
             raise
 

@@ -61,11 +61,13 @@ def draw_dots(
     larger: Mapping[Space, NDArray[np.bool_]],
     height: float,
     size: float = 1.2,
+    hollow: bool = False,
 ) -> None:
     """Mark significant points in the colour of the space that is larger there, see `larger_by`.
 
-    Those of BigGAN are squares and lie a little higher.
+    Those of BigGAN are squares and lie a little higher; hollow ones rest on little.
     """
+    look = {"mfc": "none", "markeredgewidth": 0.25} if hollow else {"markeredgewidth": 0}
     bottom, top = axes.get_ylim()
     for space, marked in larger.items():
         if marked.any():
@@ -76,8 +78,8 @@ def draw_dots(
                 space.marker,
                 color=space.colour,
                 markersize=size,
-                markeredgewidth=0,
                 clip_on=False,
+                **look,
             )
 
 

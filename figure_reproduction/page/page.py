@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import inspect
-import math
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from matplotlib.figure import Figure
 
 from core.command_line import a_path, command_parser, require_writable, some_of
 from core.errors import MalformedDataError, MissingDataError, UserError, exit_code_of
-from core.files import atomic_write, locked, read_json, write_json
+from core.files import atomic_write, locked, plain_json, read_json, write_json
 from core.published import Statistic, compare
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import DEFAULT_FOLDER, SIMULATED_FOLDER, Reading, SourceData
@@ -65,10 +64,13 @@ class Shown:
         Its numbers, for the JSON file and for comparison with the paper.
     drawings : mapping of str to Drawing
         Its pictures, by the names of their files; none for a panel of numbers only.
+    note : str
+        A sentence of the caption that depends on the data.
     """
 
     statistics: Iterable[Statistic]
     drawings: Mapping[str, Drawing] = field(default_factory=dict)
+    note: str = ""
 
 
 #: Takes the tables that a panel reads, one argument for each.
@@ -86,7 +88,9 @@ class Panel:
     reads : tuple of str
         Its tables, by their names within the figure, see `SourceData.gather`.
     show : callable
-        The tables in that order → what is shown. Its docstring is the caption.
+        The tables in that order → what is shown. Its docstring is the caption. With a keyword
+        argument ``recorded_only`` it is told whether blocks are to be tested once more without
+        padding.
     """
 
     name: str
@@ -97,6 +101,11 @@ class Panel:
     def caption(self) -> str:
         """What it shows, in our words; also the alternative text of its pictures."""
         return " ".join((inspect.getdoc(self.show) or "").split())
+
+    def shown(self, tables: Iterable[Any], recorded_only: bool = False) -> Shown:
+        """Show some tables, once more without padding where that is asked for and makes sense."""
+        knows = "recorded_only" in inspect.signature(self.show).parameters
+        return self.show(*tables, **({"recorded_only": recorded_only} if knows else {}))
 
 
 @dataclass
@@ -175,6 +184,8 @@ class PrintJob:
         Which twin of a table to read where the published set has two.
     panels : tuple of str
         Names of panels; empty for all.
+    recorded_only : bool
+        Whether blocks of Figure 5C and Extended Figure 4C are also tested without padding.
     """
 
     source_data: Path = DEFAULT_FOLDER
@@ -182,6 +193,7 @@ class PrintJob:
     formats: tuple[str, ...] = ("png", "pdf")
     form: str = "csv"
     panels: tuple[str, ...] = ()
+    recorded_only: bool = False
 
     @property
     def arguments(self) -> str:
@@ -193,6 +205,8 @@ class PrintJob:
             given.append(f"--source-data {shlex.quote(str(self.source_data))}")
         if self.form != "csv":
             given.append(f"--from {self.form}")
+        if self.recorded_only:
+            given.append("--recorded-only")
         return "".join(f" {argument}" for argument in given)
 
 
@@ -252,10 +266,10 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
         for panel in wanted:
             try:
                 reading = source.gather(script.folder, panel.reads)
-                shown = panel.show(*reading.tables)
+                shown = panel.shown(reading.tables, job.recorded_only)
                 drawn = _places(shown.drawings, reading.provenance)
                 pictures = _print_pictures(drawn, job, show)
-                printed.panels[panel.name] = _entry(panel, reading, shown.statistics, pictures)
+                printed.panels[panel.name] = _entry(panel, reading, shown, pictures)
             except (MissingDataError, MalformedDataError) as problem:
                 printed.problems[panel.name] = problem
             else:
@@ -331,11 +345,20 @@ def add_print_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="draw simulated source data, marked as such, where there are none",
     )
+    parser.add_argument(
+        "--recorded-only",
+        action="store_true",
+        help="draw and test 5C and Extended 4C once more over experiments that recorded the block, "
+        "corrected over all windows together (not published)",
+    )
 
 
 def print_job(given: argparse.Namespace, panels: Iterable[str] = ()) -> PrintJob:
     """Turn the parsed arguments of `add_print_arguments` into a print job."""
-    return PrintJob(given.source_data, given.output, given.format, given.form, tuple(panels))
+    return PrintJob(
+        given.source_data, given.output, given.format, given.form, tuple(panels),
+        given.recorded_only,
+    )  # fmt: skip
 
 
 def with_data(script: FigureScript, job: PrintJob, simulate_missing: bool) -> PrintJob:
@@ -442,20 +465,22 @@ def _print(places: Sequence[Place], name: str, job: PrintJob, keep_open: bool) -
 def _entry(
     panel: Panel,
     reading: Reading,
-    statistics: Iterable[Statistic],
+    shown: Shown,
     pictures: Mapping[str, Iterable[Path]],
 ) -> dict[str, Any]:
     """Return what the JSON file says of a panel."""
     origin = reading.provenance
     entry = {
-        "caption": panel.caption,
+        "caption": f"{panel.caption} {shown.note}".strip(),
         "code": _code(panel.show),
         "pictures": {name: [path.name for path in paths] for name, paths in pictures.items()},
         "provenance": asdict(origin) | {"explanation": origin.explanation},
         "inputs": reading.inputs,
-        "statistics": [_statistic_entry(panel.name, s, origin.is_real) for s in statistics],
+        "statistics": [
+            _statistic_entry(panel.name, s, origin.is_real) for s in shown.statistics
+        ],
     }
-    return _without_nan(entry)
+    return plain_json(entry)
 
 
 def _code(show: Show) -> dict[str, Any]:
@@ -508,7 +533,7 @@ def _write_json(
         "composed": {name: [path.name for path in paths] for name, paths in composed.items()},
         "panels": {name: panels[name] for name in sorted(panels, key=order.index)},
     }
-    write_json(path, _without_nan(content))
+    write_json(path, content)
 
 
 def _earlier_panels(path: Path) -> dict[str, Any]:
@@ -516,17 +541,4 @@ def _earlier_panels(path: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return dict(read_json(path)["panels"])
     return {}
-
-
-def _without_nan(value: Any) -> Any:
-    """Return plain JSON: numpy numbers and arrays as numbers and lists, NaN as null."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 

@@ -7,11 +7,11 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, Template
 
 from core.errors import MalformedDataError
 from core.files import atomic_write, read_json
@@ -80,6 +80,18 @@ _WORDS = {
 }
 
 
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"shown_value": shown_value, "in_words": in_words}
+    return environment.get_template("report.html")
+
+
 def write_report(
     folder: Path,
     not_made: Mapping[str, str] | None = None,
@@ -112,20 +124,13 @@ def write_report(
     CannotWriteError
         If the page cannot be written.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"shown_value": shown_value, "in_words": in_words}
     runs = read_runs(folder)
     figures = [_figure_view(path, runs) for path in _in_order(folder.glob("Figure*[0-9].json"))]
     _write_numbers(folder / NUMBERS, figures)
     for figure in figures:
         _add_pictures_of_paper(figure, paper_pictures, folder)
     render = partial(
-        environment.get_template("report.html").render,
+        _template().render,
         paper=_PAPER,
         kinds=KINDS,
         not_made=not_made or {},
@@ -260,13 +265,29 @@ def _write_numbers(path: Path, figures: Iterable[dict[str, Any]]) -> None:
                     )  # fmt: skip
 
 
+#: How dots are counted in ``robustness.json``.
+_RULES_OF_DOTS = (
+    "as_drawn", "as_drawn_one_family", "recorded_only", "recorded_only_one_family",
+)  # fmt: skip
+
+
 def _robustness(folder: Path) -> dict[str, Any] | None:
     """Return the claims with their robust tests, where they were computed and can be read."""
     try:
         found = read_json(folder / ROBUSTNESS)
-        return found if found["claims"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+        if not found["claims"]:
+            return None
+        pictures = [name for names in found.get("pictures", {}).values() for name in names]
+        dots = [
+            {"plot": plot, "area": area, "n": of["n"], "n_by_block": of["n_by_block"]}
+            | {rule: of[rule]["dots"] for rule in _RULES_OF_DOTS}
+            for plot, areas in found.get("dots", {}).items()
+            for area, of in areas.items()
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    shown = [name for name in pictures if _PICTURE_FILE.fullmatch(name)]
+    return found | {"shown": [name for name in shown if (folder / name).is_file()], "counted": dots}
 
 
 #: What figures are called, by a part of their script's name.

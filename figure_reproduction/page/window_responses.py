@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
+from scipy import stats
 
 from core.published import Statistic
 from core.spaces import BySpace, Space
@@ -42,6 +43,19 @@ LAST_SHOWN_BLOCK = 45
 #: Where the dots of significance lie, and the top of the axis.
 DOT_HEIGHT, TOP = 1.35, 1.5
 
+#: Where fewer experiments than this still recorded, a dot is hollow; over recorded blocks alone
+#: such a block is not tested.
+MIN_RECORDED = 5
+
+#: Blocks at which the number of experiments that still recorded stands under the axis.
+TICK_BLOCKS = (0, 15, 30, 45)
+
+#: Two values that differ by less, relative to the larger, are one: tables keep 15 digits or more.
+SAME = 1e-9
+
+#: Title of what `compare_recorded` finds.
+RECORDED_ONLY = "Recorded blocks only, FDR over all windows together (not published)"
+
 #: Windows side by side, the height of a row of them, and what title and legend add, mm.
 PLOTS_PER_ROW, ROW_MM, TITLE_MM = 10, 24, 17
 
@@ -63,16 +77,29 @@ class WindowComparison:
         (n_blocks,) significant after correction over the blocks, by the sign of t.
     test : StudentTest
         Paired, DeePSim against BigGAN, block by block.
+    n_recorded : numpy.ndarray of int
+        (n_blocks,) experiments that recorded the block; the others are padding there.
     """
 
     curves: BySpace[Curve]
     larger: BySpace[NDArray[np.bool_]]
     test: StudentTest
+    n_recorded: NDArray[np.intp]
 
     @property
     def n(self) -> int:
         """Number of experiments."""
         return self.curves[Space.DEEPSIM].n
+
+    @property
+    def rests_on_few(self) -> NDArray[np.bool_]:
+        """(n_blocks,) shown and significant, though fewer than `MIN_RECORDED` recorded the block.
+
+        Their dots are hollow.
+        """
+        few = self.n_recorded < MIN_RECORDED
+        shown = np.arange(len(few)) <= LAST_SHOWN_BLOCK
+        return np.asarray(few & shown & np.logical_or(*self.larger.values()))
 
 
 def compare_windows(
@@ -94,13 +121,151 @@ def compare_windows(
     dict
         By area and window, areas outermost.
     """
-    windows = dict.fromkeys(window for window, _ in responses)
+    recorded = recorded_blocks(responses)
     return {
-        (area, window): _compared({space: responses[window, space][chosen] for space in Space})
+        (area, window): _compared(
+            {space: responses[window, space][chosen] for space in Space}, recorded[chosen]
+        )
         for area, chosen in members(masks, success)
         if area in SHOWN_AREAS
-        for window in windows
+        for window in windows_of(responses)
     }
+
+
+def windows_of(responses: WindowResponses) -> list[Window]:
+    """List the windows, in the order of the tables."""
+    return list(dict.fromkeys(window for window, _ in responses))
+
+
+def recorded_blocks(responses: WindowResponses) -> NDArray[np.bool_]:
+    """Tell recorded blocks from padding, (n_experiments, n_blocks).
+
+    Padding repeats the mean of the last two recorded blocks in every window and both spaces at
+    once, which no two recorded blocks do.
+    """
+    values = np.stack(list(responses.values()))
+    padded = np.asarray(_same(values, values[..., -1:]).all(axis=0))
+    padded = np.minimum.accumulate(padded[:, ::-1], axis=1)[:, ::-1].astype(bool)
+    before = (values[..., :-2] + values[..., 1:-1]) / 2
+    padded[:, 2:] &= (padded[:, 1:-1] | _same(values[..., 2:], before).all(axis=0))
+    padded[:, :2] = False
+    return ~padded
+
+
+def _same(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray(abs(one - other) <= SAME * np.maximum(abs(one), abs(other)))
+
+
+def compare_recorded(
+    responses: WindowResponses, masks: pd.DataFrame, success: str
+) -> dict[tuple[str, Window], WindowComparison]:
+    """Compare the spaces as `compare_windows`, among experiments that recorded the block alone.
+
+    Chosen here, not by the authors: padding does not count, a block that fewer than `MIN_RECORDED`
+    experiments recorded is not tested, and the false-discovery rate is that of all windows and
+    blocks of an area together.
+    """
+    recorded, windows = recorded_blocks(responses), windows_of(responses)
+    found = {}
+    for area, chosen in members(masks, success):
+        if area in SHOWN_AREAS:
+            values = {
+                space: np.stack([responses[window, space][chosen] for window in windows])
+                for space in Space
+            }
+            counted = recorded[chosen] & (recorded[chosen].sum(axis=0) >= MIN_RECORDED)
+            tests = paired_tests(values[Space.DEEPSIM] - values[Space.BIGGAN], counted)
+            larger = larger_by(tests.t, significant_after_fdr(tests.p))
+            for place, window in enumerate(windows):
+                found[area, window] = WindowComparison(
+                    curves={s: _counted_curve(v[place], counted) for s, v in values.items()},
+                    larger={space: marked[place] for space, marked in larger.items()},
+                    test=StudentTest(tests.t[place], tests.p[place], tests.df, int(chosen.sum())),
+                    n_recorded=recorded[chosen].sum(axis=0),
+                )
+    return found
+
+
+@dataclass(frozen=True)
+class PairedTests:
+    """Paired Student tests of DeePSim against BigGAN, window by window and block by block.
+
+    Attributes
+    ----------
+    t, p : numpy.ndarray
+        (n_windows, n_blocks) two-sided; NaN below two experiments.
+    n : numpy.ndarray of int
+        (n_blocks,) experiments.
+    """
+
+    t: NDArray[np.float64]
+    p: NDArray[np.float64]
+    n: NDArray[np.intp]
+
+    @property
+    def df(self) -> NDArray[np.float64]:
+        """(n_blocks,) degrees of freedom; NaN without a test."""
+        return np.where(self.n > 1, self.n - 1.0, np.nan)
+
+
+def paired_tests(difference: NDArray[np.float64], counted: NDArray[np.bool_]) -> PairedTests:
+    """Test the mean difference of every window and block among the experiments that count there.
+
+    Parameters
+    ----------
+    difference : numpy.ndarray
+        (n_windows, n_experiments, n_blocks) DeePSim minus BigGAN.
+    counted : numpy.ndarray of bool
+        (n_experiments, n_blocks)
+
+    Returns
+    -------
+    PairedTests
+    """
+    n = counted.sum(axis=0)
+    x = np.where(counted, difference, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = x.sum(axis=1) / n
+        around = np.where(counted, difference - mean[:, np.newaxis], 0.0)
+        error = np.sqrt((around**2).sum(axis=1) / (n - 1) / n)
+        t = np.where((n > 1) & (error > 0), mean / error, np.nan)
+    return PairedTests(t, 2 * stats.t.sf(abs(t), np.maximum(n - 1, 1)), n)
+
+
+def _counted_curve(values: NDArray[np.float64], counted: NDArray[np.bool_]) -> Curve:
+    """Average each block over the experiments that count there; NaN where none does."""
+    n = counted.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(counted, values, 0).sum(axis=0) / n
+        variance = (np.where(counted, values - mean, 0) ** 2).sum(axis=0) / n
+        return Curve(mean, np.sqrt(variance / n), len(values))
+
+
+#: What the p values of all blocks of a window are corrected for.
+PUBLISHED_CORRECTION = (
+    f"Benjamini-Hochberg at {FDR} over all blocks of the window, padding included (as published)"
+)
+
+#: The same of `compare_recorded`.
+RECORDED_CORRECTION = (
+    f"Benjamini-Hochberg at {FDR} over all windows and blocks of the area together; experiments "
+    f"that recorded the block, {MIN_RECORDED} at least; not published"
+)
+
+
+def tell_recorded(
+    comparisons: Mapping[tuple[str, Window], WindowComparison],
+) -> Iterator[Statistic]:
+    """List what `compare_recorded` found, under names of its own."""
+    for statistic in tell_windows(comparisons):
+        area = statistic.area
+        basis = dict(statistic.basis)
+        if "test" in basis:
+            n = next(c.n_recorded for (a, _), c in comparisons.items() if a == area)
+            basis |= {"correction": RECORDED_CORRECTION, "df": n - 1, "n": n}
+        elif basis:
+            basis |= {"n": "experiments that recorded the block"}
+        yield replace(statistic, quantity=f"{statistic.quantity}_recorded_only", basis=basis)
 
 
 def tell_windows(
@@ -111,12 +276,10 @@ def tell_windows(
     for (area, (start, stop)), found in comparisons.items():
         if area not in told:
             yield Statistic("n", found.n, area=area)
+            yield Statistic("n_recorded_by_block", found.n_recorded, area=area)
             told.add(area)
         name = f"{start}-{stop} ms"
-        basis = basis_of_paired(found.test) | {
-            "correction": f"Benjamini-Hochberg at {FDR} over all blocks of the window, padding "
-            "included (as published)"
-        }
+        basis = basis_of_paired(found.test) | {"correction": PUBLISHED_CORRECTION}
         for space, curve in found.curves.items():
             significant = np.flatnonzero(found.larger[space]).tolist()
             where: dict[str, Any] = {"area": area, "space": space}
@@ -160,21 +323,43 @@ def _draw_windows(
     rows = canvas.subplots(
         len(SHOWN_AREAS) * len(lines), len(lines[0]), sharex=True, sharey=True, squeeze=False
     )
-    rows[0, 0].set(xlim=(-0.5, LAST_SHOWN_BLOCK + 0.5), ylim=(0, TOP))  # shared, and settled
+    rows[0, 0].set(
+        xlim=(-0.5, LAST_SHOWN_BLOCK + 0.5), ylim=(0, TOP), xticks=TICK_BLOCKS
+    )  # shared, and settled
     shown = [(area, line) for area in SHOWN_AREAS for line in lines]
-    for (area, line), row in zip(shown, rows, strict=True):
+    for (area, line), row, is_lowest in zip(
+        shown, rows, [*(False for _ in shown[1:]), True], strict=True
+    ):
         for window, axes in zip(line, row, strict=False):
             _draw_window(axes, comparisons[area, window])
             axes.set_title(f"{window[0]}–{window[1]} ms", fontsize="medium", pad=1.5)
         for axes in row[len(line) :]:
             axes.set_visible(False)
         row[0].set_ylabel(f"{area} ($n$ = {comparisons[area, line[0]].n})")
+        _write_recorded(row[0], comparisons[area, line[0]].n_recorded, is_lowest)
     rows[-1, len(rows[-1]) // 2].set_xlabel("Block")
     canvas.supylabel("Response / maximum of both threads")
     if title:
         canvas.suptitle(title)
-    dots = Line2D([], [], color="k", marker="o", linestyle="", label=f"different (FDR {FDR})")
-    canvas.legend(handles=[*space_handles(), dots], loc="outside lower center", ncols=3)
+    look: dict[str, Any] = {"color": "k", "marker": "o", "linestyle": "", "markersize": 3}
+    dots = [Line2D([], [], label=f"different (FDR {FDR})", markeredgewidth=0, **look)]
+    if any(found.rests_on_few.any() for found in comparisons.values()):
+        few = f"where fewer than {MIN_RECORDED} still recorded"
+        dots.append(Line2D([], [], label=few, mfc="none", markeredgewidth=0.5, **look))
+    canvas.legend(handles=[*space_handles(), *dots], loc="outside lower center", ncols=4)
+
+
+def _write_recorded(axes: Axes, n_recorded: NDArray[np.intp], below_ticks: bool) -> None:
+    """Write under the axis how many experiments recorded some of the blocks."""
+    for block in TICK_BLOCKS:
+        if block < len(n_recorded):
+            axes.annotate(
+                f"{'$n$ = ' * (block == 0)}{n_recorded[block]}", (block, 0),
+                (5 if block == 0 else 0, -11 if below_ticks else -3),
+                xycoords=axes.get_xaxis_transform(), textcoords="offset points",
+                ha="right" if block == 0 else "center", va="top", fontsize=5, color="0.4",
+                annotation_clip=False,
+            )  # fmt: skip
 
 
 def _draw_window(axes: Axes, found: WindowComparison) -> None:
@@ -182,14 +367,21 @@ def _draw_window(axes: Axes, found: WindowComparison) -> None:
     for space, curve in found.curves.items():
         draw_curve(axes, blocks, curve, space, linewidth=0.8)
     shown = blocks <= LAST_SHOWN_BLOCK
-    larger = {space: marked & shown for space, marked in found.larger.items()}
-    draw_dots(axes, blocks, larger, DOT_HEIGHT)
+    for hollow in (False, True):
+        larger = {
+            space: marked & shown & (found.rests_on_few == hollow)
+            for space, marked in found.larger.items()
+        }
+        draw_dots(axes, blocks, larger, DOT_HEIGHT, hollow=hollow)
 
 
-def _compared(responses: BySpace[NDArray[np.float64]]) -> WindowComparison:
+def _compared(
+    responses: BySpace[NDArray[np.float64]], recorded: NDArray[np.bool_]
+) -> WindowComparison:
     test = compare_spaces(responses, paired=True)
     return WindowComparison(
         curves={space: Curve.of(values) for space, values in responses.items()},
         larger=larger_by(test.t, significant_after_fdr(test.p)),
         test=test,
+        n_recorded=recorded.sum(axis=0),
     )

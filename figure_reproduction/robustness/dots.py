@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from core.source_tables.reader import SourceData
 from core.source_tables.registry import EXTENDED_4C_WINDOWS, FIGURE_5C_WINDOWS
 from core.spaces import Space
+from figure_reproduction.page.window_responses import (
+    LAST_SHOWN_BLOCK,
+    MIN_RECORDED,
+    SHOWN_AREAS,
+    PairedTests,
+    Window,
+    paired_tests,
+)
 from figure_reproduction.robustness.experiments import Experiments
 from neuro_data_analysis.robustness.models import benjamini_hochberg
-
-Window = tuple[int, int]
-
-#: Areas and last block of the plots.
-SHOWN_AREAS, LAST_SHOWN_BLOCK = ("V4", "IT"), 45
-
-#: A block that fewer experiments recorded is not tested where padding does not count.
-MIN_RECORDED = 5
 
 #: False-discovery rate of the dots.
 FDR = 0.05
@@ -35,47 +33,6 @@ PLOTS = (
     ("Ext 4C, success p<.01", "ExtendedFig4/window_response_mean", EXTENDED_4C_WINDOWS,
      "bothsucc001"),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class PairedTests:
-    """Paired Student tests of DeePSim against BigGAN, window by window and block by block.
-
-    Attributes
-    ----------
-    t, p : numpy.ndarray
-        (n_windows, n_blocks) two-sided; NaN below two experiments.
-    n : numpy.ndarray of int
-        (n_blocks,) experiments.
-    """
-
-    t: NDArray[np.float64]
-    p: NDArray[np.float64]
-    n: NDArray[np.intp]
-
-
-def paired_tests(difference: NDArray[np.float64], counted: NDArray[np.bool_]) -> PairedTests:
-    """Test the mean difference of every window and block among the experiments that count there.
-
-    Parameters
-    ----------
-    difference : numpy.ndarray
-        (n_windows, n_experiments, n_blocks) DeePSim minus BigGAN.
-    counted : numpy.ndarray of bool
-        (n_experiments, n_blocks)
-
-    Returns
-    -------
-    PairedTests
-    """
-    n = counted.sum(axis=0)
-    x = np.where(counted, difference, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = x.sum(axis=1) / n
-        around = np.where(counted, difference - mean[:, np.newaxis], 0.0)
-        error = np.sqrt((around**2).sum(axis=1) / (n - 1) / n)
-        t = np.where((n > 1) & (error > 0), mean / error, np.nan)
-    return PairedTests(t, 2 * stats.t.sf(abs(t), np.maximum(n - 1, 1)), n)
 
 
 def count_dots(experiments: Experiments, source: SourceData) -> dict[str, Any]:

@@ -20,20 +20,13 @@ from neuro_data_analysis.robustness.block_sums import (
     compare_with_flat,
     permutation_test,
 )
+from neuro_data_analysis.robustness.false_positives import FLAT_KINDS
 
 #: Prefix of the columns of each space.
 PREFIXES = {space: space.prefix for space in Space}
 
 #: First entry of the seed of every random draw; the second names the experiment or the claim.
 SEED = 1313
-
-
-#: Flat threads that recorded ones are held against: standard deviation (share of the rate) and
-#: memory of their excitability. The second is assumed, as in the simulator.
-FLAT_KINDS = {
-    "independent trials": (0.0, 0.0),
-    "excitability AR(1), SD 3 % of an evoked 55 % of the rate, memory 0.5": (0.0165, 0.5),
-}
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.text import Annotation
 
-from core.files import write_json
+from core.files import atomic_write, write_json
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import SourceData
 from core.spaces import Space
@@ -43,6 +42,9 @@ from neuro_data_analysis.robustness.intervals import jeffreys_interval
 #: Where the table goes, below the output folder of the figures.
 ROBUSTNESS_FILE = "robustness.json"
 SUCCESS_PICTURE = "robustness_4A.png"
+
+#: One row a thread, to be joined to the meta tables by Expi and thread.
+THREADS_FILE = "robustness_threads.csv"
 
 #: Rates below this have no room for a count between them and the axis.
 LOWEST_WITH_COUNT_BELOW = 0.1
@@ -192,8 +194,12 @@ def _threads(experiments: Experiments, space: Space) -> list[dict[str, Any]]:
 
 
 def write_robustness(found: Robustness, output: Path) -> list[Path]:
-    """Write ``robustness.json`` and Figure 4A by permutation; earlier ones are replaced."""
-    paths = [output / ROBUSTNESS_FILE, output / SUCCESS_PICTURE]
+    """Write ``robustness.json``, the threads and Figure 4A by permutation, replacing earlier ones.
+
+    ``robustness_threads.csv`` holds what the meta tables lack: the p of every thread by permutation
+    of blocks and against flat threads.
+    """
+    paths = [output / name for name in (ROBUSTNESS_FILE, SUCCESS_PICTURE, THREADS_FILE)]
     content = {
         "note": NOTE,
         "command": "python -m figure_reproduction --robustness",
@@ -206,7 +212,9 @@ def write_robustness(found: Robustness, output: Path) -> list[Path]:
         "pictures": {"4A by permutation of blocks": [SUCCESS_PICTURE]},
         "rebuilt_t_differs_by": found.rebuilt_t_differs_by,
     }
-    write_json(paths[0], _plain(content))
+    write_json(paths[0], content)
+    with atomic_write(paths[2]) as unfinished:
+        _threads_table(found).to_csv(unfinished, index=False)
     drawing = Drawing(partial(draw_success, found), (60.0, 65.0))
     origin = found.provenance
     place = Place(drawing, mark=origin.mark, origin=origin.line, names=origin.space_names)
@@ -217,17 +225,17 @@ def write_robustness(found: Robustness, output: Path) -> list[Path]:
     return paths
 
 
-def _plain(value: Any) -> Any:
-    """Return plain JSON, with null for what is not finite."""
-    if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _threads_table(found: Robustness) -> pd.DataFrame:
+    rows = [
+        {"thread": space.thread, "space": str(space), **{
+            name: value for name, value in record.items() if not isinstance(value, Mapping)
+        }, **{
+            f"maxinit_p_against_flat, {kind.split(',')[0]}": p
+            for kind, p in record["maxinit_p_against_flat_threads"].items()
+        }}
+        for space in Space for record in found.threads[space]
+    ]  # fmt: skip
+    return pd.DataFrame(rows).sort_values(["Expi", "thread"], kind="stable")
 
 
 def told(found: Robustness) -> str:

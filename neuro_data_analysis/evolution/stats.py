@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from core.spaces import BySpace, Space
 from core.utils.statistics.t_tests import student
 from neuro_data_analysis.matlab.values import PSTH_MS
 from neuro_data_analysis.neural_data_lib import Block, Experiment, ExperimentInfo
+
+logger = logging.getLogger(__name__)
 
 Window = tuple[int, int]
 
@@ -43,7 +46,7 @@ COMPARISONS = {
     for space in Space
 } | {
     f"FCBG_{blocks}_01": ((Space.DEEPSIM, blocks), (Space.BIGGAN, blocks))
-    for blocks in ("end", "max")
+    for blocks in ("end", "max", "init")
 }
 
 
@@ -235,6 +238,7 @@ def summarize(experiment: Experiment) -> EvolutionSummary:
     trajectory = block_trajectory(trials)
     if trajectory.largest == 0:
         raise MalformedDataError("no spike was recorded after any image")
+    _warn_of_little(experiment.info.expi, trials)
     return EvolutionSummary(
         info=experiment.info,
         trajectory=trajectory,
@@ -244,6 +248,21 @@ def summarize(experiment: Experiment) -> EvolutionSummary:
         activations=block_activations(experiment),
         references={space: _reference_means(experiment, space) for space in Space},
     )
+
+
+def _warn_of_little(expi: int, trials: BySpace[Trials]) -> None:
+    """Say of an experiment that its tests are defined, but rest on next to nothing."""
+    n_blocks = len(trials[Space.DEEPSIM].block_sizes)
+    if n_blocks == 3:
+        logger.warning(
+            "experiment %d has 3 blocks: its best two are its first two, so that t = 0 and p = 1",
+            expi,
+        )
+    if min(size for t in trials.values() for size in t.block_sizes) == 1:
+        logger.warning(
+            "experiment %d has a block of one image: it has no standard error, and tests count it",
+            expi,
+        )
 
 
 def _reference_means(experiment: Experiment, space: Space) -> NDArray[np.float64]:
@@ -306,7 +325,9 @@ def block_tests(trials: BySpace[Trials]) -> dict[str, float]:
     Returns
     -------
     dict
-        ``t_endinit_0``, ``p_endinit_0``, … in the order of the published table; NaN below 3 blocks.
+        ``t_endinit_0``, ``p_endinit_0``, … in the order of the published table, and the two spaces
+        at their first blocks, ``t_FCBG_init_01``, which no published table holds; NaN below 3
+        blocks.
     """
     responses = {space: t.per_block(t.responses()) for space, t in trials.items()}
     groups = {

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
+from scipy.special import expit, logsumexp
 from statsmodels.regression.mixed_linear_model import MixedLM
 from statsmodels.stats.multitest import multipletests
+from statsmodels.tools.numdiff import approx_hess
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 from core.errors import UsageError
@@ -176,6 +178,150 @@ def _log_likelihood_of_zero_mean(y: NDArray[np.float64], groups: NDArray[np.intp
 
     best = optimize.minimize_scalar(lambda s: minus_log_likelihood(s**2), bracket=(0.0, 1.0))
     return -min(float(best.fun), minus_log_likelihood(0.0))
+
+
+@dataclass(frozen=True)
+class LogisticModel:
+    """A fixed effect on the odds of success, with a random intercept of sites.
+
+    Attributes
+    ----------
+    formula : str
+        The model, in words of its columns.
+    estimate, standard_error : float
+        Of the effect, in log odds, by maximum likelihood.
+    interval : (float, float)
+        95 % Wald interval.
+    p : float
+        Likelihood-ratio test of leaving the effect out; of an intercept, of a rate of one half.
+    site_sd : float
+        Standard deviation of the sites' intercepts, in log odds.
+    rate, rate_interval : float, (float, float)
+        Estimate and interval as a rate, that of an average site, where the effect is the intercept.
+    n, n_sites : int
+        Rows and sites.
+    problem : str
+        Why the fit is not to be trusted, empty where it is.
+    """
+
+    formula: str
+    estimate: float
+    standard_error: float
+    interval: tuple[float, float]
+    p: float
+    site_sd: float
+    rate: float
+    rate_interval: tuple[float, float]
+    n: int
+    n_sites: int
+    problem: str
+
+
+#: Nodes of the Gauss-Hermite rule that integrates over the sites' intercepts.
+N_NODES = 31
+
+#: Log odds beyond this are a rate of 0 or 1: the likelihood has no maximum.
+ENDLESS = 12.0
+
+
+def logistic_model(
+    success: ArrayLike,
+    effect: ArrayLike,
+    sites: Sequence[Hashable],
+    animals: Sequence[Hashable],
+    formula: str = "success ~ effect + animal + (1 | site)",
+) -> LogisticModel:
+    """Fit the odds of success by an effect beside the animal, with a random intercept of sites.
+
+    The likelihood of site i is ∫ Π_j expit(±(x_ij β + σ u)) φ(u) du, by Gauss-Hermite quadrature.
+
+    Parameters
+    ----------
+    success : array_like of bool
+        (n,)
+    effect : array_like
+        (n,) the column in question; all ones estimates the rate itself, of the mean of both
+        animals.
+    sites, animals : sequence
+        (n,) which site and which animal.
+    formula : str
+        What to call the model.
+
+    Returns
+    -------
+    LogisticModel
+        NaN, with the problem told, where no site repeats, or where all or none succeed, in one
+        group or altogether.
+    """
+    y = np.asarray(success, dtype=np.float64)
+    column = np.broadcast_to(np.asarray(effect, dtype=np.float64), y.shape)
+    columns = {"effect": column}
+    names = sorted(set(animals), key=str)
+    if len(names) > 1:
+        columns["animal"] = np.where(np.array([a == names[0] for a in animals]), 1.0, -1.0)
+    if np.ptp(column) > 0:
+        columns["intercept"] = np.ones_like(y)
+    codes, known = pd.factorize(pd.Series(list(sites)))
+    if len(known) == len(y):
+        return _no_odds(formula, len(y), len(known), "no site repeats")
+    alike = [value for value in np.unique(column) if np.ptp(y[column == value]) == 0]
+    if alike:
+        problem = "all or none succeed" + ("" if np.ptp(column) == 0 else " in one group")
+        return _no_odds(formula, len(y), len(known), problem)
+    exog = np.stack(list(columns.values()), axis=1)
+    full, reduced = _fit_odds(y, exog, codes), _fit_odds(y, exog[:, 1:], codes)
+    beta, error = float(full.x[0]), float(full.errors[0])
+    reach = float(stats.norm.ppf(0.975)) * error
+    interval = beta - reach, beta + reach
+    is_rate = np.ptp(column) == 0
+    problem = "" if full.converged and reduced.converged else NOT_CONVERGED
+    if abs(full.x[:-1]).max() > ENDLESS:
+        problem = f"{NOT_CONVERGED}: a rate of 0 or 1 fits best"
+    nothing = (np.nan, np.nan)
+    return LogisticModel(
+        formula, beta, error, interval,
+        float(stats.chi2.sf(max(0.0, 2 * (reduced.loss - full.loss)), 1)),
+        abs(float(full.x[-1])), float(expit(beta)) if is_rate else np.nan,
+        (float(expit(interval[0])), float(expit(interval[1]))) if is_rate else nothing,
+        len(y), len(known), problem,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Odds:
+    x: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    loss: float
+    converged: bool
+
+
+def _fit_odds(y: NDArray[np.float64], exog: NDArray[np.float64], codes: NDArray[np.intp]) -> _Odds:
+    """Maximise the likelihood over the fixed effects and the standard deviation of sites."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(N_NODES)
+    log_weights = np.log(weights / weights.sum())
+    sign = (2 * y - 1)[:, np.newaxis]
+
+    def loss(x: NDArray[np.float64]) -> float:
+        log_p = -np.logaddexp(0, -sign * ((exog @ x[:-1])[:, np.newaxis] + x[-1] * nodes))
+        by_site = np.zeros((codes.max() + 1, N_NODES))
+        np.add.at(by_site, codes, log_p)
+        return -float(logsumexp(by_site + log_weights, axis=1).sum())
+
+    starts = [np.r_[np.zeros(exog.shape[1]), sd] for sd in (0.3, 1.5)]
+    found = min((optimize.minimize(loss, x, method="BFGS") for x in starts), key=lambda f: f.fun)
+    # Only the fixed effects: where the sites do not differ, σ = 0 lies at the edge.
+    hessian = approx_hess(found.x[:-1], lambda beta: loss(np.r_[beta, found.x[-1]]))
+    errors = np.sqrt(np.abs(np.diag(np.linalg.pinv(hessian)))) if exog.shape[1] else np.empty(0)
+    settled = found.success or abs(found.jac).max() < 1e-3
+    return _Odds(found.x, errors, float(found.fun), bool(settled))
+
+
+def _no_odds(formula: str, n: int, n_sites: int, problem: str) -> LogisticModel:
+    nothing, none = np.nan, (np.nan, np.nan)
+    return LogisticModel(
+        formula, nothing, nothing, none, nothing, nothing, nothing, none, n, n_sites,
+        f"not fitted: {problem}",
+    )  # fmt: skip
 
 
 def _unfitted(formula: str, n: int, n_sites: int, problem: str) -> MixedModel:

@@ -83,6 +83,9 @@ def student(
         varies = _varies([a - b] if paired else [a, b], scale)
     if varies.any():
         a, b = (x[:, varies] if x.ndim > 1 else x for x in (a, b))
+        # t has no unit; by a power of two, exactly, no square of 1e200 overflows.
+        exponent = np.frexp(scale[varies] if scale.ndim else scale)[1]
+        a, b = np.ldexp(a, -exponent), np.ldexp(b, -exponent)
         result = _of_differences(a, b) if paired else _of_moments(a, b, equal_variances)
         t[varies], p[varies], df[varies] = result
     n = len(a) if paired else len(a) + len(b)
