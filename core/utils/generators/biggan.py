@@ -346,8 +346,9 @@ def _described(version: str, trained: bool) -> str:
 
 def _is_within(value: object, most: float) -> bool:
     """Tell whether something is a finite number above 0, up to the largest that is allowed."""
-    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return is_number and 0 < float(value) <= most and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        return False
+    return 0 < float(value) <= most and math.isfinite(value)
 
 
 def _package_truncation(bn_truncation: float, n_stats: int) -> float:
