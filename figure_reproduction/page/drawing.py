@@ -43,6 +43,37 @@ def draw_curve(
     axes.fill_between(x, low, high, color=space.colour, alpha=band_alpha, linewidth=0, zorder=2)
 
 
+def draw_padded_mean(
+    axes: Axes,
+    x: NDArray[Any],
+    curve: Curve,
+    space: Space,
+    n_recorded: NDArray[np.intp],
+    **look: Any,
+) -> None:
+    """Draw the mean of a group as `draw_curve` does, dotted from where most of it is padding.
+
+    Parameters
+    ----------
+    axes, x, curve, space
+        As for `draw_curve`.
+    n_recorded : numpy.ndarray of int
+        (n_points,) experiments that still recorded; the others are padding there.
+    **look
+        Further arguments of `draw_curve`.
+    """
+    last = int(np.flatnonzero(2 * n_recorded >= curve.n).max(initial=0))
+    for part, dash in ((slice(None, last + 1), {}), (slice(last, None), {"linestyle": ":"})):
+        piece = Curve(curve.mean[part], curve.sem[part], curve.n)
+        draw_curve(axes, x[part], piece, space, **look | dash)
+
+
+def padding_handle() -> Line2D:
+    """Return what a legend shows of the dotted part of means and of single experiments."""
+    look: dict[str, Any] = {"color": "k", "linestyle": ":", "linewidth": MEAN_PT}
+    return Line2D([], [], label="padding, or most of it", **look)
+
+
 def draw_experiments(
     axes: Axes, x: NDArray[Any], values: NDArray[np.float64], space: Space, **line: Any
 ) -> None:

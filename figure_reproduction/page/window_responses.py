@@ -19,7 +19,12 @@ from scipy import stats
 from core.published import Statistic
 from core.spaces import BySpace, Space
 from core.utils.statistics.t_tests import StudentTest
-from figure_reproduction.page.drawing import draw_curve, draw_dots, space_handles
+from figure_reproduction.page.drawing import (
+    draw_dots,
+    draw_padded_mean,
+    padding_handle,
+    space_handles,
+)
 from figure_reproduction.page.groups import (
     FDR,
     Curve,
@@ -79,12 +84,15 @@ class WindowComparison:
         Paired, DeePSim against BigGAN, block by block.
     n_recorded : numpy.ndarray of int
         (n_blocks,) experiments that recorded the block; the others are padding there.
+    padded : bool
+        Whether padding counts.
     """
 
     curves: BySpace[Curve]
     larger: BySpace[NDArray[np.bool_]]
     test: StudentTest
     n_recorded: NDArray[np.intp]
+    padded: bool = True
 
     @property
     def n(self) -> int:
@@ -182,6 +190,7 @@ def compare_recorded(
                     larger={space: marked[place] for space, marked in larger.items()},
                     test=StudentTest(tests.t[place], tests.p[place], tests.df, int(chosen.sum())),
                     n_recorded=recorded[chosen].sum(axis=0),
+                    padded=False,
                 )
     return found
 
@@ -346,7 +355,10 @@ def _draw_windows(
     if any(found.rests_on_few.any() for found in comparisons.values()):
         few = f"where fewer than {MIN_RECORDED} still recorded"
         dots.append(Line2D([], [], label=few, mfc="none", markeredgewidth=0.5, **look))
-    canvas.legend(handles=[*space_handles(), *dots], loc="outside lower center", ncols=4)
+    padding = [padding_handle()] if any(found.padded for found in comparisons.values()) else []
+    canvas.legend(
+        handles=[*space_handles(), *padding, *dots], loc="outside lower center", ncols=5
+    )
 
 
 def _write_recorded(axes: Axes, n_recorded: NDArray[np.intp], below_ticks: bool) -> None:
@@ -365,7 +377,8 @@ def _write_recorded(axes: Axes, n_recorded: NDArray[np.intp], below_ticks: bool)
 def _draw_window(axes: Axes, found: WindowComparison) -> None:
     blocks = np.arange(len(found.larger[Space.DEEPSIM]))
     for space, curve in found.curves.items():
-        draw_curve(axes, blocks, curve, space, linewidth=0.8)
+        recorded = found.n_recorded if found.padded else np.full(len(blocks), curve.n)
+        draw_padded_mean(axes, blocks, curve, space, recorded, linewidth=0.8)
     shown = blocks <= LAST_SHOWN_BLOCK
     for hollow in (False, True):
         larger = {
