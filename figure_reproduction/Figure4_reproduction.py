@@ -32,6 +32,7 @@ from figure_reproduction.page.drawing import (
     SINGLE_PT,
     draw_experiments,
     draw_padded_mean,
+    mostly_padding,
     padding_handle,
     space_handles,
 )
@@ -401,7 +402,8 @@ def draw_4c(computed: Mapping[str, Trajectories], canvas: FigureBase) -> None:
             draw_experiments(axes, blocks, trajectories.recorded[space], space)
             draw_experiments(axes, blocks, trajectories.padded[space], space, linestyle=":")
             draw_padded_mean(
-                axes, blocks, curve, space, trajectories.n_recorded,
+                axes, blocks, curve, space,
+                mostly_padding(trajectories.n_recorded, trajectories.n),
                 band_alpha=0.25 if curve.n > 2 else 0.0,  # two have no spread that deserves one
             )  # fmt: skip
         axes.set(xlim=(0, LAST_SHOWN_BLOCK), ylim=(0, 1.05), xlabel="Block")

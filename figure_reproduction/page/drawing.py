@@ -16,8 +16,8 @@ from figure_reproduction.page.groups import Curve
 #: Long curves of single experiments are drawn as pixels inside vector files.
 RASTERIZED_BELOW = 0
 
-#: Group means, single experiments and zero lines, pt; journals print nothing below 0.25.
-MEAN_PT, SINGLE_PT, ZERO_PT = 1.1, 0.3, 0.4
+#: Group means, single experiments, zero lines and frames, pt; journals print nothing below 0.25.
+MEAN_PT, SINGLE_PT, ZERO_PT, FRAME_PT = 1.1, 0.3, 0.4, 0.5
 
 #: Colours that stay apart in every kind of colour vision (two of Okabe and Ito 2008, and grey).
 SAFE_COLOURS = ("#0072b2", "#e69f00", "#999999")
@@ -43,29 +43,35 @@ def draw_curve(
     axes.fill_between(x, low, high, color=space.colour, alpha=band_alpha, linewidth=0, zorder=2)
 
 
+def mostly_padding(n_recorded: NDArray[np.intp], n: int) -> NDArray[np.bool_]:
+    """Tell in which blocks fewer than half of n experiments still recorded, (n_blocks,)."""
+    return np.asarray(2 * n_recorded < n)
+
+
 def draw_padded_mean(
     axes: Axes,
     x: NDArray[Any],
     curve: Curve,
     space: Space,
-    n_recorded: NDArray[np.intp],
+    is_padding: NDArray[np.bool_],
     **look: Any,
 ) -> None:
-    """Draw the mean of a group as `draw_curve` does, dotted from where most of it is padding.
+    """Draw the mean of a group as `draw_curve` does, dotted where most of it is padding.
 
     Parameters
     ----------
     axes, x, curve, space
         As for `draw_curve`.
-    n_recorded : numpy.ndarray of int
-        (n_points,) experiments that still recorded; the others are padding there.
+    is_padding : numpy.ndarray of bool
+        (n_points,); the dots begin at the last point before.
     **look
         Further arguments of `draw_curve`.
     """
-    last = int(np.flatnonzero(2 * n_recorded >= curve.n).max(initial=0))
-    for part, dash in ((slice(None, last + 1), {}), (slice(last, None), {"linestyle": ":"})):
-        piece = Curve(curve.mean[part], curve.sem[part], curve.n)
-        draw_curve(axes, x[part], piece, space, **look | dash)
+    dotted = is_padding | np.append(is_padding[1:], False)
+    for there, dash in ((~is_padding, {}), (dotted, {"linestyle": ":"})):
+        if there.any():
+            piece = Curve(np.where(there, curve.mean, np.nan), curve.sem, curve.n)
+            draw_curve(axes, x, piece, space, **look | dash)
 
 
 def padding_handle() -> Line2D:

@@ -7,11 +7,11 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, Template
 
 from core.errors import MalformedDataError
 from core.files import atomic_write, read_json
@@ -37,6 +37,9 @@ NUMBERS = "numbers.csv"
 
 #: The second opinion on the claims of the paper, where it was asked for.
 ROBUSTNESS = "robustness.json"
+
+#: The simulator held against the real evolutions, where that was asked for.
+CALIBRATION = "calibration.json"
 
 #: Formats that a browser shows inside a page, in order of preference.
 _SHOWN_FORMATS = (".png", ".svg")
@@ -80,6 +83,18 @@ _WORDS = {
 }
 
 
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"shown_value": shown_value, "in_words": in_words}
+    return environment.get_template("report.html")
+
+
 def write_report(
     folder: Path,
     not_made: Mapping[str, str] | None = None,
@@ -112,24 +127,18 @@ def write_report(
     CannotWriteError
         If the page cannot be written.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"shown_value": shown_value, "in_words": in_words}
     runs = read_runs(folder)
     figures = [_figure_view(path, runs) for path in _in_order(folder.glob("Figure*[0-9].json"))]
     _write_numbers(folder / NUMBERS, figures)
     for figure in figures:
         _add_pictures_of_paper(figure, paper_pictures, folder)
     render = partial(
-        environment.get_template("report.html").render,
+        _template().render,
         paper=_PAPER,
         kinds=KINDS,
         not_made=not_made or {},
         robustness=_robustness(folder),
+        calibration=_calibration(folder),
         origins=Counter(
             panel["provenance"]["kind"] for figure in figures for panel in figure["panels"].values()
         ),
@@ -258,6 +267,15 @@ def _write_numbers(path: Path, figures: Iterable[dict[str, Any]]) -> None:
                         (figure["figure"], name, s["quantity"], s["area"], s["space"], shown,
                          s.get("published"), s.get("verdict"), origin, tables)
                     )  # fmt: skip
+
+
+def _calibration(folder: Path) -> dict[str, Any] | None:
+    """Return the simulated beside the real evolutions, where that was asked for and can be read."""
+    try:
+        found = read_json(folder / CALIBRATION)
+        return found if found["compared"] and found["families"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 #: How dots are counted in ``robustness.json``.
