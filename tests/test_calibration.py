@@ -19,6 +19,7 @@ def test_a_folder_agrees_with_itself(small_source_data):
     compared = compare_folders(small_source_data, small_source_data)
     kinds = {c.quantity.partition(",")[0].partition(" block")[0] for c in compared}
     assert {"4A successes", "4C mean", "5A", "4D time constant", "Ext 4B share"} <= kinds
+    assert "5C 170-180 ms" in kinds
     for each in compared:
         assert each.real == pytest.approx(each.simulated, nan_ok=True), each
 
