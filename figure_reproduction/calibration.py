@@ -83,8 +83,8 @@ def compare_folders(real: Path, simulated: Path) -> list[Compared]:
     Returns
     -------
     list of Compared
-        Counts of Figure 4A; means of 4C, 5A and 5C; quartiles of the time constants of 4D; shares of
-        Extended 4B; median Fano factors of the spike counts of first, best and last blocks.
+        Counts of Figure 4A; means of 4C, 5A and 5C; quartiles of the time constants of 4D; shares
+        of Extended 4B; median Fano factors of the spike counts of first, best and last blocks.
     """
     found = dict(_numbers(SourceData(real)))
     made = dict(_numbers(SourceData(simulated)))
@@ -149,13 +149,13 @@ def _psths(source: SourceData, masks: pd.DataFrame) -> Iterator[tuple[Key, float
 
 def _windows(source: SourceData, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
     """Means of Figure 5C, padding included as drawn there; V1 is not shown."""
-    for start, stop in _SHOWN_WINDOWS:
+    for begin, end in _SHOWN_WINDOWS:
         for space in Space:
-            responses = source.read("Fig5/window_response_mean", window=(start, stop), space=space)
+            responses = source.read("Fig5/window_response_mean", window=(begin, end), space=space)
             for area, chosen in members(masks, "bothsucc005"):
                 for block in _SHOWN_BLOCKS if area != "V1" and chosen.any() else ():
                     mean = float(np.asarray(responses)[chosen, block].mean())
-                    yield (f"5C {start}-{stop} ms, block {block}", area, space), mean
+                    yield (f"5C {begin}-{end} ms, block {block}", area, space), mean
 
 
 def _time_constants(table: pd.DataFrame, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
