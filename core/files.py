@@ -8,13 +8,15 @@ import hashlib
 import inspect
 import json
 import logging
+import math
 import os
 import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
@@ -91,16 +93,32 @@ def flush_to_disk(path: str | os.PathLike[str]) -> None:
 def write_json(
     path: str | os.PathLike[str], content: Any, indent: int = 1, durable: bool = False
 ) -> None:
-    """Write what JSON can hold, in UTF-8; an earlier file is replaced at the end.
+    """Write content in plain JSON (see `plain_json`), in UTF-8; an earlier file is replaced.
 
     Raises
     ------
     CannotWriteError
         If the file cannot be written.
     """
-    text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain_json(content), indent=indent, ensure_ascii=False, allow_nan=False)
     with atomic_write(path, durable) as unfinished:
         unfinished.write_text(text + "\n", encoding="utf-8")
+
+
+def plain_json(value: Any) -> Any:
+    """Return what JSON can hold of a value: of dataclasses their fields, of arrays lists.
+
+    Numbers that are not finite, which JSON has no word for, become null.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

@@ -10,7 +10,6 @@ if __name__ == "__main__":
     sys.exit(start.run("figure_reproduction.__main__"))
 
 import argparse
-import json
 import logging
 import time
 from collections.abc import Iterable
@@ -23,7 +22,7 @@ import matplotlib as mpl
 
 from core.command_line import a_path, command_parser, require_writable, some_of
 from core.errors import MissingDataError, UserError, exit_code_of
-from core.files import atomic_write
+from core.files import write_json
 from core.source_tables.provenance import read_provenance
 from core.source_tables.registry import FIGURE_NAMES
 from figure_reproduction.page.page import (
@@ -189,9 +188,7 @@ def _verify(outcomes: Iterable[MadeFigure], as_json: Path | None) -> int:
             problems |= dict.fromkeys(names if whole_figure else [name], str(problem))
     verification = verify(panels, problems, asked_for)
     if as_json:
-        with atomic_write(as_json) as unfinished:
-            text = json.dumps(verification.as_json(), indent=1, ensure_ascii=False)
-            unfinished.write_text(text + "\n", encoding="utf-8")
+        write_json(as_json, verification.as_json())
     sys.stdout.writelines(f"{line}\n" for line in verification.lines())
     return verification.exit_code
 

@@ -14,7 +14,6 @@ from core import start
 if __name__ == "__main__":
     sys.exit(start.run("figure_reproduction.calibration"))
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 
 from core.command_line import a_path, command_parser, require_writable
 from core.errors import MissingDataError, exit_code_of
-from core.files import atomic_write
+from core.files import write_json
 from core.source_tables.reader import DEFAULT_FOLDER, SourceData
 from core.spaces import Space
 from figure_reproduction.page.choice import choose_data
@@ -100,9 +99,8 @@ def _run(source_data: Path, simulated: Path, output: Path) -> int:
             "it, or give --simulated."
         )
     compared = compare_folders(real.folder, simulated)
-    with atomic_write(output / CALIBRATION_FILE) as unfinished:
-        content = {"real": real.why, "compared": [asdict(each) for each in compared]}
-        unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    content = {"real": real.why, "compared": [asdict(each) for each in compared]}
+    write_json(output / CALIBRATION_FILE, content)
     sys.stdout.write(f"real: {real.why}\n")
     for each in compared:
         about = f"{each.quantity} {each.area} {each.space}"

@@ -13,7 +13,6 @@ from core import start
 if __name__ == "__main__":
     sys.exit(start.run("figure_reproduction.evolution_strip"))
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +27,7 @@ from numpy.typing import NDArray
 
 from core.command_line import a_path, command_parser, require_writable
 from core.errors import MissingDataError, UsageError, choose_from, exit_code_of
-from core.files import atomic_write
+from core.files import write_json
 from core.source_tables.block_means import data_files, kept_archive
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import DEFAULT_FOLDER
@@ -131,9 +130,7 @@ def _run(expi: int, source_data: Path, output: Path) -> int:
         figure = print_sheet([Place(drawing, origin=origin.line)])
         save_picture(figure, path)
         plt.close(figure)
-    with atomic_write(path.with_suffix(".json")) as unfinished:
-        text = json.dumps(numbers_of(strip), indent=1)
-        unfinished.write_text(text + "\n", encoding="utf-8")
+    write_json(path.with_suffix(".json"), numbers_of(strip))
     sys.stdout.write(f"{path}\n{path.with_suffix('.json')}\n")
     return 0
 

@@ -429,10 +429,11 @@ def _recording_file(given: str | os.PathLike[str] | None) -> Path:
 
 
 def _stored_elements(file: h5py.File, path: Path) -> Sequence[Mapping[str, Any]]:
-    if VARIABLE not in file:
-        names = ", ".join(name for name in file if not name.startswith("#")) or "none"
-        raise MalformedDataError(f"{path} holds no variable {VARIABLE}; its variables: {names}.")
     stored = matlab_v73.member(file, VARIABLE)
+    if stored is None:
+        there = [name for name in matlab_v73.names_in(file) if not name.startswith("#")]
+        names = ", ".join(there) or "none"
+        raise MalformedDataError(f"{path} holds no variable {VARIABLE}; its variables: {names}.")
     if not isinstance(stored, h5py.Group):
         raise MalformedDataError(f"{path}: {VARIABLE} is not a struct array; save it as one.")
     return matlab_v73.StructArray(stored)

@@ -15,7 +15,6 @@ if __name__ == "__main__":
     sys.exit(start.run("neuro_data_analysis.recovery"))
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from numpy.typing import NDArray
 
 from core.command_line import a_path, command_parser, require_writable
 from core.errors import MalformedDataError, MissingDataError, exit_code_of
-from core.files import atomic_write
+from core.files import atomic_write, write_json
 from core.source_tables.reader import SourceData
 from core.spaces import Space
 from neuro_data_analysis.evolution.stats import BASELINE_MS
@@ -301,8 +300,7 @@ def write(recovery: Recovery, output: Path) -> list[Path]:
         "found": [asdict(row) for row in recovery.found],
     }
     paths = [output / "recovery.json", output / "recovery.png"]
-    with atomic_write(paths[0]) as unfinished:
-        unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(paths[0], record)
     with atomic_write(paths[1]) as unfinished:
         drawn(recovery).savefig(unfinished, format="png", dpi=150, metadata={"Software": None})
     return paths

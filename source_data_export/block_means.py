@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
 from pathlib import Path
 
 from core.errors import MissingDataError
-from core.files import atomic_write, sha256_of
+from core.files import read_json, sha256_of, write_json
 from core.progress import progress
 from core.source_tables.block_means import FIGURES_MADE, kept_archive
 from core.source_tables.reader import write_tables
@@ -59,8 +58,7 @@ def ensure_block_means(folder: str | Path) -> Path:
         logger.info("making tables of the block means in %s", output)
         (output / _READY_FILE).unlink(missing_ok=True)
         export_block_means(archive, output, cache=output / _CACHE_FILE)
-        with atomic_write(output / _READY_FILE) as unfinished:
-            unfinished.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+        write_json(output / _READY_FILE, wanted)
     return output
 
 
@@ -110,6 +108,6 @@ def _made_of(archive: Path) -> dict[str, str]:
 
 def _note(output: Path) -> dict[str, str] | None:
     try:
-        return json.loads((output / _READY_FILE).read_text(encoding="utf-8"))
+        return read_json(output / _READY_FILE)
     except (OSError, ValueError):
         return None

@@ -126,6 +126,7 @@ def test_tests_pool_two_blocks_and_clamp_the_best(rng):
         "maxend_1": (bg_max, pool[1](3, 4)),
         "FCBG_end_01": (pool[0](3, 4), pool[1](3, 4)),
         "FCBG_max_01": (fc_max, bg_max),
+        "FCBG_init_01": (pool[0](0, 1), pool[1](0, 1)),
     }
     for name, (first, second) in expected.items():
         result = stats.ttest_ind(first, second)

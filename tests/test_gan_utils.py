@@ -644,6 +644,9 @@ def test_truncated_noise_is_cut_at_two_deviations(wrapper):
     [
         ({"noise_std": 1.0, "noise_truncation": 1.0}, "both given"),
         ({"class_id": 1000}, "one of 0 to 999"),
+        *(({"noise_truncation": bad}, "noise_truncation .* number above 0, up to 1")
+          for bad in (-1, 0, 5, math.nan, "0.7", True)),
+        *(({"noise_std": bad}, "noise_std .* number from 0") for bad in (-1, math.inf, "1")),
         ({"class_id": -1}, "one of 0 to 999"),
         ({"class_id": [1, 2, 3]}, "2 of them, one for each code"),
         ({"class_id": 2.5}, "one of 0 to 999"),
@@ -655,7 +658,17 @@ def test_impossible_codes_are_refused(wrapper, arguments, complaint):
         wrapper.sample_vector(2, **arguments)
 
 
-@pytest.mark.parametrize("truncation", [0.0, -0.5, 1.01])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e20])
+@pytest.mark.parametrize("name", ["norm1", "wrapper"])
+def test_codes_that_make_no_image_are_refused(name, bad, request):
+    generator = request.getfixturevalue(name)
+    codes = generator.sample_vector(2, seed=0)
+    codes[1, 3] = bad
+    with pytest.raises(UsageError, match=r"number of size (nan|inf|1e\+20) .*finite numbers"):
+        generator.visualize(codes)
+
+
+@pytest.mark.parametrize("truncation", [0.0, -0.5, 1.01, math.nan, "0.7"])
 def test_bn_truncation_out_of_range_is_refused(wrapper, truncation):
     """Statistics exist from above 0 to 1."""
     with pytest.raises(UsageError, match="bn_truncation"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
@@ -32,4 +33,13 @@ def test_a_picture_of_a_name_that_no_file_can_have_is_refused(tmp_path):
     text = json.dumps(FIGURE).replace("4A.png", "A" * 5_000 + ".png")
     (tmp_path / "Figure4.json").write_text(text)
     with pytest.raises(MalformedDataError, match="which no figure script writes"):
+        write_report(tmp_path)
+
+
+def test_a_quantity_that_is_no_text_is_refused(tmp_path):
+    figure = copy.deepcopy(FIGURE)
+    number = {"quantity": -1, "value": 3, "area": "", "space": "", "published": None, "verdict": ""}
+    figure["panels"]["4A"]["statistics"] = [number]
+    (tmp_path / "Figure4.json").write_text(json.dumps(figure))
+    with pytest.raises(MalformedDataError, match=r"Figure4\.json is not what a figure script"):
         write_report(tmp_path)

@@ -96,7 +96,7 @@ def test_counters_that_count_nothing_are_refused(name, value):
     optimizer = CholeskyCMAES(8, init_code=np.zeros(8), random_seed=3)
     state = dict(optimizer.state_dict())
     state[name] = np.array(value)
-    with pytest.raises(MalformedDataError, match=f"entry '{name}' .* needed is a whole number"):
+    with pytest.raises(MalformedDataError, match=f"entry '{name}' .* needed are whole numbers"):
         optimizer.load_state_dict(state)
 
 

@@ -6,14 +6,12 @@ one file at its end; it is finished when that file is there.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.errors import MalformedDataError, UsageError
-from core.files import read_json, write_json
+from core.settings_note import claim, require_own
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +40,7 @@ def claim_folder(folder: str | Path, settings: Mapping[str, Any], resume: bool) 
     CannotWriteError
         If the folder cannot be written.
     """
-    require_own_folder(folder, settings, resume)
-    note = Path(folder) / NOTE_FILE
-    if not note.is_file():
-        write_json(note, dict(settings))
+    claim(Path(folder) / NOTE_FILE, settings, "experiment", resume=resume, going_on="--resume")
 
 
 def require_own_folder(
@@ -63,23 +58,7 @@ def require_own_folder(
         If its note cannot be read.
     """
     note = Path(folder) / NOTE_FILE
-    if not note.is_file():
-        return
-    found, wanted = _read(note), json.loads(json.dumps(dict(settings)))
-    differing = sorted(
-        key
-        for key in found | wanted
-        if found.get(key, ...) != wanted.get(key, ...) and not (later and key.startswith(later))
-    )
-    if differing:
-        raise UsageError(
-            f"{folder} holds the results of another experiment: {', '.join(differing)} differ; "
-            "give another folder."
-        )
-    if not resume:
-        raise UsageError(
-            f"{folder} holds results already; go on with --resume, or give another folder."
-        )
+    require_own(note, settings, "experiment", resume=resume, going_on="--resume", later=later)
 
 
 def unfinished(cells: Iterable[Cell], file_of: Callable[[Cell], Path]) -> list[Cell]:
@@ -89,15 +68,3 @@ def unfinished(cells: Iterable[Cell], file_of: Callable[[Cell], Path]) -> list[C
     if len(left) < len(cells):
         logger.info("%d of %d cells are finished already", len(cells) - len(left), len(cells))
     return left
-
-
-def _read(note: Path) -> dict[str, Any]:
-    try:
-        found = read_json(note)
-    except (OSError, ValueError) as error:
-        raise MalformedDataError(
-            f"{note} cannot be read ({error}); give another folder."
-        ) from error
-    if not isinstance(found, dict):
-        raise MalformedDataError(f"{note} does not hold settings; give another folder.")
-    return found

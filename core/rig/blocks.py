@@ -19,6 +19,9 @@ FloatArray = NDArray[np.float64]
 #: Time after the onset of a picture whose mean is its response, ms (the paper's window).
 EVOKED_MS = (50, 200)
 
+#: No spike density comes near this, events/s.
+LARGEST_DENSITY = 1e6
+
 #: Endings that a rig may leave on the names of pictures.
 _ENDINGS = (".png", ".bmp", ".jpg", ".jpeg", ".tif")
 
@@ -118,7 +121,10 @@ def responses_from(arrays: Mapping[str, Any], source: str) -> Responses:
     names = tuple(plain_name(str(name)) for name in np.ravel(np.asarray(arrays["stimulusID"])))
     psth = None
     if arrays.get("psth") is not None:
-        psth = _trials_first(arrays["psth"], len(names), "psth", source).astype(np.float32)
+        densities = _trials_first(arrays["psth"], len(names), "psth", source)
+        if (np.abs(densities) > LARGEST_DENSITY).any():
+            raise MalformedDataError(f"{source} holds a psth beyond {LARGEST_DENSITY:g} events/s.")
+        psth = densities.astype(np.float32)
         psth = psth[:, :, np.newaxis] if psth.ndim == 2 else psth
     if arrays.get("tEvokedResp") is not None:
         evoked = _trials_first(arrays["tEvokedResp"], len(names), "tEvokedResp", source)

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.io import loadmat
 
 from core.errors import MalformedDataError
+from core.reading.hdf5 import bounded_memory, member, read_array
 from core.rig.blocks import Responses, responses_from
 
 #: Endings of files of responses.
@@ -19,8 +20,9 @@ ENDINGS = (".csv", ".mat", ".h5", ".hdf5")
 #: Variables that are read; others are left alone.
 VARIABLES = ("stimulusID", "tEvokedResp", "psth")
 
-#: No block comes near this.
+#: No block comes near these.
 LARGEST_BYTES = 1 << 30
+MOST_TRIALS, LONGEST_NAME = 100_000, 1000
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MATLAB_HEADER_BYTES = 512
@@ -42,7 +44,8 @@ def read_responses(path: Path) -> Responses:
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise ValueError(f"more than {LARGEST_BYTES} bytes")
-        arrays = _arrays(path)
+        with bounded_memory():
+            arrays = _arrays(path)
     except MalformedDataError:
         raise
     except Exception as error:  # damaged files raise anything
@@ -83,23 +86,33 @@ def _from_v5(path: Path) -> dict[str, Any]:
 
 
 def _from_hdf5(path: Path) -> dict[str, Any]:
-    with h5py.File(path) as file:
+    with h5py.File(path, "r", locking=False) as file:
+        found = {name: member(file, name) for name in VARIABLES}
         return {
-            name: _text(file, file[name]) if name == "stimulusID" else _numbers(file[name])
-            for name in VARIABLES
-            if isinstance(file.get(name), h5py.Dataset)
+            name: _text(file, stored) if name == "stimulusID" else _numbers(stored)
+            for name, stored in found.items()
+            if isinstance(stored, h5py.Dataset)
         }
 
 
 def _numbers(dataset: h5py.Dataset) -> Any:
     """Return an array; MATLAB wrote its axes in the opposite order."""
-    values = dataset[()]
+    values = read_array(dataset)
     return values.T if "MATLAB_class" in dataset.attrs else values
 
 
 def _text(file: h5py.File, dataset: h5py.Dataset) -> list[str]:
     """Return the texts of a MATLAB cell, or of a dataset of strings."""
+    if dataset.size > MOST_TRIALS:
+        raise ValueError(f"{dataset.size} trials; a block has at most {MOST_TRIALS}")
     if h5py.check_ref_dtype(dataset.dtype):
-        cells = [file[reference] for reference in dataset[()].ravel("F")]
-        return ["".join(map(chr, cell[()].ravel("F"))) for cell in cells]
-    return list(np.ravel(dataset.asstr()[()]))
+        cells = [file[reference] for reference in read_array(dataset).ravel("F")]
+        return [_letters(cell) for cell in cells]
+    names = np.ravel(read_array(dataset)).tolist()
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+
+
+def _letters(cell: h5py.Dataset) -> str:
+    if cell.size > LONGEST_NAME:
+        raise ValueError(f"a name of {cell.size} letters")
+    return "".join(map(chr, read_array(cell).ravel("F")))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -22,9 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from core.errors import MalformedDataError, MissingDataError, UsageError
-from core.files import atomic_write, flush_to_disk, read_json, write_json
+from core.files import atomic_write, flush_to_disk
 from core.reading.array_files import read_arrays, write_arrays
 from core.rig.blocks import FloatArray, Request, Responses, as_png
+from core.settings_note import claim
 
 if TYPE_CHECKING:
     from core.utils.evolution.scoring import Shown
@@ -291,19 +291,7 @@ class Rig(ABC):
 
     def _claim(self, settings: Mapping[str, Any]) -> None:
         note = self.session / NOTE_FILE
-        wanted = json.loads(json.dumps(dict(settings)))
-        if not note.is_file():
-            write_json(note, wanted, durable=True)
-            return
-        try:
-            found = read_json(note)
-        except (OSError, ValueError) as error:
-            raise MalformedDataError(f"{note} cannot be read ({error}).") from error
-        if found != wanted:
-            raise UsageError(
-                f"{self.session} holds another session ({_experiment_of(found)}) or the same one "
-                f"with other settings; this is {self.info.experiment}. Give another folder."
-            )
+        claim(note, settings, "session", resume=True, going_on="resume=True", durable=True)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} of {self.info.experiment}"
@@ -402,10 +390,3 @@ def _reference(path: Path) -> bytes:
             return as_png(np.asarray(image.convert("RGB")))
     except OSError as error:
         raise MalformedDataError(f"{path} is no picture ({error}).") from error
-
-
-def _experiment_of(note: Any) -> str:
-    try:
-        return SessionInfo(**note["info"]).experiment
-    except (KeyError, TypeError, UsageError):
-        return "unreadable"

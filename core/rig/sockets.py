@@ -80,7 +80,7 @@ class SocketRig(Rig):
                     connection.sendall(_request_line(request))
                     line = _line_from(connection, deadline)
                 if line:
-                    return _responses(line, request, f"rig at {self.address[0]}")
+                    return responses_of(line, request, f"rig at {self.address[0]}")
                 reason = "the rig closed the connection"
             except OSError as error:
                 reason = error.strerror or str(error)
@@ -196,22 +196,29 @@ def _response_line(responses: Responses, request: Request) -> bytes:
     return _line(message)
 
 
-def _responses(line: bytes, request: Request, source: str) -> Responses:
+def responses_of(line: bytes, request: Request, source: str) -> Responses:
+    """Return the responses to a block that a line of JSON holds, in the order of its trials.
+
+    Raises
+    ------
+    MalformedDataError
+        If they are unreadable, or those of another block.
+    """
     try:
         found = json.loads(line)
         label = (found["block"], found["attempt"])
         arrays = {
-            name: found[name] for name in ("stimulusID", "tEvokedResp", "psth") if name in found
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise MalformedDataError(f"the {source} sent no responses ({error}).") from error
+            name: found[name] if name == "stimulusID" else np.array(found[name], np.float64)
+            for name in ("stimulusID", "tEvokedResp", "psth")
+            if name in found
+        }  # null becomes NaN
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise MalformedDataError(f"the {source} sent no responses ({error!s:.200}).") from error
     if label != (request.block, request.attempt):
         raise MalformedDataError(
-            f"the {source} sent the responses to block {label[0]}; this is block {request.block}."
+            f"the {source} sent the responses to block {label[0]!s:.40}; this is block "
+            f"{request.block}."
         )
-    for name in ("tEvokedResp", "psth"):
-        if name in arrays:
-            arrays[name] = np.array(arrays[name], dtype=np.float64)  # null becomes NaN
     return responses_from(arrays, source).in_order_of(request.trials, source)
 
 

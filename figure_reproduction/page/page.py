@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import inspect
-import math
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from matplotlib.figure import Figure
 
 from core.command_line import a_path, command_parser, require_writable, some_of
 from core.errors import MalformedDataError, MissingDataError, UserError, exit_code_of
-from core.files import atomic_write, locked, read_json, write_json
+from core.files import atomic_write, locked, plain_json, read_json, write_json
 from core.published import Statistic, compare
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import DEFAULT_FOLDER, SIMULATED_FOLDER, Reading, SourceData
@@ -481,7 +480,7 @@ def _entry(
             _statistic_entry(panel.name, s, origin.is_real) for s in shown.statistics
         ],
     }
-    return _without_nan(entry)
+    return plain_json(entry)
 
 
 def _code(show: Show) -> dict[str, Any]:
@@ -534,7 +533,7 @@ def _write_json(
         "composed": {name: [path.name for path in paths] for name, paths in composed.items()},
         "panels": {name: panels[name] for name in sorted(panels, key=order.index)},
     }
-    write_json(path, _without_nan(content))
+    write_json(path, content)
 
 
 def _earlier_panels(path: Path) -> dict[str, Any]:
@@ -542,17 +541,4 @@ def _earlier_panels(path: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return dict(read_json(path)["panels"])
     return {}
-
-
-def _without_nan(value: Any) -> Any:
-    """Return plain JSON: numpy numbers and arrays as numbers and lists, NaN as null."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 

@@ -7,11 +7,11 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, Template
 
 from core.errors import MalformedDataError
 from core.files import atomic_write, read_json
@@ -80,6 +80,18 @@ _WORDS = {
 }
 
 
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"shown_value": shown_value, "in_words": in_words}
+    return environment.get_template("report.html")
+
+
 def write_report(
     folder: Path,
     not_made: Mapping[str, str] | None = None,
@@ -112,20 +124,13 @@ def write_report(
     CannotWriteError
         If the page cannot be written.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"shown_value": shown_value, "in_words": in_words}
     runs = read_runs(folder)
     figures = [_figure_view(path, runs) for path in _in_order(folder.glob("Figure*[0-9].json"))]
     _write_numbers(folder / NUMBERS, figures)
     for figure in figures:
         _add_pictures_of_paper(figure, paper_pictures, folder)
     render = partial(
-        environment.get_template("report.html").render,
+        _template().render,
         paper=_PAPER,
         kinds=KINDS,
         not_made=not_made or {},

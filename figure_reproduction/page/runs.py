@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
-from core.files import atomic_write, read_json
+from core.files import read_json, write_json
 
 #: Lies beside the figures.
 RUN_FILE = "run.json"
@@ -38,8 +37,7 @@ def record_run(folder: Path, figure: str, arguments: str, source_data: Path) -> 
         "arguments": arguments,
         "source_data": os.path.relpath(source_data, folder),
     }
-    with atomic_write(folder / RUN_FILE) as unfinished:
-        unfinished.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / RUN_FILE, runs)
 
 
 def _now() -> str:

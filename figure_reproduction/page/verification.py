@@ -144,7 +144,7 @@ def _touch_panel(panel: dict[str, Any]) -> None:
     _ = KINDS[panel["provenance"]["kind"]]
     _ = ["".join(files) for files in panel["pictures"].values()]
     for s in panel["statistics"]:
-        _ = s["value"], hash((s["quantity"], s["area"], s["space"]))
+        _ = s["value"], s["quantity"].strip(), hash((s["area"], s["space"]))
         if is_compared(panel):
             _ = s["published"], s["verdict"].strip()
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -213,7 +212,7 @@ def write_robustness(found: Robustness, output: Path) -> list[Path]:
         "pictures": {"4A by permutation of blocks": [SUCCESS_PICTURE]},
         "rebuilt_t_differs_by": found.rebuilt_t_differs_by,
     }
-    write_json(paths[0], _plain(content))
+    write_json(paths[0], content)
     with atomic_write(paths[2]) as unfinished:
         _threads_table(found).to_csv(unfinished, index=False)
     drawing = Drawing(partial(draw_success, found), (60.0, 65.0))
@@ -237,19 +236,6 @@ def _threads_table(found: Robustness) -> pd.DataFrame:
         for space in Space for record in found.threads[space]
     ]  # fmt: skip
     return pd.DataFrame(rows).sort_values(["Expi", "thread"], kind="stable")
-
-
-def _plain(value: Any) -> Any:
-    """Return plain JSON, with null for what is not finite."""
-    if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def told(found: Robustness) -> str:

@@ -150,7 +150,8 @@ def read_merged_codes(path: str | os.PathLike[str]) -> LatentCodes:
         If it is no v7.3 file or lacks ``codes_all``, ``code_geni`` or ``img_ids``.
     """
     with matlab_v73.open_v73(path) as file, matlab_v73.reading(path):
-        missing = [name for name in ("codes_all", "code_geni", "img_ids") if name not in file]
+        needed = ("codes_all", "code_geni", "img_ids")
+        missing = [name for name in needed if matlab_v73.member(file, name) is None]
         if missing:
             raise MalformedDataError(f"{path} holds no {', '.join(missing)}.")
         names = tuple(as_text(name) for name in flat(matlab_v73.variable(file, "img_ids")))

@@ -46,7 +46,7 @@ COMPARISONS = {
     for space in Space
 } | {
     f"FCBG_{blocks}_01": ((Space.DEEPSIM, blocks), (Space.BIGGAN, blocks))
-    for blocks in ("end", "max")
+    for blocks in ("end", "max", "init")
 }
 
 
@@ -325,7 +325,9 @@ def block_tests(trials: BySpace[Trials]) -> dict[str, float]:
     Returns
     -------
     dict
-        ``t_endinit_0``, ``p_endinit_0``, … in the order of the published table; NaN below 3 blocks.
+        ``t_endinit_0``, ``p_endinit_0``, … in the order of the published table, and the two spaces
+        at their first blocks, ``t_FCBG_init_01``, which no published table holds; NaN below 3
+        blocks.
     """
     responses = {space: t.per_block(t.responses()) for space, t in trials.items()}
     groups = {

@@ -18,6 +18,7 @@ import numpy as np
 import scipy.sparse
 
 from core.errors import MalformedDataError, MissingDataError, UserError
+from core.reading.hdf5 import MOST_BYTES, bounded_memory, member, names_in, read_array
 
 #: HDF5 keeps what it has read of a file's structure, by default 32 MiB by its own count, which is
 #: ten times that in memory; a value that is read once needs none of it again.
@@ -41,16 +42,9 @@ _ADVICE = {
 
 #: What one value may take, its parts and what they refer to together: bytes as doubles, and items
 #: that are stored one by one. Attributes and descriptions of arrays are far smaller.
-MOST_BYTES = 1 << 30
 MOST_ITEMS = 30_000
 _LARGEST_ATTRIBUTE = 4096
-_MOST_CHUNKS = 1 << 20
 _MOST_AXES = 32
-
-#: A value that takes so many times its place in the file was not written by MATLAB, whose only
-#: filter, deflate, reaches 1032.
-_LARGEST_RATIO = 2000
-_MANY_VALUES = 100_000
 
 
 class _Budget:
@@ -87,7 +81,8 @@ class Struct(Mapping[str, Any]):
         return decode(self._stored(field), field)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._fields)
+        is_group = isinstance(self._fields, h5py.Group)
+        return iter(names_in(self._fields) if is_group else self._fields)
 
     def __len__(self) -> int:
         return len(self._fields)
@@ -173,7 +168,8 @@ def open_v73(path: str | os.PathLike[str]) -> h5py.File:
     if not path.is_file():
         raise MissingDataError(f"there is no file {path}.")
     try:
-        file = h5py.File(path, "r", locking=False)
+        with bounded_memory():
+            file = h5py.File(path, "r", locking=False)
     except OSError as error:
         raise MalformedDataError(_why_not_v73(path, error)) from error
     cache = file.id.get_mdc_config()
@@ -193,28 +189,12 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
         If the block raises anything but a `UserError`.
     """
     try:
-        yield
+        with bounded_memory():
+            yield
     except UserError:
         raise
     except Exception as error:
         raise MalformedDataError(f"{path} is damaged: {error}. Copy the file again.") from error
-
-
-def member(group: h5py.Group, name: str) -> Any:
-    """Return what lies in a group under a name, None if there is nothing.
-
-    Raises
-    ------
-    MalformedDataError
-        If the name is a link to another place or file, which MATLAB never writes.
-    """
-    link = group.get(name, getlink=True)
-    if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
-        raise MalformedDataError(
-            f"{group.file.filename} was refused: {group.name}/{name} is a link to "
-            f"{getattr(link, 'filename', link.path)!r}, which MATLAB does not write."
-        )
-    return None if link is None else group[name]
 
 
 def variable(file: h5py.File, name: str) -> Any:
@@ -250,7 +230,8 @@ def decode(item: h5py.Dataset | h5py.Group, name: str = "") -> Any:
         can rebuild.
     """
     try:
-        return _decode(item, name or str(item.name), _Budget())
+        with bounded_memory():
+            return _decode(item, name or str(item.name), _Budget())
     except UserError:
         raise
     except Exception as error:
@@ -286,23 +267,8 @@ def _require_known_class(item: h5py.Dataset | h5py.Group, matlab_class: str, nam
 
 
 def _read(item: h5py.Dataset, budget: _Budget) -> Any:
-    """Read an array that lies in this file and is no larger than what is stored of it can be."""
-    if item.is_virtual or item.external:
-        raise MalformedDataError(
-            f"{item.file.filename} was refused: {item.name} lies in another file, which MATLAB "
-            "does not write."
-        )
     budget.spend(item.size * max(1, item.dtype.itemsize // 8))
-    if item.size > _MANY_VALUES:
-        stored_bytes = item.id.get_storage_size()
-        if item.nbytes > _LARGEST_RATIO * stored_bytes:
-            raise ValueError(f"{item.nbytes} bytes are promised, {stored_bytes} are stored")
-    if item.chunks:
-        n_values = math.prod(item.chunks)
-        n_chunks = math.prod(-(-n // c) for n, c in zip(item.shape, item.chunks, strict=True))
-        if n_values * item.dtype.itemsize > MOST_BYTES or n_chunks > _MOST_CHUNKS:
-            raise ValueError(f"an array of shape {item.shape} in chunks of shape {item.chunks}")
-    return item[()]
+    return read_array(item)
 
 
 def _of_class(values: Any, matlab_class: str) -> Any:
@@ -319,7 +285,7 @@ def _decode_group(group: h5py.Group, matlab_class: str, budget: _Budget) -> Any:
         rows, jc = int(_attribute(group, "MATLAB_sparse")), member(group, "jc")
         budget.spend(rows)
         ends = _read(jc, budget)
-        if "data" not in group:
+        if member(group, "data") is None:
             return scipy.sparse.csc_array((rows, len(ends) - 1))
         values = _of_class(_read(member(group, "data"), budget), matlab_class)
         parts = (values, _read(member(group, "ir"), budget), ends)
@@ -342,7 +308,7 @@ def _decode_references(
 def _references_of(group: h5py.Group) -> dict[str, Any]:
     """Return the references of a struct array, field by field."""
     budget = _Budget()
-    fields = {name: _read(member(group, name), budget).ravel() for name in group}
+    fields = {name: _read(member(group, name), budget).ravel() for name in names_in(group)}
     budget.spend(n_items=sum(map(len, fields.values())))
     return fields
 
@@ -394,7 +360,7 @@ def _shape_of_empty(item: h5py.Dataset) -> tuple[int, ...]:
 
 def _is_struct_array(group: h5py.Group) -> bool:
     # A struct array keeps one dataset of references per field, which (unlike a cell) has no class.
-    fields = [member(group, name) for name in group]
+    fields = [member(group, name) for name in names_in(group)]
     return bool(fields) and all(
         isinstance(field, h5py.Dataset)
         and field.dtype == h5py.ref_dtype

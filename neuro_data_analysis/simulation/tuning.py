@@ -8,7 +8,6 @@ and peaks of Figure 6E come out roughly as published.
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import zlib
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
 from core.errors import UsageError
-from core.files import atomic_write
+from core.files import atomic_write, write_json
 from neuro_data_analysis.evolution.stats import EVOKED_MS
 from neuro_data_analysis.matlab.values import PSTH_MS
 from neuro_data_analysis.neural_tuning_analysis_lib import SUBSPACES
@@ -228,11 +227,10 @@ def simulate_tuning_sessions(
         pd.concat(truths, ignore_index=True).to_csv(unfinished, index=False)
     with atomic_write(folder / SESSION_LIST_FILE) as unfinished:
         _session_list(records).to_csv(unfinished, index=False)
-    with atomic_write(folder / SIMULATED_MARKER) as unfinished:
-        note: dict[str, Any] = {"simulated": True, "seed": seed, "n_sessions": len(records)}
-        if session_icc:
-            note["session_icc"] = session_icc
-        unfinished.write_text(json.dumps(note) + "\n", encoding="utf-8")
+    note: dict[str, Any] = {"simulated": True, "seed": seed, "n_sessions": len(records)}
+    if session_icc:
+        note["session_icc"] = session_icc
+    write_json(folder / SIMULATED_MARKER, note)
     return paths
 
 

@@ -373,7 +373,8 @@ def _read_pickle(path: Path) -> Mapping[str, Any]:
 def _read_mat(path: Path) -> dict[str, Any]:
     """Read what is needed of a ``_formatted.mat``; MATLAB holds rasters as (units, ms, trials)."""
     with matlab_v73.open_v73(path) as file, matlab_v73.reading(path):
-        missing = [name for name in ("rasters", "meta", "Trials") if name not in file]
+        needed = ("rasters", "meta", "Trials")
+        missing = [name for name in needed if matlab_v73.member(file, name) is None]
         if missing:
             raise MalformedDataError(
                 f"{path} holds no {', '.join(missing)}; it is not a tuning session."

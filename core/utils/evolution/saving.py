@@ -7,15 +7,14 @@ bytes as those of one that was never killed.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.errors import MalformedDataError, UsageError
-from core.files import read_json, write_json
+from core.errors import MalformedDataError
 from core.reading.array_files import read_arrays, write_arrays
+from core.settings_note import claim
 from core.utils.evolution.stopping import FloatArray
 from core.utils.evolution.threads import CodeArray, Thread, load_states, state_of
 
@@ -48,11 +47,9 @@ class EvolutionFolder:
     def __init__(self, folder: str | Path, settings: Mapping[str, Any], resume: bool) -> None:
         self.folder = Path(folder)
         note = self.folder / NOTE_FILE
-        wanted = json.loads(json.dumps(dict(settings)))
-        if note.is_file():
-            _require_same(note, wanted, resume)
-            return
-        write_json(note, wanted, durable=True)
+        claim(
+            note, settings, "evolution", resume=resume, going_on="resume=True", durable=True
+        )
 
     def restore(self, threads: list[Thread]) -> None:
         """Bring threads to where the folder stands; note where they stand if it is new.
@@ -144,28 +141,3 @@ def _read(path: Path) -> dict[str, Any]:
         raise MalformedDataError(
             f"{path} cannot be read ({error}); restore it, or begin in another folder."
         ) from error
-
-
-def _require_same(note: Path, wanted: Mapping[str, Any], resume: bool) -> None:
-    try:
-        found = read_json(note)
-    except (OSError, ValueError) as error:
-        raise MalformedDataError(
-            f"{note} cannot be read ({error}); give another folder."
-        ) from error
-    if not isinstance(found, dict):
-        raise MalformedDataError(f"{note} does not hold settings; give another folder.")
-    differing = [
-        f"{key} was {found.get(key)!r:.80} and is {wanted.get(key)!r:.80}"
-        for key in sorted({*found, *wanted})
-        if found.get(key) != wanted.get(key)
-    ]
-    if differing:
-        raise UsageError(
-            f"{note.parent} holds another evolution: {'; '.join(differing)}. Give another folder."
-        )
-    if not resume:
-        raise UsageError(
-            f"{note.parent} holds an evolution already; go on with resume=True, or give another "
-            "folder."
-        )

@@ -297,6 +297,12 @@ class BigGAN_wrapper:
         self, n: int, std: float | None, truncation: float | None, rng: np.random.Generator
     ) -> torch.Tensor:
         shape = (n, self.noise_len)
+        if truncation is not None and not _is_within(truncation, 1):
+            raise UsageError(
+                f"noise_truncation {truncation!r} was given; it is a number above 0, up to 1."
+            )
+        if std is not None and std != 0 and not _is_within(std, math.inf):
+            raise UsageError(f"noise_std {std!r} was given; it is a number from 0 up.")
         if truncation is None:
             noise = rng.standard_normal(shape) * (NOISE_STD if std is None else std)
         elif std is None:
@@ -338,6 +344,13 @@ def _described(version: str, trained: bool) -> str:
     return version if trained else f"{version}, UNTRAINED"
 
 
+def _is_within(value: object, most: float) -> bool:
+    """Tell whether something is a finite number above 0, up to the largest that is allowed."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        return False
+    return 0 < float(value) <= most and math.isfinite(value)
+
+
 def _package_truncation(bn_truncation: float, n_stats: int) -> float:
     """Return what to tell the package so that it takes the statistics of `bn_truncation`.
 
@@ -345,8 +358,8 @@ def _package_truncation(bn_truncation: float, n_stats: int) -> float:
     interpolates with the two weights swapped, and rounding (0.58 / 0.02 < 29) can put it between
     rows where it should be on one. The mirrored position undoes both.
     """
-    if not 0 < bn_truncation <= 1:
-        raise UsageError(f"bn_truncation {bn_truncation} was given; it must be above 0, up to 1.")
+    if not _is_within(bn_truncation, 1):
+        raise UsageError(f"bn_truncation {bn_truncation!r} was given; it must be above 0, up to 1.")
     step = 1.0 / (n_stats - 1)
     if math.modf(bn_truncation / step)[0] == 0:
         return bn_truncation

@@ -13,6 +13,9 @@ from core.utils.batching import map_batches
 #: Latent codes, one per row.
 Codes = torch.Tensor | np.ndarray
 
+#: No number of a code comes near this; products of larger ones overflow inside the networks.
+LARGEST_NUMBER = 1e8
+
 
 def codes_like(
     codes: Codes, shapes: tuple[tuple[int, ...], ...], like: torch.Tensor
@@ -30,7 +33,7 @@ def codes_like(
     Raises
     ------
     UsageError
-        If the codes have another shape.
+        If the codes have another shape, or hold numbers that make no image.
     """
     tensor = torch.as_tensor(codes)
     if tuple(tensor.shape[1:]) not in shapes or not tensor.ndim:
@@ -40,7 +43,18 @@ def codes_like(
         raise UsageError(
             f"codes of shape {tuple(tensor.shape)} were given; this generator takes {allowed}."
         )
+    if tensor.device.type == "cpu":  # elsewhere the check would wait for the device
+        _require_finite(tensor)
     return tensor.to(like.dtype).to(like.device)  # in this order: MPS has no double precision
+
+
+def _require_finite(codes: torch.Tensor) -> None:
+    largest = float(codes.detach().abs().max()) if codes.numel() else 0.0
+    if not largest <= LARGEST_NUMBER:
+        raise UsageError(
+            f"codes with a number of size {largest:g} were given; a code holds finite numbers, up "
+            f"to {LARGEST_NUMBER:g}."
+        )
 
 
 def images_of(

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from core.errors import UsageError
 from core.reading.array_files import write_arrays
 from core.utils.optimizers.arguments import FLOAT32_ROUNDING, FloatArray, code_rows, scores_of
-from core.utils.optimizers.state import array_entry, read_state
+from core.utils.optimizers.state import array_entry, read_state, require_counts
 
 logger = logging.getLogger(__name__)
 
@@ -233,6 +233,7 @@ class AskTellOptimizer(ABC):
         history, best = [], None
         if "history" in state:
             rows = array_entry(state, "history", (-1, 5))
+            require_counts("history", rows[:, :2])
             history = [Generation(int(n), int(lost), *more) for n, lost, *more in rows.tolist()]
         if "best_code" in state:
             code = array_entry(state, "best_code", (self.space_dimen,)).astype(self.dtype)

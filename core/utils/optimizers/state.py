@@ -90,12 +90,19 @@ def count_entry(state: Mapping[str, Any], key: str) -> int:
     MalformedDataError
         If it is missing, or no whole number from -1, before the first, on.
     """
-    number = float(array_entry(state, key, ()))
-    if not (number.is_integer() and -1 <= number < _LARGEST_COUNT):
-        raise MalformedDataError(
-            f"entry {key!r} of the saved optimiser is {number}; needed is a whole number."
-        )
+    number = array_entry(state, key, ())
+    require_counts(key, number)
     return int(number)
+
+
+def require_counts(key: str, numbers: FloatArray) -> None:
+    """Refuse what are no counters: `MalformedDataError`."""
+    fit = (numbers == np.floor(numbers)) & (numbers >= -1) & (numbers < _LARGEST_COUNT)
+    if not fit.all():
+        odd = numbers[~fit].ravel()[0]
+        raise MalformedDataError(
+            f"entry {key!r} of the saved optimiser holds {odd}; needed are whole numbers."
+        )
 
 
 def settings_entry(settings: Mapping[str, Any]) -> str:

@@ -1,0 +1,120 @@
+"""Foreign HDF5 files, which may promise more than they hold, or point to other files.
+
+The HDF5 library follows what a damaged file says about itself: chains of free places that lead
+back to themselves grow in memory without an end. What it may take here is bounded.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from core.errors import MalformedDataError
+
+if sys.platform != "win32":
+    import resource
+
+#: What one array may take, and what the process may grow by while HDF5 reads arrays, or only looks
+#: up where they are.
+MOST_BYTES = 1 << 30
+MOST_GROWTH_BYTES = 3 << 29
+MOST_GROWTH_BY_NAMES = 1 << 28
+
+#: A value that takes so many times its place in the file was written by no filter of HDF5's own
+#: but deflate, which reaches 1032.
+_LARGEST_RATIO = 2000
+_MANY_VALUES = 100_000
+_MOST_CHUNKS = 1 << 20
+
+
+@contextmanager
+def bounded_memory(growth_bytes: int = MOST_GROWTH_BYTES) -> Iterator[None]:
+    """Let the process grow by so many bytes in the block; HDF5 then raises, and all goes on.
+
+    Blocks may be nested. Nothing is bounded where the system does not tell how large a process is
+    (anything but Linux).
+
+    Raises
+    ------
+    RuntimeError, OSError or MemoryError
+        Whatever HDF5 or NumPy say when memory cannot be had.
+    """
+    size = _address_space_bytes()
+    if size is None:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    known = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min([size + growth_bytes, *known]), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def member(group: h5py.Group, name: str) -> Any:
+    """Return what lies in a group under a name, None if there is nothing.
+
+    Raises
+    ------
+    MalformedDataError
+        If the name is a link to another place or file.
+    """
+    with bounded_memory(MOST_GROWTH_BY_NAMES):
+        link = group.get(name, getlink=True)
+        if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
+            raise MalformedDataError(
+                f"{group.file.filename} was refused: {group.name}/{name} is a link to "
+                f"{getattr(link, 'filename', link.path)!r}; save what it leads to in the file."
+            )
+        return None if link is None else group[name]
+
+
+def names_in(group: h5py.Group) -> list[str]:
+    """Return the names in a group."""
+    with bounded_memory(MOST_GROWTH_BY_NAMES):
+        return list(group)
+
+
+def read_array(item: h5py.Dataset) -> Any:
+    """Read an array that lies in this file and is no larger than what is stored of it can be.
+
+    Raises
+    ------
+    MalformedDataError
+        If it lies in another file.
+    ValueError
+        If it promises more than is stored, or more than `MOST_BYTES`.
+    """
+    if item.is_virtual or item.external:
+        raise MalformedDataError(
+            f"{item.file.filename} was refused: {item.name} is kept in another file; save it in "
+            "this one."
+        )
+    if item.nbytes > MOST_BYTES:
+        raise ValueError(f"it holds {item.nbytes} bytes; at most {MOST_BYTES} are read")
+    if item.size > _MANY_VALUES:
+        stored_bytes = item.id.get_storage_size()
+        if item.nbytes > _LARGEST_RATIO * stored_bytes:
+            raise ValueError(f"{item.nbytes} bytes are promised, {stored_bytes} are stored")
+    if item.chunks:
+        n_values = math.prod(item.chunks)
+        n_chunks = math.prod(-(-n // c) for n, c in zip(item.shape, item.chunks, strict=True))
+        if n_values * item.dtype.itemsize > MOST_BYTES or n_chunks > _MOST_CHUNKS:
+            raise ValueError(f"an array of shape {item.shape} in chunks of shape {item.chunks}")
+    return item[()]
+
+
+def _address_space_bytes() -> int | None:
+    try:
+        pages = int(Path("/proc/self/statm").read_bytes().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,111 @@
+"""HDF5 files of others are read within bounds, and lead to no other file."""
+
+from __future__ import annotations
+
+import resource
+import struct
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from core.errors import MalformedDataError
+from core.reading.hdf5 import MOST_GROWTH_BY_NAMES, bounded_memory
+from core.rig import response_files
+from core.rig.response_files import read_responses
+from neuro_data_analysis.matlab import v73 as matlab_v73
+from neuro_data_analysis.tuning.sessions import read_session
+
+HEADER_BYTES = 512
+
+
+def endless_free_places(path):
+    """Let the free places among the names of a file's root lead back to themselves.
+
+    HDF5 follows such a chain until the memory is full (3.9 GB in 30 s were seen).
+    """
+    with h5py.File(path, "w", libver="earliest", userblock_size=HEADER_BYTES) as file:
+        file["meta"] = file["stimulusID"] = [1.0]
+    content = bytearray(path.read_bytes())
+    heap = content.index(b"HEAP")
+    size, _, names = struct.unpack_from("<QQQ", content, heap + 8)
+    struct.pack_into("<Q", content, heap + 16, size - 16)
+    struct.pack_into("<QQ", content, HEADER_BYTES + names + size - 16, size - 16, 16)
+    path.write_bytes(content)
+
+
+def _read_variable(path):
+    with matlab_v73.open_v73(path) as file, matlab_v73.reading(path):
+        return matlab_v73.variable(file, "meta")
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_AS"), reason="no limit of memory to set")
+@pytest.mark.parametrize(
+    "read",
+    [_read_variable, lambda path: read_session(path.parent, path.name[:-14]), read_responses],
+    ids=["variable", "tuning session", "responses of a rig"],
+)
+def test_a_chain_without_an_end_takes_bounded_time_and_memory(tmp_path, read):
+    """20 s and 2 GB are the bound; it takes about a second and 300 MB."""
+    path = tmp_path / "Alfa-25112020-003_formatted.mat"
+    endless_free_places(path)
+    largest_kb, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with pytest.raises(MalformedDataError, match="memory"):
+        read(path)
+    assert time.process_time() - started < 10
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - largest_kb
+    assert grown << 10 < 2 * MOST_GROWTH_BY_NAMES
+
+
+def test_bounds_are_lifted_afterwards():
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with pytest.raises(MemoryError), bounded_memory(1 << 26), bounded_memory(1 << 34):
+        np.empty(1 << 30)  # 8 GB, of which nothing is touched
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
+def _other_file(folder):
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["secret"] = np.arange(3.0)
+
+
+def _linked(file, folder):
+    file["tEvokedResp"] = h5py.ExternalLink("other.h5", "/secret")
+
+
+def _external(file, folder):
+    (folder / "raw.bin").write_bytes(np.arange(3.0).tobytes())
+    file.create_dataset("tEvokedResp", (3,), "f8", external=[(folder / "raw.bin", 0, 24)])
+
+
+def _virtual(file, folder):
+    layout = h5py.VirtualLayout(shape=(3,), dtype="f8")
+    layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "secret", shape=(3,))
+    file.create_virtual_dataset("tEvokedResp", layout)
+
+
+def _promise(file, folder):
+    file.create_dataset("tEvokedResp", (10**6,), "f8", chunks=(1000,))
+
+
+def _many_names(file, folder):
+    del file["stimulusID"]
+    file.create_dataset("stimulusID", (10**6,), h5py.string_dtype(), chunks=(1000,))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (_linked, "is a link to 'other.h5'"), (_external, "is kept in another file"),
+        (_virtual, "is kept in another file"), (_promise, "8000000 bytes are promised, 0 are"),
+        (_many_names, f"at most {response_files.MOST_TRIALS}"),
+    ],
+)  # fmt: skip
+def test_responses_of_a_rig_lie_in_their_file(tmp_path, spoil, told):
+    _other_file(tmp_path)
+    with h5py.File(tmp_path / "r.h5", "w") as file:
+        file["stimulusID"] = ["a", "b", "c"]
+        spoil(file, tmp_path)
+    with pytest.raises(MalformedDataError, match=told):
+        read_responses(tmp_path / "r.h5")
