@@ -16,8 +16,8 @@ from figure_reproduction.page.groups import Curve
 #: Long curves of single experiments are drawn as pixels inside vector files.
 RASTERIZED_BELOW = 0
 
-#: Group means, single experiments and zero lines, pt; journals print nothing below 0.25.
-MEAN_PT, SINGLE_PT, ZERO_PT = 1.1, 0.3, 0.4
+#: Group means, single experiments, zero lines and frames, pt; journals print nothing below 0.25.
+MEAN_PT, SINGLE_PT, ZERO_PT, FRAME_PT = 1.1, 0.3, 0.4, 0.5
 
 #: Colours that stay apart in every kind of colour vision (two of Okabe and Ito 2008, and grey).
 SAFE_COLOURS = ("#0072b2", "#e69f00", "#999999")
