@@ -52,6 +52,7 @@ _AREA_MARKERS = dict(zip(AREAS, "^so", strict=True))
 
 _SHOWN_BLOCKS = (0, 5, 10, 20, 30, 40)
 _SHOWN_MS = (20, 70, 90, 110, 150, 180)
+_SHOWN_WINDOWS = ((50, 60), (70, 80), (110, 120), (170, 180))
 _QUARTILES = (0.25, 0.5, 0.75)
 
 
@@ -105,9 +106,9 @@ def compare_folders(real: Path, simulated: Path) -> list[Compared]:
     Returns
     -------
     list of Compared
-        Counts of Figure 4A, at P < .01 and at P < .05; means of 4C and 5A; quartiles of the time
-        constants of 4D; shares of Extended 4B; median Fano factors of the spike counts of first,
-        best and last blocks. Numbers that either side lacks are left out.
+        Counts of Figure 4A, at P < .01 and at P < .05; means of 4C, 5A and 5C; quartiles of the
+        time constants of 4D; shares of Extended 4B; median Fano factors of the spike counts of
+        first, best and last blocks. Numbers that either side lacks are left out.
     """
     found = dict(_numbers(SourceData(real)))
     made = dict(_numbers(SourceData(simulated)))
@@ -209,6 +210,7 @@ def _numbers(source: SourceData) -> Iterator[tuple[Key, float]]:
     yield from _successes(source.read("Fig4/success_rate"), masks)
     yield from _curves(source, masks)
     yield from _psths(source, masks)
+    yield from _windows(source, masks)
     yield from _time_constants(source.read("Fig4/time_constants"), masks)
     yield from _shares(source, masks)
     yield from _fano_factors(source.read("ExtendedFig4/meta"), masks)
@@ -238,6 +240,17 @@ def _psths(source: SourceData, masks: pd.DataFrame) -> Iterator[tuple[Key, float
             for ms in _SHOWN_MS if chosen.any() else ():
                 mean = float(np.asarray(psths)[chosen, ms].mean())
                 yield (f"5A mean, block {block}, {ms} ms", area, space), mean
+
+
+def _windows(source: SourceData, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
+    """Means of Figure 5C, padding included as drawn there; V1 is not shown."""
+    for begin, end in _SHOWN_WINDOWS:
+        for space in Space:
+            responses = source.read("Fig5/window_response_mean", window=(begin, end), space=space)
+            for area, chosen in members(masks, "bothsucc005"):
+                for block in _SHOWN_BLOCKS if area != "V1" and chosen.any() else ():
+                    mean = float(np.asarray(responses)[chosen, block].mean())
+                    yield (f"5C mean, {begin}-{end} ms, block {block}", area, space), mean
 
 
 def _time_constants(table: pd.DataFrame, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:

@@ -24,7 +24,8 @@ def test_a_folder_agrees_with_itself(small_source_data):
     """Every number is there on both sides, and the same."""
     compared = compare_folders(small_source_data, small_source_data)
     assert [family["family"] for family in summarize(compared)] == [
-        "4A successes", "4C mean", "5A mean", "4D time constant", "Ext 4B share", "Fano factor"
+        "4A successes", "4C mean", "5A mean", "5C mean", "4D time constant", "Ext 4B share",
+        "Fano factor",
     ]  # fmt: skip
     for each in compared:
         assert each.real == pytest.approx(each.simulated, nan_ok=True), each

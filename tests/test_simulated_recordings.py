@@ -35,6 +35,7 @@ from neuro_data_analysis.neural_data_utils import (
 )
 from neuro_data_analysis.simulation import command as simulate_recordings
 from neuro_data_analysis.simulation.assumptions import OUTCOMES
+from neuro_data_analysis.simulation.effects import Effects, with_effects
 from neuro_data_analysis.simulation.experiment import (
     draw_spike_density,
     simulate_experiment,
@@ -507,3 +508,60 @@ def test_a_null_simulation_neither_climbs_nor_falls(tmp_path):
         np.testing.assert_allclose(flat, np.broadcast_to(flat[0], flat.shape))
         np.testing.assert_allclose(flat[0], climbing[0])
         assert abs(climbing[-1] - climbing[0]).max() > 1
+
+
+def climbing(plans, area, thread):
+    return sum(
+        plan.threads[thread].climb == "clear" for plan in plans
+        if plan.listed["visual_area"] == area
+    )  # fmt: skip
+
+
+def test_counts_of_success_are_dealt_or_left_to_chance():
+    """Dealt counts are the same for every seed; drawn ones vary like those of a sample."""
+    dealt = [plan_population(seed) for seed in range(3)]
+    drawn = [with_effects(dealt[0], Effects(drawn=True), seed) for seed in range(60)]
+    n = sum(plan.listed["visual_area"] == "IT" for plan in dealt[0])
+    counts = [climbing(plans, "IT", 0) for plans in drawn]
+    rate = climbing(dealt[0], "IT", 0) / n
+    assert np.std(counts) == pytest.approx(np.sqrt(n * rate * (1 - rate)), rel=0.35)
+    assert np.mean(counts) == pytest.approx(n * rate, abs=3)
+    assert all(one.n_counted == other.n_counted
+               for one, other in zip(drawn[0], dealt[0], strict=True))  # fmt: skip
+    assert with_effects(dealt[0], Effects(), 5) == dealt[0]
+
+
+RATES = ("first_rate", "last_rate")
+
+
+def log_ratio(plan, rate):
+    """ln(DeePSim / BigGAN) of a rate of an experiment."""
+    deepsim, biggan = (getattr(thread, rate) for thread in plan.threads)
+    return np.log(deepsim / biggan)
+
+
+def test_sites_and_animals_tilt_all_experiments_of_their_own():
+    """One factor a site: DeePSim over BigGAN, in every block, and no rate below the baseline."""
+    plans = plan_population(3)
+    tilted = with_effects(plans, Effects(site_sd=0.3, animal_sd=0.2), 3)
+    by_site = {}
+    for plan, other in zip(plans, tilted, strict=True):
+        ratio = [log_ratio(other, rate) - log_ratio(plan, rate) for rate in RATES]
+        assert ratio[0] == pytest.approx(ratio[1])
+        site = (plan.listed["animal"], plan.listed["prefchan"], plan.listed["prefunit"])
+        by_site.setdefault(site, []).append(ratio[0])
+        assert other.spontaneous_rate < min(getattr(t, r) for t in other.threads for r in RATES)
+    assert max(np.ptp(ratios) for ratios in by_site.values()) < 1e-12
+    assert max(map(len, by_site.values())) > 1
+    of_animal = {a: [r[0] for site, r in by_site.items() if site[0] == a] for a in ("Alfa", "Beto")}
+    for ratios in of_animal.values():
+        assert np.std(ratios) == pytest.approx(0.3, rel=0.35)
+
+
+def test_the_command_names_the_effects_in_the_readme(tmp_path, capsys):
+    folder = tmp_path / "made"
+    arguments = ["--output", str(folder), "--experiments", "1", "--drawn", "--site-sd", "0.25"]
+    assert simulate_recordings.main(arguments) == 0
+    readme = (folder / "README.md").read_text()
+    assert "drawn among the experiments of each area" in readme
+    assert "varies by 0.25 from site to site" in readme
