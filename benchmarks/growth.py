@@ -25,6 +25,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.ticker import NullFormatter, NullLocator
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -60,20 +61,20 @@ class Curve:
     def __str__(self) -> str:
         pairs = zip(self.sizes, self.seconds, strict=True)
         points = ", ".join(f"{n:g}: {s:.3g} s" for n, s in pairs)
-        return f"{self.quantity:12} {self.task:42} exponent {self.exponent:5.2f}   {points}"
+        return f"{self.quantity:12} {self.task:36} exponent {self.exponent:5.2f}   {points}"
 
 
 def curves() -> Iterator[Curve]:
     """Measure one curve after the other."""
     dimensions, populations = (256, 512, 1024, 2048, 4096), (10, 20, 40, 80, 160)
-    yield _curve("code length", "100 CMA-ES generations, population 40", dimensions,
+    yield _curve("code length", "100 CMA-ES generations of 40 codes", dimensions,
                  lambda n: _generations(n, 40, 100))  # fmt: skip
-    yield _curve("population", "100 CMA-ES generations, 4,096 dimensions", populations,
+    yield _curve("population", "100 CMA-ES generations, N = 4096", populations,
                  lambda n: _generations(4096, n, 100))  # fmt: skip
-    yield _curve("generations", "CMA-ES, 4,096 dimensions, population 40", (25, 50, 100, 200, 400),
+    yield _curve("generations", "CMA-ES, 40 codes, N = 4096", (25, 50, 100, 200, 400),
                  lambda n: _generations(4096, 40, n))  # fmt: skip
-    yield _curve("units", "two generations of 10 codes a unit, ResNet18", (1, 2, 4, 8), _units)
-    yield _curve("trials", "30 blocks of so many images, summarised", (10, 20, 40, 80), _trials)
+    yield _curve("units", "2 generations of 10 codes a unit", (1, 2, 4, 8), _units)
+    yield _curve("trials", "30 blocks of so many images", (10, 20, 40, 80), _trials)
     with tempfile.TemporaryDirectory() as folder:
         matroot = simulate_matroot(Path(folder) / "matroot", seed=0, n_experiments=40)
         yield _curve("experiments", "read and summarised", (5, 10, 20, 40),
@@ -83,16 +84,18 @@ def curves() -> Iterator[Curve]:
 def draw(measured: Sequence[Curve], path: Path) -> None:
     """Draw all curves on logarithmic axes, each with its exponent and a line of slope 1."""
     mpl.rcParams["svg.hashsalt"] = "growth"
-    figure, axes = plt.subplots(2, 3, figsize=(7.2, 4.4), layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(8.5, 5.2), layout="constrained")
     for panel, curve in zip(axes.flat, measured, strict=True):
         panel.loglog(curve.sizes, curve.seconds, "o-", color="black")
         proportional = curve.seconds[0] * curve.sizes / curve.sizes[0]
         panel.loglog(curve.sizes, proportional, ":", color="grey", label="proportional")
         panel.set(xlabel=curve.quantity, ylabel="CPU seconds")
         panel.set_xticks(curve.sizes, [f"{n:g}" for n in curve.sizes])
-        panel.minorticks_off()
-        panel.set_title(f"exponent {curve.exponent:.2f}\n{curve.task}", fontsize=7)
-    axes.flat[0].legend(fontsize=7)
+        panel.set_ylim(curve.seconds[0] / 2, proportional[-1] * 2)
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.yaxis.set_minor_formatter(NullFormatter())
+        panel.set_title(f"{curve.task}\nexponent {curve.exponent:.2f}", fontsize=8)
+    axes.flat[0].legend(fontsize=8)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)
 
