@@ -74,6 +74,9 @@ P_SUCCESS_4C = {"p05": 0.05, "p01": 0.01}
 #: Where dots lie, as a share of the highest point of a plot: uncorrected, and corrected.
 DOTS_AT, FDR_DOTS_AT = 1.15, 1.25
 
+#: A share of one bin that is larger than the whole rise, either way, tells of a rise near zero.
+LARGEST_SHARE = 1.0
+
 #: Widths of the windows of 4C, ms.
 WINDOW_WIDTHS_MS = (10, 20, 25, 50)
 
@@ -125,12 +128,36 @@ def show_4b(meta: pd.DataFrame, *shares: Shares) -> Shown:
     spaces differ (two-sided unpaired t tests, as published, though most experiments are in both
     groups).
     """
-    attributions = compute_4b(dict(zip(ATTRIBUTION_BINS_MS, shares, strict=True)), meta)
+    by_width = dict(zip(ATTRIBUTION_BINS_MS, shares, strict=True))
+    attributions = compute_4b(by_width, meta)
     drawings = {
         f"Ext4B_{bin_ms}ms": Drawing(partial(draw_4b, attributions, bin_ms), (91.5, 46))
         for bin_ms in ATTRIBUTION_BINS_MS
     }
-    return Shown(tell_4b(attributions), drawings)
+    return Shown([*tell_4b(attributions), *tell_small_rises(by_width, meta)], drawings)
+
+
+def tell_small_rises(shares: Mapping[int, Shares], meta: pd.DataFrame) -> Iterator[Statistic]:
+    """List the experiments of the table whose rise is too near zero to be shared out.
+
+    Parameters
+    ----------
+    shares : mapping of int to mapping
+        By bin width, ms, and space: (n_experiments, n_bins).
+    meta : pandas.DataFrame
+        Its index is the number of each experiment.
+    """
+    basis = {"rule": f"a share of some bin lies beyond ±{LARGEST_SHARE:g}", "unit": "experiments"}
+    for space in Space:
+        largest = np.max(
+            [np.nan_to_num(abs(of_space[space])).max(axis=1) for of_space in shares.values()],
+            axis=0,
+        )
+        small = meta.index[largest > LARGEST_SHARE].tolist()
+        yield Statistic("experiments whose rise is near zero", small, space=space, basis=basis)
+        climbed = success_masks(meta, P_SUCCESS_4B)[f"{space.prefix}succ"] & meta["valid"]
+        among = [expi for expi in small if climbed[expi]]
+        yield Statistic("such experiments drawn", among, space=space, basis=basis)
 
 
 def compute_4b(
@@ -247,8 +274,9 @@ def show_4c(
 
     Dots mark blocks where one space drives the larger response (paired t tests, false-discovery
     rate 0.05 over blocks; a session that has ended counts on as the mean of its last two blocks, as
-    published). Small numbers under the axes are experiments that still recorded; dots are hollow
-    where fewer than five did. Drawn for both published thresholds of success.
+    published). Small numbers under the axes are experiments that still recorded; means are dotted
+    where fewer than half of them did, dots hollow where fewer than five did. Drawn for both
+    published thresholds of success.
     """
     comparisons = compute_4c(responses, meta)
     statistics, drawings = [*tell_4c(comparisons)], drawings_4c(comparisons)

@@ -13,21 +13,25 @@ if __name__ == "__main__":
     sys.exit(start.run("figure_reproduction.FigureMore1_reproduction"))
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import FigureBase
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from scipy import stats
 
 from core.published import Statistic
 from core.spaces import BySpace, Space
 from core.utils.statistics.t_tests import student
+from figure_reproduction.Figure3_reproduction import AREA_COLOURS, AREA_MARKERS
 from figure_reproduction.page.drawing import draw_curve
 from figure_reproduction.page.groups import AREAS, Curve, members
 from figure_reproduction.page.page import Drawing, FigureScript, Shown
+from figure_reproduction.page.words import number, p_value
 
 FIGURE = FigureScript(
     "FigureMore1", "Evolutions", "more from the recordings; not panels of the released scripts"
@@ -223,50 +227,163 @@ def draw_time_constants(
     panels[0].set_ylabel("Smoothed, to 0.632 (blocks)")
 
 
-@FIGURE.panel("More1D", reads=("sites",))
-def show_differences(sites: pd.DataFrame) -> Shown:
-    """Differences of the responses to the two prototypes, for all valid experiments.
+@FIGURE.panel("More1D", reads=("sites", "picture_similarity"))
+def show_differences(sites: pd.DataFrame, pictures: pd.DataFrame | None) -> Shown:
+    """Differences of the responses to the two prototypes, for all experiments.
 
-    The measures of Figure 3 without the similarity of pictures: mean absolute difference of the
-    best blocks' PSTHs and of their rates (50-200 ms), over the largest response; experiments in
-    which either thread climbed (P<0.05). Not a panel of the paper's released scripts.
+    Mean absolute difference of the best blocks' PSTHs and of their rates (50-200 ms), over the
+    largest response, as in Figure 3; filled where the experiment is valid and both threads climbed
+    (P<0.05), which Figure 3 asks for. Where a network has compared the best pictures of the two
+    best blocks, the same against the cosine of its features (higher is more alike), with Pearson
+    correlations; the network is not that of Figure 3 unless the axis says so, and the pictures are
+    single evolved images. Not a panel of the paper's released scripts.
     """
+    as_figure_3 = (sites["valid"] & sites["bothsucc005"]).to_numpy(dtype=bool)
     groups = {
-        (area, measure): sites.loc[chosen, measure].dropna().to_numpy()
-        for area, chosen in in_area(sites, "anysucc005").items()
-        for measure in ("psth_MAE", "act_MAE")
-    }
-    drawing = Drawing(partial(draw_differences, groups), (110, 65))
-    return Shown(tell_differences(groups), {"More1D": drawing})
-
-
-def tell_differences(groups: Mapping[tuple[str, str], NDArray[np.float64]]) -> Iterator[Statistic]:
-    """List n, mean and standard error of both measures in each area."""
-    for (area, measure), values in groups.items():
-        yield Statistic(f"{measure}, n", len(values), area=area)
-        if len(values) > 1:
-            yield Statistic(f"{measure}, mean", values.mean(), area=area)
-            yield Statistic(f"{measure}, SEM", stats.sem(values), area=area)
-
-
-def draw_differences(
-    groups: Mapping[tuple[str, str], NDArray[np.float64]], canvas: FigureBase
-) -> None:
-    """Draw sorted experiments and their mean, one column per area."""
-    titles = {"psth_MAE": "Difference of PSTHs", "act_MAE": "Difference of rates"}
-    panels = canvas.subplots(1, len(titles), sharey=True)
-    for axes, (measure, title) in zip(panels, titles.items(), strict=True):
-        for position, area in enumerate(AREAS):
-            values = np.sort(groups[area, measure])
-            x = position + np.linspace(-0.3, 0.3, len(values))
-            axes.plot(x, values, "o", color="0.5", markersize=2, markeredgewidth=0, alpha=0.6)
-            if len(values) > 1:
-                axes.errorbar(position, values.mean(), stats.sem(values), color="k", marker="_")
-        axes.set_xticks(
-            range(len(AREAS)), [f"{a}\n(n={len(groups[a, measure])})" for a in AREAS]
+        (area, measure): (
+            sites.loc[here, measure].to_numpy(dtype=float), as_figure_3[here.to_numpy()]
         )
+        for area, here in ((area, sites["visual_area"] == area) for area in AREAS)
+        for measure in MEASURES
+    }  # fmt: skip
+    drawings = {"More1D": Drawing(partial(draw_differences, groups), (110, 65))}
+    statistics = list(tell_differences(groups))
+    if pictures is None:
+        note = "not compared: run `python -m source_data_export.picture_similarity`"
+        return Shown([*statistics, Statistic("similarity of best pictures", note)], drawings)
+    likeness = _likeness(sites, pictures, as_figure_3)
+    drawings["More1D_pictures"] = Drawing(partial(draw_likeness, likeness), (150, 72))
+    return Shown([*statistics, *tell_likeness(likeness)], drawings)
+
+
+#: What is compared of the responses, as Figure 3 names it.
+MEASURES = {"psth_MAE": "Difference of PSTHs", "act_MAE": "Difference of rates"}
+
+#: Responses that differ, and whether Figure 3 would draw the experiment, both (n_experiments,).
+Differences = tuple[NDArray[np.float64], NDArray[np.bool_]]
+
+_FIGURE_3 = "valid, both threads climbed"
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How alike the best pictures look, beside how differently the sites respond.
+
+    Attributes
+    ----------
+    network : str
+        The network and its layer, for an axis.
+    points : pandas.DataFrame
+        Columns ``visual_area``, ``cosine``, those of `MEASURES`, and ``as_figure_3``; experiments
+        with both pictures.
+    correlations : mapping
+        Measure and group → Pearson correlation with the cosine, its p, and n; NaN where undefined.
+    """
+
+    network: str
+    points: pd.DataFrame
+    correlations: Mapping[tuple[str, str], tuple[float, float, int]]
+
+
+def _likeness(
+    sites: pd.DataFrame, pictures: pd.DataFrame, as_figure_3: NDArray[np.bool_]
+) -> Likeness:
+    compared = sites[["visual_area", *MEASURES]].assign(as_figure_3=as_figure_3)
+    points = compared.join(pictures["cosine"]).dropna(subset=["cosine", *MEASURES])
+    chosen = {"all experiments": points, _FIGURE_3: points[points["as_figure_3"]]}
+    correlations = {
+        (measure, group): _pearson(rows["cosine"], rows[measure])
+        for measure in MEASURES
+        for group, rows in chosen.items()
+    }
+    network = f"{pictures['network'].iloc[0]}, {pictures['layer'].iloc[0]}"
+    return Likeness(network, points, correlations)
+
+
+def _pearson(x: pd.Series, y: pd.Series) -> tuple[float, float, int]:
+    if len(x) < 3 or min(np.ptp(x), np.ptp(y)) == 0:
+        return np.nan, np.nan, len(x)
+    found = stats.pearsonr(x, y)
+    return float(found.statistic), float(found.pvalue), len(x)
+
+
+def tell_differences(groups: Mapping[tuple[str, str], Differences]) -> Iterator[Statistic]:
+    """List n, mean and standard error of both measures in each area."""
+    for (area, measure), (values, as_figure_3) in groups.items():
+        for group, chosen in (("all experiments", values), (_FIGURE_3, values[as_figure_3])):
+            known = chosen[np.isfinite(chosen)]
+            yield Statistic(f"{measure}, {group}, n", len(known), area=area)
+            if len(known) > 1:
+                yield Statistic(f"{measure}, {group}, mean", known.mean(), area=area)
+                yield Statistic(f"{measure}, {group}, SEM", stats.sem(known), area=area)
+
+
+def tell_likeness(likeness: Likeness) -> Iterator[Statistic]:
+    """List the network and the correlations of its cosines with both differences."""
+    yield Statistic("network that compares best pictures", likeness.network)
+    for (measure, group), (r, p, n) in likeness.correlations.items():
+        yield Statistic(f"{measure} vs cosine, {group}, n", n)
+        yield Statistic(f"{measure} vs cosine, {group}, Pearson r", r)
+        yield Statistic(f"{measure} vs cosine, {group}, p", p)
+
+
+def draw_differences(groups: Mapping[tuple[str, str], Differences], canvas: FigureBase) -> None:
+    """Draw sorted experiments, and the mean of those of Figure 3, one column per area."""
+    panels = canvas.subplots(1, len(MEASURES), sharey=True)
+    for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
+        for position, area in enumerate(AREAS):
+            values, as_figure_3 = groups[area, measure]
+            order = np.argsort(values)
+            x = position + np.linspace(-0.35, 0.35, len(values))
+            filled = as_figure_3[order]
+            axes.plot(x[~filled], values[order][~filled], "o", color="0.55", **_HOLLOW)
+            axes.plot(x[filled], values[order][filled], "o", color="0.3", **_FILLED)
+            if filled.sum() > 1:
+                chosen = values[as_figure_3]
+                axes.errorbar(
+                    position, chosen.mean(), stats.sem(chosen), color="k", marker="_", zorder=4
+                )
+        axes.set_xticks(
+            range(len(AREAS)),
+            [f"{a}\n({groups[a, measure][1].sum()} of {len(groups[a, measure][0])})"
+             for a in AREAS],
+        )  # fmt: skip
         axes.set_title(title)
     panels[0].set(ylim=(0, None), ylabel="Over the largest response")
+
+
+def draw_likeness(likeness: Likeness, canvas: FigureBase) -> None:
+    """Draw both differences against the cosine of the pictures, one point per experiment."""
+    panels = canvas.subplots(1, len(MEASURES), sharey=True)
+    points = likeness.points
+    for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
+        for area in AREAS:
+            for look, filled in ((_HOLLOW, False), (_FILLED, True)):
+                here = points[
+                    (points["visual_area"] == area) & (points["as_figure_3"] == filled)
+                ]
+                axes.plot(
+                    here["cosine"], here[measure], AREA_MARKERS[area], color=AREA_COLOURS[area],
+                    **look,
+                )  # fmt: skip
+        told = [
+            f"{group}: $r$ = {number(r)}, {p_value(p)}, n = {n}"
+            for (of, group), (r, p, n) in likeness.correlations.items()
+            if of == measure
+        ]
+        axes.set_title("\n".join([title, *told]))
+        axes.set_xlabel(f"Likeness of best pictures, cosine\n({likeness.network})")
+    handles = [
+        Line2D([], [], linestyle="", marker=AREA_MARKERS[a], color=AREA_COLOURS[a], label=a,
+               markersize=3)
+        for a in AREAS
+    ]  # fmt: skip
+    panels[0].set(ylim=(0, None), ylabel="Over the largest response")
+    panels[1].legend(handles=handles, loc="upper right", handletextpad=0)
+
+
+_HOLLOW: dict[str, Any] = {"markersize": 2.2, "markerfacecolor": "none", "markeredgewidth": 0.4}
+_FILLED: dict[str, Any] = {"markersize": 2.6, "markeredgewidth": 0, "alpha": 0.7}
 
 
 main = FIGURE.main

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
 
 from core.command_line import a_path, command_parser, require_writable, some_of
 from core.errors import MissingDataError, UserError, exit_code_of
@@ -35,6 +36,7 @@ from figure_reproduction.page.page import (
     with_data,
 )
 from figure_reproduction.page.report import SINGLE_FILE, write_report
+from figure_reproduction.page.reuse import ingredients, made_before, remember
 from figure_reproduction.page.runs import record_run
 from figure_reproduction.page.verification import verify
 
@@ -43,6 +45,12 @@ SCRIPTS = (
     "Figure2", "Figure3", "Figure4", "Figure5", "Figure6", "FigureExt4", "FigureExt5",
     "FigureMore1",
 )  # fmt: skip
+
+#: Figures of many pictures, which are begun first.
+_LARGE = ("FigureExt4", "Figure4", "Figure5")
+
+#: Figures that are made at the same time, at most: each takes some 300 MB.
+MOST_JOBS = 4
 
 #: How the folders of their tables call them.
 _OTHER_NAMES = {folder: name for name, folder in FIGURE_NAMES.items() if name in SCRIPTS}
@@ -59,6 +67,31 @@ class MadeFigure:
     origin: str
     printed: Printed
     seconds: float
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A figure to make, once its data are chosen.
+
+    Attributes
+    ----------
+    name : str
+        ``"Figure4"``.
+    job : PrintJob or None
+        None where there are no data.
+    origin : str
+        Kind of the data.
+    done : Printed or None
+        What came of it already: a problem, or the same figure made before.
+    made_of : str
+        Digest of all that it is made of.
+    """
+
+    name: str
+    job: PrintJob | None
+    origin: str
+    done: Printed | None = None
+    made_of: str = ""
 
 
 def figure_script(name: str) -> FigureScript:
@@ -104,6 +137,12 @@ def main(arguments: list[str] | None = None) -> int:
         "them",
     )
     parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help=f"figures made at the same time (default: as many as processors, at most {MOST_JOBS})",
+    )
+    parser.add_argument(
         "--single-file",
         action="store_true",
         help=f"also write {SINGLE_FILE}: the page with its pictures inside, to be sent or kept",
@@ -130,7 +169,9 @@ def _run(given: argparse.Namespace) -> int:
     if given.json:
         require_writable(given.json.parent)
     names = given.figure or (() if given.robustness else SCRIPTS)
-    outcomes = [_make(name, job, given.simulate_missing) for name in names]
+    judged = given.verify or given.json
+    orders = [_order(name, job, given.simulate_missing, reuse=not judged) for name in names]
+    outcomes = _make(orders, given.jobs, job.output)
     if given.robustness:
         _robustness(with_data(figure_script("Figure4"), job, given.simulate_missing))
     write_report(
@@ -139,29 +180,62 @@ def _run(given: argparse.Namespace) -> int:
     )  # fmt: skip
     _print_summary(outcomes, job.output)
     codes = [outcome.printed.exit_code for outcome in outcomes]
-    if given.verify or given.json:
+    if judged:
         codes.append(_verify(outcomes, given.json))
     return min((code for code in codes if code), default=0)
 
 
-def _make(name: str, job: PrintJob, simulate_missing: bool) -> MadeFigure:
-    """Make one figure; what stops it becomes part of the outcome."""
-    begun = time.monotonic()
-    logger.info("making %s", name)
+def _order(name: str, job: PrintJob, simulate_missing: bool, reuse: bool) -> _Order:
+    """Choose the data of a figure; look whether it was made of them before."""
     script = figure_script(name)
-    origin = "none"
     try:
-        job = with_data(script, job, simulate_missing)
-        origin = read_provenance(job.source_data / script.folder).kind
-        printed = print_figure(script, job)
-        record_run(job.output, script.name, job.arguments, job.source_data)
+        chosen = with_data(script, job, simulate_missing)
+        origin = read_provenance(chosen.source_data / script.folder).kind
     except UserError as error:
-        printed = Printed(problems={script.name: error})
+        return _Order(name, None, "none", Printed(problems={name: error}))
+    made_of = ingredients(script.folder, chosen)
+    done = made_before(chosen.output, name, made_of) if reuse else None
+    return _Order(name, chosen, origin, done, made_of)
+
+
+def _make(orders: Iterable[_Order], jobs: int | None, output: Path) -> list[MadeFigure]:
+    """Make what is not done yet, several figures at a time; what stops one stays its own."""
+    orders = list(orders)
+    open_orders = sorted(
+        (order for order in orders if order.done is None), key=lambda o: o.name in _LARGE,
+        reverse=True,
+    )  # fmt: skip
+    if open_orders:
+        logger.info("making %s", ", ".join(order.name for order in open_orders))
+    n_jobs = min(jobs or cpu_count(), MOST_JOBS, max(len(open_orders), 1))
+    made = Parallel(n_jobs=n_jobs)(
+        delayed(_print)(order.name, order.job) for order in open_orders
+    )
+    found = dict(zip((order.name for order in open_orders), made, strict=True))
+    outcomes = []
+    for order in orders:
+        printed, seconds = found.get(order.name, (order.done, 0.0))
+        outcomes.append(MadeFigure(figure_script(order.name), order.origin, printed, seconds))
+        if order.name in found and order.job is not None:
+            if order.name not in printed.problems:
+                record_run(output, order.name, order.job.arguments, order.job.source_data)
+            remember(output, order.name, order.made_of, printed)
+    return outcomes
+
+
+def _print(name: str, job: PrintJob) -> tuple[Printed, float]:
+    """Make one figure, maybe in a process of its own; what stops it becomes part of the outcome."""
+    begun = time.monotonic()
+    mpl.use("Agg")
+    try:
+        printed = print_figure(figure_script(name), job)
+    except UserError as error:
+        printed = Printed(problems={name: error})
     except Exception as error:  # a defect in one figure must not take the others with it
-        logger.exception("%s failed", script.name)
+        logger.exception("%s failed", name)
         told = UserError(f"{type(error).__name__}: {error}; the log above has the details.")
-        printed = Printed(problems={script.name: told})
-    return MadeFigure(script, origin, printed, time.monotonic() - begun)
+        printed = Printed(problems={name: told})
+    return printed, time.monotonic() - begun
 
 
 def _not_made(outcomes: Iterable[MadeFigure]) -> dict[str, str]:

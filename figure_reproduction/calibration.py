@@ -2,7 +2,7 @@
 
 Both are read from tables: real ones from the user's source data or from the block means, simulated
 ones from the demonstration. What it prints goes to ``calibration.json`` as well, which the page of
-the figures shows.
+the figures shows with a picture.
 """
 
 from __future__ import annotations
@@ -14,31 +14,45 @@ from core import start
 if __name__ == "__main__":
     sys.exit(start.run("figure_reproduction.calibration"))
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from core.command_line import a_path, command_parser, require_writable
 from core.errors import MissingDataError, exit_code_of
 from core.files import write_json
+from core.source_tables.provenance import KINDS
 from core.source_tables.reader import DEFAULT_FOLDER, SourceData
 from core.spaces import Space
 from figure_reproduction.page.choice import choose_data
 from figure_reproduction.page.groups import AREAS, members
-from figure_reproduction.page.page import DEFAULT_OUTPUT
+from figure_reproduction.page.page import DEFAULT_OUTPUT, save_picture
+from figure_reproduction.page.report import CALIBRATION, write_report
+from figure_reproduction.page.sheet import PAGE_MM, Drawing, Place, print_sheet, style
 
-#: Where the comparison goes, below the output folder of the figures.
-CALIBRATION_FILE = "calibration.json"
+#: The picture of the comparison, beside its numbers.
+CALIBRATION_PICTURE = "calibration.png"
 
 #: Length of the window in which spikes are counted for Fano factors, s (50-200 ms).
 _WINDOW_S = 0.15
 
+_AREA_MARKERS = dict(zip(AREAS, "^so", strict=True))
+
 _SHOWN_BLOCKS = (0, 5, 10, 20, 30, 40)
 _SHOWN_MS = (20, 70, 90, 110, 150, 180)
+_SHOWN_WINDOWS = ((50, 60), (70, 80), (110, 120), (170, 180))
 _QUARTILES = (0.25, 0.5, 0.75)
 
 
@@ -51,6 +65,16 @@ class Compared:
     space: str
     real: float
     simulated: float
+
+    @property
+    def family(self) -> str:
+        """What it is one number of: what stands before the first comma."""
+        return self.quantity.partition(",")[0]
+
+    @property
+    def off(self) -> float:
+        """By how much the simulated number is away."""
+        return abs(self.simulated - self.real)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,6 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=a_path, default=DEFAULT_OUTPUT, metavar="DIR")
     given = parser.parse_args(arguments)
     simulated = given.simulated or given.source_data / "simulated"
+    mpl.use("Agg")
     return exit_code_of(lambda: _run(given.source_data, simulated, given.output))
 
 
@@ -81,12 +106,64 @@ def compare_folders(real: Path, simulated: Path) -> list[Compared]:
     Returns
     -------
     list of Compared
-        Counts of Figure 4A; means of 4C and 5A; quartiles of the time constants of 4D; shares of
-        Extended 4B; median Fano factors of the spike counts of first, best and last blocks.
+        Counts of Figure 4A, at P < .01 and at P < .05; means of 4C, 5A and 5C; quartiles of the
+        time constants of 4D; shares of Extended 4B; median Fano factors of the spike counts of
+        first, best and last blocks. Numbers that either side lacks are left out.
     """
     found = dict(_numbers(SourceData(real)))
     made = dict(_numbers(SourceData(simulated)))
-    return [Compared(*key, value, made[key]) for key, value in found.items() if key in made]
+    compared = [Compared(*key, value, made[key]) for key, value in found.items() if key in made]
+    return [each for each in compared if np.isfinite([each.real, each.simulated]).all()]
+
+
+def summarize(compared: Sequence[Compared]) -> list[dict[str, Any]]:
+    """Say of each family how far the simulation is off, and where most."""
+    summaries = []
+    for family, group in groupby(compared, key=lambda each: each.family):
+        members_of = list(group)
+        worst = max(members_of, key=lambda each: each.off)
+        summaries.append(
+            {
+                "family": family,
+                "n": len(members_of),
+                "mean_off": float(np.mean([each.off for each in members_of])),
+                "worst": f"{worst.quantity} {worst.area} {worst.space}".rstrip(),
+                "worst_real": worst.real,
+                "worst_simulated": worst.simulated,
+            }
+        )
+    return summaries
+
+
+def draw_comparison(compared: Sequence[Compared], canvas: FigureBase) -> None:
+    """Draw simulated against real, one place for each family."""
+    families = list(dict.fromkeys(each.family for each in compared))
+    panels = canvas.subplots(2, (len(families) + 1) // 2, squeeze=False).ravel()
+    for axes, family in zip(panels, families, strict=False):
+        _draw_family(axes, family, [each for each in compared if each.family == family])
+    for axes in panels[len(families) :]:
+        axes.remove()
+    canvas.supxlabel("Real evolutions", fontsize="medium")
+    canvas.supylabel("Simulated evolutions", fontsize="medium")
+
+
+def _draw_family(axes: Axes, family: str, compared: Sequence[Compared]) -> None:
+    for each in compared:
+        colour = next((s.colour for s in Space if s == each.space), "k")
+        axes.plot(
+            each.real, each.simulated, _AREA_MARKERS[each.area], color=colour, markersize=3,
+            alpha=0.6, markeredgewidth=0,
+        )  # fmt: skip
+    axes.axline((0, 0), slope=1, color="0.7", linewidth=0.5, zorder=0)
+    axes.set_title(family)
+    axes.set_box_aspect(1)
+    if family == "4A successes":
+        looks: list[dict[str, Any]] = [
+            *({"color": space.colour, "marker": "o", "label": str(space)} for space in Space),
+            *({"color": "k", "marker": m, "label": area} for area, m in _AREA_MARKERS.items()),
+        ]
+        handles = [Line2D([], [], linestyle="", markersize=3, **look) for look in looks]
+        axes.legend(handles=handles, loc="lower right", fontsize="small", handletextpad=0)
 
 
 def _run(source_data: Path, simulated: Path, output: Path) -> int:
@@ -98,14 +175,31 @@ def _run(source_data: Path, simulated: Path, output: Path) -> int:
             "it, or give --simulated."
         )
     compared = compare_folders(real.folder, simulated)
-    content = {"real": real.why, "compared": [asdict(each) for each in compared]}
-    write_json(output / CALIBRATION_FILE, content)
+    _print_picture(compared, output / CALIBRATION_PICTURE)
+    content = {
+        "real": real.why,
+        "simulated": KINDS["simulated"][1],
+        "picture": CALIBRATION_PICTURE,
+        "families": summarize(compared),
+        "compared": [asdict(each) for each in compared],
+    }
+    write_json(output / CALIBRATION, content)
+    write_report(output)
     sys.stdout.write(f"real: {real.why}\n")
     for each in compared:
         about = f"{each.quantity} {each.area} {each.space}"
         sys.stdout.write(f"{about:58} real {each.real:8.3f}  simulated {each.simulated:8.3f}\n")
-    sys.stdout.write(f"{output / CALIBRATION_FILE}\n")
+    sys.stdout.write(f"{output / CALIBRATION}\n")
     return 0
+
+
+def _print_picture(compared: Sequence[Compared], path: Path) -> None:
+    drawing = Drawing(partial(draw_comparison, compared), (PAGE_MM, 128))
+    with style():
+        place = Place(drawing, origin="Ordinates: SIMULATED evolutions; abscissae: real ones")
+        figure = print_sheet([place])
+        save_picture(figure, path)
+        plt.close(figure)
 
 
 Key = tuple[str, str, str]
@@ -113,18 +207,23 @@ Key = tuple[str, str, str]
 
 def _numbers(source: SourceData) -> Iterator[tuple[Key, float]]:
     masks = source.read("Fig4/masks")
-    yield from _successes(source.read("Fig4/success_rate"))
+    yield from _successes(source.read("Fig4/success_rate"), masks)
     yield from _curves(source, masks)
     yield from _psths(source, masks)
+    yield from _windows(source, masks)
     yield from _time_constants(source.read("Fig4/time_constants"), masks)
     yield from _shares(source, masks)
     yield from _fano_factors(source.read("ExtendedFig4/meta"), masks)
 
 
-def _successes(rates: pd.DataFrame) -> Iterator[tuple[Key, float]]:
+def _successes(rates: pd.DataFrame, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
     for space in Space:
         for area, n in zip(rates["label"], rates[f"{space.prefix}_suc"], strict=True):
-            yield ("4A successes", area, space), float(n)
+            yield ("4A successes, P<.01", area, space), float(n)
+        for area, chosen in members(masks, f"{space.prefix}succ005"):
+            yield ("4A successes, P<.05", area, space), float(chosen.sum())
+    for area, chosen in members(masks, "bothsucc005"):
+        yield ("4A successes, both threads P<.05", area, ""), float(chosen.sum())
 
 
 def _curves(source: SourceData, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
@@ -140,7 +239,18 @@ def _psths(source: SourceData, masks: pd.DataFrame) -> Iterator[tuple[Key, float
         for area, chosen in members(masks, "anysucc005"):
             for ms in _SHOWN_MS if chosen.any() else ():
                 mean = float(np.asarray(psths)[chosen, ms].mean())
-                yield (f"5A block {block}, {ms} ms", area, space), mean
+                yield (f"5A mean, block {block}, {ms} ms", area, space), mean
+
+
+def _windows(source: SourceData, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
+    """Means of Figure 5C, padding included as drawn there; V1 is not shown."""
+    for begin, end in _SHOWN_WINDOWS:
+        for space in Space:
+            responses = source.read("Fig5/window_response_mean", window=(begin, end), space=space)
+            for area, chosen in members(masks, "bothsucc005"):
+                for block in _SHOWN_BLOCKS if area != "V1" and chosen.any() else ():
+                    mean = float(np.asarray(responses)[chosen, block].mean())
+                    yield (f"5C mean, {begin}-{end} ms, block {block}", area, space), mean
 
 
 def _time_constants(table: pd.DataFrame, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:

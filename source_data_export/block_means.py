@@ -23,7 +23,7 @@ EXPORTED = (*FIGURES_MADE, "Tables")
 _READY_FILE = "tables.json"
 
 #: Spikes and numbers of images, once decoded.
-_CACHE_FILE = "decoded.npz"
+CACHE_FILE = "decoded.npz"
 
 
 def ensure_block_means(folder: str | Path) -> Path:
@@ -60,7 +60,7 @@ def ensure_block_means(folder: str | Path) -> Path:
         if _note(output) != wanted:  # else another process made them while we waited
             logger.info("making tables of the block means in %s", output)
             (output / _READY_FILE).unlink(missing_ok=True)
-            export_block_means(archive, output, cache=output / _CACHE_FILE)
+            export_block_means(archive, output, cache=output / CACHE_FILE)
             write_json(output / _READY_FILE, wanted)
     return output
 

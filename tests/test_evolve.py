@@ -143,6 +143,22 @@ def test_two_spaces_run_side_by_side(scorer):
     }
 
 
+def test_a_generator_may_be_named_and_is_loaded_once(monkeypatch):
+    made = []
+    monkeypatch.setattr(loop, "generator_named", lambda name: made.append(name) or EightPixels())
+    threads = {"a": brightness, "b": brightness}
+    results = evolve(threads, "mine:make", generations=1, **QUIET)
+    assert made == ["mine:make"]
+    assert results["a"].generator is results["b"].generator
+    monkeypatch.undo()
+    assert evolve(brightness, "PixelSpace", generations=1, **QUIET).codes[0].shape == (1, 768)
+
+
+class EightPixels(PixelSpace):
+    def __init__(self):
+        super().__init__(8, 2)
+
+
 def test_lost_images_are_ranked_out_or_shown_again():
     """Rank: the optimiser never hears of them. Again: only they are shown once more."""
     seen = []
@@ -262,6 +278,14 @@ def test_a_folder_of_another_evolution_is_refused(scorer, tmp_path):
     other = objectives.unit(scorer, "fc", 3)
     with pytest.raises(UsageError, match=r"holds another evolution: .*objective was 'unit 2"):
         evolve(other, TinyGenerator(9), generations=2, save=tmp_path, resume=True, **QUIET)
+    retrained = tiny_scorer()
+    with torch.no_grad():
+        next(retrained.model.parameters()).mul_(1.01)
+    with pytest.raises(UsageError, match="weights of the network was"):
+        evolve(
+            objectives.unit(retrained, "fc", 2), TinyGenerator(9), generations=2, save=tmp_path,
+            resume=True, **QUIET,
+        )  # fmt: skip
     (tmp_path / "block000.npz").unlink()
     with pytest.raises(MalformedDataError, match=r"blocks \[1\] and a state after 2"):
         evolve(unit, TinyGenerator(9), generations=2, save=tmp_path, resume=True, **QUIET)

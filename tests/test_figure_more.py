@@ -10,6 +10,7 @@ from scipy import stats
 from core.source_tables.registry import SITE_COLUMNS
 from core.spaces import Space
 from figure_reproduction import FigureMore1_reproduction as more
+from tests.panels import drawn
 
 N = 12
 
@@ -56,10 +57,36 @@ def test_time_constants_are_told_side_by_side(sites):
     assert numbers["counted and smoothed, Spearman r", "IT", "DeePSim"] == pytest.approx(r)
 
 
-def test_differences_are_averaged_over_the_valid(sites):
-    numbers = told(more.show_differences(sites))
-    assert numbers["act_MAE, n", "IT", ""] == 11
-    assert numbers["act_MAE, mean", "IT", ""] == pytest.approx(sites["act_MAE"].iloc[1:].mean())
+def test_differences_are_told_of_all_experiments_and_of_those_of_figure_3(sites):
+    """An experiment that is not valid is one of all; without pictures a command is named."""
+    shown = more.show_differences(sites, None)
+    numbers = told(shown)
+    assert numbers["act_MAE, all experiments, n", "IT", ""] == 12
+    assert numbers["act_MAE, valid, both threads climbed, n", "IT", ""] == 11
+    mean = numbers["act_MAE, valid, both threads climbed, mean", "IT", ""]
+    assert mean == pytest.approx(sites["act_MAE"].iloc[1:].mean())
+    assert "source_data_export.picture_similarity" in numbers["similarity of best pictures", "", ""]
+    assert list(shown.drawings) == ["More1D"]
+
+
+def test_likeness_of_pictures_is_correlated_and_its_network_is_on_the_axis(sites, rng):
+    """Pearson over experiments that have both pictures, by hand."""
+    pictures = pd.DataFrame(
+        {"network": "net7", "weights": "w.pt", "layer": "pool", "cosine": rng.uniform(0, 1, N)},
+        index=sites.index,
+    )
+    pictures.loc[5, "cosine"] = np.nan
+    shown = more.show_differences(sites, pictures)
+    numbers = told(shown)
+    assert numbers["psth_MAE vs cosine, all experiments, n", "", ""] == 11
+    kept = sites.index.difference([0, 5])
+    difference = sites.loc[kept, "psth_MAE"].astype(float)
+    by_hand = stats.pearsonr(pictures.loc[kept, "cosine"], difference)
+    for what, value in (("Pearson r", by_hand.statistic), ("p", by_hand.pvalue)):
+        name = f"psth_MAE vs cosine, valid, both threads climbed, {what}"
+        assert numbers[name, "", ""] == pytest.approx(value)
+    figure = drawn(shown.drawings["More1D_pictures"].draw)
+    assert all("net7, pool" in axes.get_xlabel() for axes in figure.axes)
 
 
 def test_references_compare_the_last_two_blocks_with_the_first_two(sites):

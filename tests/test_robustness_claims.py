@@ -16,6 +16,7 @@ from scipy import stats
 from core.source_tables.reader import SourceData
 from core.spaces import Space
 from figure_reproduction.__main__ import main
+from figure_reproduction.FigureExt4_reproduction import tell_small_rises
 from figure_reproduction.page.window_responses import (
     compare_recorded,
     compare_windows,
@@ -298,3 +299,17 @@ def test_dots_of_blocks_that_few_recorded_are_hollow():
     assert all(name.endswith("_recorded_only") for name in numbers)
     told = numbers["blocks where larger, 50-60 ms_recorded_only"]
     assert list(told.basis["df"][:7]) == [8] * 6 + [4]
+
+
+def test_rises_near_zero_are_told_by_their_experiments():
+    """Shares of 3 and -2 are of a rise that is next to nothing; one of .9 is of a plain one."""
+    shares = {space: np.full((3, 4), 0.25) for space in Space}
+    shares[Space.BIGGAN][1] = [3.0, -2.0, 0.0, 0.0]
+    shares[Space.BIGGAN][2] = [0.9, 0.1, 0.0, 0.0]
+    shares[Space.DEEPSIM][0] = np.nan
+    p = {f"p_maxinit_{thread}": [0.001, 0.001, 0.5] for thread in (0, 1)}
+    meta = pd.DataFrame({**p, "valid": True}, index=[11, 12, 13])
+    found = {(s.quantity, s.space): s.value for s in tell_small_rises({50: shares}, meta)}
+    assert found["experiments whose rise is near zero", "BigGAN"] == [12]
+    assert found["such experiments drawn", "BigGAN"] == [12]
+    assert found["experiments whose rise is near zero", "DeePSim"] == []

@@ -35,6 +35,7 @@ from neuro_data_analysis.neural_data_utils import (
 )
 from neuro_data_analysis.simulation import command as simulate_recordings
 from neuro_data_analysis.simulation.assumptions import OUTCOMES
+from neuro_data_analysis.simulation.effects import Effects, with_effects
 from neuro_data_analysis.simulation.experiment import (
     draw_spike_density,
     simulate_experiment,
@@ -115,7 +116,7 @@ def test_the_file_says_that_it_is_simulated_and_holds_190_elements(matroot, reco
     """Attribute, header and README; experiments that were not asked for are absent."""
     assert recordings.simulated
     assert recordings.n_elements == 190
-    assert list(recordings) == [3, 4, 5, 8, 23, 26, 27, 65, 120, 155, 187, 188]
+    assert list(recordings) == [3, 4, 5, 8, 23, 26, 27, 65, 79, 155, 187, 188]
     head = (matroot / MAT_FILE).read_bytes()[:116]
     assert head.startswith(b"MATLAB 7.3 MAT-file, SIMULATED recordings, seed 2031")
     assert (matroot / "README.md").read_text(encoding="utf-8").startswith("# SIMULATED")
@@ -181,7 +182,7 @@ def test_every_odd_form_is_in_a_small_simulation(recordings):
     assert recordings.info(65).optimizers == ("CMAES", "Concat CMAES CMAES")
     assert recordings.info(155).optimizers == (None, None)
     assert recordings.n_blocks(155) == 23
-    assert recordings.n_blocks(120) == 56
+    assert recordings.n_blocks(79) == 56
     inclusion = collect(recordings).inclusion
     assert inclusion["excluded_because"].to_dict() | {4: "", 8: "", 23: ""} == dict.fromkeys(
         recordings, ""
@@ -277,8 +278,8 @@ def test_the_list_of_experiments_agrees_with_our_rules():
 
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_any_seed_keeps_the_published_counts_of_the_plan(seed):
-    """154 valid experiments, 8 short ones, and as many clear climbs as the paper has."""
+def test_any_seed_keeps_the_counts_of_the_plan(seed):
+    """154 valid experiments, 8 short ones, as many clear climbs as were dealt; flat is flat."""
     plans = plan_population(seed)
     table = truth_table(plans)
     table["valid"] = [
@@ -291,36 +292,36 @@ def test_any_seed_keeps_the_published_counts_of_the_plan(seed):
     assert valid.groupby("visual_area").size().to_dict() == {"V1": 20, "V4": 76, "IT": 212}
     clear = valid[valid["climb"] == "clear"].groupby(["visual_area", "thread"]).size()
     assert clear.to_dict() == {
-        ("V1", 0): 10, ("V4", 0): 37, ("V4", 1): 20, ("IT", 0): 67, ("IT", 1): 65,
+        ("V1", 0): 10, ("V4", 0): 37, ("V4", 1): 18, ("IT", 0): 64, ("IT", 1): 59,
     }  # fmt: skip
     lengths = {plan.expi: plan.n_counted for plan in plans}
     assert (lengths[155], max(lengths.values())) == (23, 56)
     rising = table["climbs"]
     assert (table.loc[rising, "last_rate"] > table.loc[rising, "first_rate"]).all()
-    assert (table.loc[~rising, "last_rate"] < table.loc[~rising, "first_rate"]).all()
+    assert (table.loc[~rising, "last_rate"] == table.loc[~rising, "first_rate"]).all()
     assert (table["first_rate"] > table["spontaneous_rate"]).all()
 
 
-def test_outcomes_add_up_to_the_published_counts():
-    """Clear is p < 0.01, weak is below 0.05 (both, any, each thread)."""
-    published = {"V1": (10, 2, 2, 10), "V4": (37, 24, 24, 37), "IT": (78, 69, 61, 86)}
-    for area, counts in published.items():
-        climbs = {o: tuple(c != "none" for c in o) for o in OUTCOMES[area]}
-        found = [
-            sum(n for o, n in OUTCOMES[area].items() if rule(climbs[o]))
-            for rule in (lambda c: c[0], lambda c: c[1], all, any)
-        ]
-        assert tuple(found) == counts
+def test_dealt_outcomes_are_expected_to_give_the_published_counts():
+    """Of flat threads 6 % pass at p < 0.01 by chance, of weak climbs a fifth, of clear ones all."""
+    passes = {"clear": 1.0, "weak": 0.2, "none": 0.06}
+    for area, dealt in OUTCOMES.items():
+        assert sum(dealt.values()) == {"V1": 10, "V4": 38, "IT": 106}[area]
+        for space in Space:
+            expected = sum(n * passes[outcome[space.thread]] for outcome, n in dealt.items())
+            published = PUBLISHED_4A[space][("V1", "V4", "IT").index(area)]
+            assert expected == pytest.approx(published, abs=1.5), (area, space)
 
 
-def test_climbing_threads_are_found_and_others_are_not(threads):
-    """Every clear climb of a valid experiment succeeds; few of the others do."""
+def test_climbing_threads_are_found_and_flat_ones_pass_more_often_than_the_level(threads):
+    """Clear climbs succeed; of flat threads more pass than 1 and 5 %: the best block was picked."""
     valid = threads[threads["valid"]]
     clear = valid[valid["climb"] == "clear"]
-    assert (clear["p"] < 0.01).all()
+    assert (clear["p"] < 0.01).mean() > 0.98
     assert (clear["t"] > 0).all()
     still = valid[valid["climb"] == "none"]
-    assert ((still["p"] < 0.01).mean(), (still["p"] < 0.05).mean()) <= (0.05, 0.15)
+    assert 0.01 < (still["p"] < 0.01).mean() < 0.12
+    assert 0.07 < (still["p"] < 0.05).mean() < 0.27
 
 
 def test_time_constants_are_found(threads):
@@ -336,7 +337,7 @@ def test_latencies_are_found_and_order_the_areas(threads):
     """Half-rise times are right within 8 ms for two threads in three; V1 < V4 < IT on average."""
     valid = threads[threads["valid"]]
     error = (valid["half_rise_ms"] - valid["latency_ms"]).abs()
-    assert error.median() < 4
+    assert error.median() < 5
     assert (error < 8).mean() > 2 / 3
     for column in ("latency_ms", "half_rise_ms"):
         mean = valid.groupby("visual_area")[column].mean()
@@ -392,7 +393,8 @@ def test_normalised_curves_stay_within_a_tenth_of_figure_4c(population):
     for area, published in PUBLISHED_4C.items():
         chosen = masks["valid"] & masks["bothsucc005"] & masks[f"{area}msk"]
         means = curves[:, chosen.to_numpy()][:, :, SHOWN_BLOCKS].mean(axis=1)
-        np.testing.assert_allclose(means, published, atol=0.1, err_msg=area)
+        off = 0.15 if area == "V1" else 0.1  # of V1 there are two experiments or three
+        np.testing.assert_allclose(means, published, atol=off, err_msg=area)
 
 
 def test_initial_and_last_differences_are_those_of_figure_4b(population):
@@ -506,3 +508,60 @@ def test_a_null_simulation_neither_climbs_nor_falls(tmp_path):
         np.testing.assert_allclose(flat, np.broadcast_to(flat[0], flat.shape))
         np.testing.assert_allclose(flat[0], climbing[0])
         assert abs(climbing[-1] - climbing[0]).max() > 1
+
+
+def climbing(plans, area, thread):
+    return sum(
+        plan.threads[thread].climb == "clear" for plan in plans
+        if plan.listed["visual_area"] == area
+    )  # fmt: skip
+
+
+def test_counts_of_success_are_dealt_or_left_to_chance():
+    """Dealt counts are the same for every seed; drawn ones vary like those of a sample."""
+    dealt = [plan_population(seed) for seed in range(3)]
+    drawn = [with_effects(dealt[0], Effects(drawn=True), seed) for seed in range(60)]
+    n = sum(plan.listed["visual_area"] == "IT" for plan in dealt[0])
+    counts = [climbing(plans, "IT", 0) for plans in drawn]
+    rate = climbing(dealt[0], "IT", 0) / n
+    assert np.std(counts) == pytest.approx(np.sqrt(n * rate * (1 - rate)), rel=0.35)
+    assert np.mean(counts) == pytest.approx(n * rate, abs=3)
+    assert all(one.n_counted == other.n_counted
+               for one, other in zip(drawn[0], dealt[0], strict=True))  # fmt: skip
+    assert with_effects(dealt[0], Effects(), 5) == dealt[0]
+
+
+RATES = ("first_rate", "last_rate")
+
+
+def log_ratio(plan, rate):
+    """ln(DeePSim / BigGAN) of a rate of an experiment."""
+    deepsim, biggan = (getattr(thread, rate) for thread in plan.threads)
+    return np.log(deepsim / biggan)
+
+
+def test_sites_and_animals_tilt_all_experiments_of_their_own():
+    """One factor a site: DeePSim over BigGAN, in every block, and no rate below the baseline."""
+    plans = plan_population(3)
+    tilted = with_effects(plans, Effects(site_sd=0.3, animal_sd=0.2), 3)
+    by_site = {}
+    for plan, other in zip(plans, tilted, strict=True):
+        ratio = [log_ratio(other, rate) - log_ratio(plan, rate) for rate in RATES]
+        assert ratio[0] == pytest.approx(ratio[1])
+        site = (plan.listed["animal"], plan.listed["prefchan"], plan.listed["prefunit"])
+        by_site.setdefault(site, []).append(ratio[0])
+        assert other.spontaneous_rate < min(getattr(t, r) for t in other.threads for r in RATES)
+    assert max(np.ptp(ratios) for ratios in by_site.values()) < 1e-12
+    assert max(map(len, by_site.values())) > 1
+    of_animal = {a: [r[0] for site, r in by_site.items() if site[0] == a] for a in ("Alfa", "Beto")}
+    for ratios in of_animal.values():
+        assert np.std(ratios) == pytest.approx(0.3, rel=0.35)
+
+
+def test_the_command_names_the_effects_in_the_readme(tmp_path, capsys):
+    folder = tmp_path / "made"
+    arguments = ["--output", str(folder), "--experiments", "1", "--drawn", "--site-sd", "0.25"]
+    assert simulate_recordings.main(arguments) == 0
+    readme = (folder / "README.md").read_text()
+    assert "drawn among the experiments of each area" in readme
+    assert "varies by 0.25 from site to site" in readme

@@ -12,9 +12,10 @@ from sklearn.datasets import load_sample_image
 from core.errors import MissingDataError
 from core.utils import FaceGAN, TorchScorer
 from core.utils.generators import faces
+from core.utils.generators.named import generator_named
 from core.utils.generators.protocol import checked
 from core.utils.scoring import classifiers
-from examples import receptive_fields
+from examples import paper_in_silico, receptive_fields
 from examples.trained_units import succeeded
 
 needs_network = pytest.mark.skipif(
@@ -51,7 +52,8 @@ def test_the_face_gan_draws_faces_that_follow_the_code():
     red, _, blue = images.mean((0, 2, 3))
     assert red > blue + 0.05
     assert images.std(0).mean() > 0.1
-    twin = FaceGAN(pretrained=False, device="cpu")
+    assert generator_named("FaceGAN", device="cpu").trained
+    twin = generator_named("FaceGAN", pretrained=False, device="cpu")
     assert (faces_of.trained, twin.trained) == (True, False)
     assert "UNTRAINED" in repr(twin)
     assert not torch.allclose(twin.visualize(np.zeros((1, 100))), images[:1])
@@ -90,3 +92,16 @@ def test_the_box_of_a_trained_unit_holds_what_drives_it(tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {
         "receptive_fields.png", "table.csv", "table.md",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("apart", [0.5, 40.0])
+def test_a_fake_neuron_fires_25_events_for_random_images_and_has_room_to_climb(apart, rng):
+    """Spaces that a unit answers alike or very unlike: neither silent nor saturated at first."""
+    random = {"fc6": rng.standard_normal(200), "BigGAN": apart + rng.standard_normal(200)}
+    neuron = paper_in_silico._neuron(lambda images: images, random, seed=1)
+    (offset,), (gain,) = neuron.offset, neuron.gain
+    low, high = (gain * (answers.mean() - offset) for answers in random.values())
+    assert low == pytest.approx(25)
+    assert low < high < 250
+    best = gain * (apart + 8 - offset)
+    assert high + 20 < best < 280

@@ -24,7 +24,9 @@ from neuro_data_analysis.neural_tuning_analysis_lib import (
     tuning_synopsis,
 )
 from neuro_data_analysis.simulation.tuning import (
+    CHANCES,
     SIMULATED_MARKER,
+    _chances_of_session,
     axis_set,
     choose_sessions,
     simulate_session,
@@ -462,3 +464,22 @@ def test_success_is_computed_from_the_file_of_all_evolutions(tmp_path, rng):
     assert record.success is False
     assert flagged[0].success is True
     assert flagged[1] == other
+
+
+def test_axes_of_a_session_are_as_alike_as_asked():
+    """Intraclass correlation of bell-shaped axes over sessions of forty axes; none by default."""
+    records = published_sessions()
+    found = {}
+    for icc in (0.0, 0.3):
+        chances = [
+            _chances_of_session(bool(record.success), icc, [seed, i])
+            for i, record in enumerate(records) if record.success for seed in range(40)
+        ]  # fmt: skip
+        p = np.array(chances)[:, 0]
+        mean = CHANCES[True][0]
+        found[icc] = p.var() / (mean * (1 - mean))
+        assert p.mean() == pytest.approx(mean, abs=0.02)
+    assert found[0.0] == pytest.approx(0)
+    assert found[0.3] == pytest.approx(0.3, abs=0.03)
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        _chances_of_session(True, 1.5, [0])

@@ -130,6 +130,11 @@ _COURSE_COLUMNS = tuple(
 _DIFFERENCE_COLUMNS = ("psth_MAE", "psth_MSE", "psth_corr", "act_MAE")
 SITE_COLUMNS = ("visual_area", *_MASKS_4, *_COURSE_COLUMNS, *_DIFFERENCE_COLUMNS)
 
+#: How alike the best pictures of both threads look to a network.
+PICTURE_COLUMNS = (
+    "network", "weights", "layer", *(f"{space}_block" for space in Space), "cosine",
+)  # fmt: skip
+
 _META_TEXT = frozenset(
     {"Animal", "expdate", "ephysFN", "visual_area", "space1", "space2",
      "optim_names1", "optim_names2"}
@@ -628,6 +633,16 @@ TABLES: dict[str, TableSpec] = {
             "Evolutions", "reference_responses", "Evolutions_reference_responses_{space}.csv",
             "mean response to the reference pictures of each block", "1, experiments × blocks",
             Grid("experiments", "blocks", may_be_missing=True), _members(space=Space),
+            optional=True,
+        ),
+        TableSpec(
+            "Evolutions", "picture_similarity", "Evolutions_picture_similarity.csv",
+            "how alike the best pictures of both threads look to a network; by "
+            "`python -m source_data_export.picture_similarity`",
+            "cosine; blocks from 1",
+            Columns(PICTURE_COLUMNS, "experiments",
+                    text=frozenset({"network", "weights", "layer"}),
+                    may_be_missing=frozenset({"cosine"}), index="Expi"),
             optional=True,
         ),
         TableSpec(

@@ -38,6 +38,9 @@ NUMBERS = "numbers.csv"
 #: The second opinion on the claims of the paper, where it was asked for.
 ROBUSTNESS = "robustness.json"
 
+#: The simulator held against the real evolutions, where that was asked for.
+CALIBRATION = "calibration.json"
+
 #: Formats that a browser shows inside a page, in order of preference.
 _SHOWN_FORMATS = (".png", ".svg")
 
@@ -135,6 +138,7 @@ def write_report(
         kinds=KINDS,
         not_made=not_made or {},
         robustness=_robustness(folder),
+        calibration=_calibration(folder),
         origins=Counter(
             panel["provenance"]["kind"] for figure in figures for panel in figure["panels"].values()
         ),
@@ -263,6 +267,15 @@ def _write_numbers(path: Path, figures: Iterable[dict[str, Any]]) -> None:
                         (figure["figure"], name, s["quantity"], s["area"], s["space"], shown,
                          s.get("published"), s.get("verdict"), origin, tables)
                     )  # fmt: skip
+
+
+def _calibration(folder: Path) -> dict[str, Any] | None:
+    """Return the simulated beside the real evolutions, where that was asked for and can be read."""
+    try:
+        found = read_json(folder / CALIBRATION)
+        return found if found["compared"] and found["families"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 #: How dots are counted in ``robustness.json``.

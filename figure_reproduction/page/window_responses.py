@@ -19,7 +19,14 @@ from scipy import stats
 from core.published import Statistic
 from core.spaces import BySpace, Space
 from core.utils.statistics.t_tests import StudentTest
-from figure_reproduction.page.drawing import draw_curve, draw_dots, space_handles
+from figure_reproduction.page.drawing import (
+    FRAME_PT,
+    draw_dots,
+    draw_padded_mean,
+    mostly_padding,
+    padding_handle,
+    space_handles,
+)
 from figure_reproduction.page.groups import (
     FDR,
     Curve,
@@ -79,17 +86,25 @@ class WindowComparison:
         Paired, DeePSim against BigGAN, block by block.
     n_recorded : numpy.ndarray of int
         (n_blocks,) experiments that recorded the block; the others are padding there.
+    padded : bool
+        Whether padding counts.
     """
 
     curves: BySpace[Curve]
     larger: BySpace[NDArray[np.bool_]]
     test: StudentTest
     n_recorded: NDArray[np.intp]
+    padded: bool = True
 
     @property
     def n(self) -> int:
         """Number of experiments."""
         return self.curves[Space.DEEPSIM].n
+
+    @property
+    def is_mostly_padding(self) -> NDArray[np.bool_]:
+        """(n_blocks,) where fewer than half of the experiments recorded; the mean is dotted."""
+        return mostly_padding(self.n_recorded, self.n) & self.padded
 
     @property
     def rests_on_few(self) -> NDArray[np.bool_]:
@@ -182,6 +197,7 @@ def compare_recorded(
                     larger={space: marked[place] for space, marked in larger.items()},
                     test=StudentTest(tests.t[place], tests.p[place], tests.df, int(chosen.sum())),
                     n_recorded=recorded[chosen].sum(axis=0),
+                    padded=False,
                 )
     return found
 
@@ -320,24 +336,22 @@ def _draw_windows(
     canvas: FigureBase,
 ) -> None:
     lines = [windows[i : i + PLOTS_PER_ROW] for i in range(0, len(windows), PLOTS_PER_ROW)]
-    rows = canvas.subplots(
-        len(SHOWN_AREAS) * len(lines), len(lines[0]), sharex=True, sharey=True, squeeze=False
-    )
-    rows[0, 0].set(
-        xlim=(-0.5, LAST_SHOWN_BLOCK + 0.5), ylim=(0, TOP), xticks=TICK_BLOCKS
-    )  # shared, and settled
     shown = [(area, line) for area in SHOWN_AREAS for line in lines]
-    for (area, line), row, is_lowest in zip(
-        shown, rows, [*(False for _ in shown[1:]), True], strict=True
-    ):
-        for window, axes in zip(line, row, strict=False):
-            _draw_window(axes, comparisons[area, window])
-            axes.set_title(f"{window[0]}–{window[1]} ms", fontsize="medium", pad=1.5)
-        for axes in row[len(line) :]:
-            axes.set_visible(False)
-        row[0].set_ylabel(f"{area} ($n$ = {comparisons[area, line[0]].n})")
-        _write_recorded(row[0], comparisons[area, line[0]].n_recorded, is_lowest)
-    rows[-1, len(rows[-1]) // 2].set_xlabel("Block")
+    rows = canvas.subplots(len(shown), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    starts = _STRIDE * np.arange(len(lines[0]))
+    rows[0].set(xlim=(-0.5, starts[-1] + LAST_SHOWN_BLOCK + 0.5), ylim=(0, TOP))  # settled
+    ticks = np.add.outer(starts, TICK_BLOCKS).ravel()
+    rows[0].set_xticks(ticks, [str(block) for block in TICK_BLOCKS] * len(starts))
+    for (area, line), axes in zip(shown, rows, strict=True):
+        _draw_row(axes, [comparisons[area, window] for window in line], starts[: len(line)])
+        for (start, stop), left in zip(line, starts, strict=False):
+            axes.text(
+                left + LAST_SHOWN_BLOCK / 2, 1.02 * TOP, f"{start}–{stop} ms",
+                fontsize="medium", ha="center", va="bottom",
+            )  # fmt: skip
+        axes.set_ylabel(f"{area} ($n$ = {comparisons[area, line[0]].n})")
+        _write_recorded(axes, comparisons[area, line[0]].n_recorded, axes is rows[-1])
+    rows[-1].set_xlabel("Block")
     canvas.supylabel("Response / maximum of both threads")
     if title:
         canvas.suptitle(title)
@@ -346,7 +360,10 @@ def _draw_windows(
     if any(found.rests_on_few.any() for found in comparisons.values()):
         few = f"where fewer than {MIN_RECORDED} still recorded"
         dots.append(Line2D([], [], label=few, mfc="none", markeredgewidth=0.5, **look))
-    canvas.legend(handles=[*space_handles(), *dots], loc="outside lower center", ncols=4)
+    padding = [padding_handle()] if any(found.padded for found in comparisons.values()) else []
+    canvas.legend(
+        handles=[*space_handles(), *padding, *dots], loc="outside lower center", ncols=5
+    )
 
 
 def _write_recorded(axes: Axes, n_recorded: NDArray[np.intp], below_ticks: bool) -> None:
@@ -362,17 +379,41 @@ def _write_recorded(axes: Axes, n_recorded: NDArray[np.intp], below_ticks: bool)
             )  # fmt: skip
 
 
-def _draw_window(axes: Axes, found: WindowComparison) -> None:
-    blocks = np.arange(len(found.larger[Space.DEEPSIM]))
-    for space, curve in found.curves.items():
-        draw_curve(axes, blocks, curve, space, linewidth=0.8)
-    shown = blocks <= LAST_SHOWN_BLOCK
+#: The windows of a row share one pair of axes, each this many blocks right of the one before: a
+#: pair for every window would take ten times as long to draw.
+_STRIDE = LAST_SHOWN_BLOCK + 9
+
+
+def _draw_row(
+    axes: Axes, row: Sequence[WindowComparison], starts: NDArray[np.int64]
+) -> None:
+    """Draw windows side by side, with a frame of two lines for each."""
+    shown = np.arange(LAST_SHOWN_BLOCK + 1)
+    end = np.full(1, np.nan)  # lines do not go on from one window to the next
+    x = np.concatenate([np.append(start + shown, np.nan) for start in starts])
+    padding = np.concatenate(
+        [np.append(found.is_mostly_padding[shown], False) for found in row]
+    )
+    for space in Space:
+        curves = [found.curves[space] for found in row]
+        mean, sem = (
+            np.concatenate([part for values in which for part in (values[shown], end)])
+            for which in ([c.mean for c in curves], [c.sem for c in curves])
+        )
+        curve = Curve(mean, sem, curves[0].n)
+        draw_padded_mean(axes, x, curve, space, padding, linewidth=0.8)
+    few = np.concatenate([np.append(found.rests_on_few[shown], False) for found in row])
     for hollow in (False, True):
         larger = {
-            space: marked & shown & (found.rests_on_few == hollow)
-            for space, marked in found.larger.items()
+            space: np.concatenate([np.append(found.larger[space][shown], False) for found in row])
+            & (few == hollow)
+            for space in Space
         }
-        draw_dots(axes, blocks, larger, DOT_HEIGHT, hollow=hollow)
+        draw_dots(axes, x, larger, DOT_HEIGHT, hollow=hollow)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    frame: dict[str, Any] = {"color": "k", "linewidth": FRAME_PT, "clip_on": False}
+    axes.hlines(np.zeros(len(starts)), starts - 0.5, starts + LAST_SHOWN_BLOCK + 0.5, **frame)
+    axes.vlines(starts - 0.5, 0, TOP, **frame)
 
 
 def _compared(

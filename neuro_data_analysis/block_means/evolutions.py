@@ -25,6 +25,7 @@ from neuro_data_analysis.block_means.published import (
     Floats,
     PublishedEvolution,
     PublishedThread,
+    folder_of,
 )
 from neuro_data_analysis.evolution.stats import EVOKED_MS
 from neuro_data_analysis.neural_data_lib import ExperimentInfo
@@ -99,6 +100,11 @@ class DecodedEvolution:
     def n_blocks(self) -> int:
         """Blocks that count."""
         return len(self.threads[0].n_images)
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder among the published files."""
+        return folder_of(self.info)
 
     def thread(self, space: Space) -> DecodedThread:
         """Return the thread that searched a space."""

@@ -48,10 +48,18 @@ def read_pictures(
     found = {}
     for block in range(1, n_blocks + 1):
         for space in Space:
-            path = f"{folder}/gen_{block:02d}/{THREAD_NAMES[space.thread]}_img.webp"
-            if path in files:
-                found[space, block] = _picture(files[path], path)
+            picture = read_picture(files, folder, space, block)
+            if picture is not None:
+                found[space, block] = picture
     return found
+
+
+def read_picture(
+    files: Mapping[str, FoundFile], folder: str, space: Space, block: int
+) -> NDArray[np.uint8] | None:
+    """Read the picture of one block (from 1) and thread, see `read_pictures`; None if missing."""
+    path = f"{folder}/gen_{block:02d}/{THREAD_NAMES[space.thread]}_img.webp"
+    return _picture(files[path], path) if path in files else None
 
 
 def _picture(file: FoundFile, path: str) -> NDArray[np.uint8]:

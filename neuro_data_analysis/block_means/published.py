@@ -92,7 +92,7 @@ class PublishedEvolution:
     @property
     def folder(self) -> str:
         """Name of its folder: number and animal."""
-        return _folder_of(self.info)
+        return folder_of(self.info)
 
 
 def read_block_means(
@@ -124,7 +124,7 @@ def read_block_means(
     """
     wanted = sorted(listed_experiments().index if expis is None else expis)
     with data_files(path) as files:
-        index = _index(files, [_folder_of(listed_info(expi)) for expi in wanted])
+        index = _index(files, [folder_of(listed_info(expi)) for expi in wanted])
         return tuple(_evolution(files, listed_info(expi), index) for expi in progress(wanted))
 
 
@@ -141,12 +141,13 @@ def read_evolution(files: Mapping[str, FoundFile], expi: int) -> PublishedEvolut
     info = listed_info(expi)
     rows = _read(files, INDEX_FILE)
     index = {str(row.get("id")): row for row in rows if isinstance(row, dict)}
-    if _folder_of(info) not in index:
-        raise MissingDataError(f"{INDEX_FILE} lacks the experiment {_folder_of(info)}.")
+    if folder_of(info) not in index:
+        raise MissingDataError(f"{INDEX_FILE} lacks the experiment {folder_of(info)}.")
     return _evolution(files, info, index)
 
 
-def _folder_of(info: ExperimentInfo) -> str:
+def folder_of(info: ExperimentInfo) -> str:
+    """Name the folder of an experiment: number and animal."""
     return f"Exp{info.expi:03d}-{info.session.animal[0]}"
 
 
@@ -169,7 +170,7 @@ class _Json:
     def numbers(self, field: str, length: int) -> Floats:
         """Read a list of finite numbers."""
         value = self[field]
-        if not isinstance(value, list) or not all(type(x) in (int, float) for x in value):
+        if not isinstance(value, list) or not set(map(type, value)) <= {int, float}:
             self.refuse(f"holds something else than numbers in {field!r}")
         if len(value) != length:
             self.refuse(f"has {len(value)} numbers in {field!r}; expected {length}")
@@ -245,7 +246,7 @@ def _some(names: list[str]) -> str:
 def _evolution(
     files: Mapping[str, FoundFile], info: ExperimentInfo, index: Mapping[str, Any]
 ) -> PublishedEvolution:
-    folder = _folder_of(info)
+    folder = folder_of(info)
     meta = _Json(_read(files, f"{folder}/meta.json"), f"{folder}/meta.json")
     _check_site(meta, info)
     if index[folder] != meta.content:
@@ -269,7 +270,7 @@ def _evolution(
 
 def _check_site(meta: _Json, info: ExperimentInfo) -> None:
     """Refuse another site, date, area, space, size or position than this experiment had."""
-    meta.must_be("id", _folder_of(info))
+    meta.must_be("id", folder_of(info))
     meta.must_be("animal", info.session.animal[0])
     meta.must_be("unit", f"Ch{info.pref_channel}U{info.pref_unit}")
     meta.must_be("area", info.area)

@@ -69,7 +69,7 @@ class Population:
         """Length to which sessions are padded: 56 blocks, or the longest session if it has more."""
         return max(PADDED_BLOCKS, *(summary.n_blocks for summary in self.summaries))
 
-    @property
+    @cached_property
     def normalizer(self) -> NDArray[np.float64]:
         """(n_experiments,) largest block-mean response of both threads, events/s."""
         return np.array([summary.normalizer for summary in self.summaries])
@@ -99,12 +99,12 @@ class Population:
             columns[f"{area}msk"] = self.meta["visual_area"] == area
         return pd.DataFrame(columns)
 
-    @property
+    @cached_property
     def activations(self) -> pd.DataFrame:
         """Responses of single blocks by Expi, see `block_activations`."""
         return self._by_expi(lambda summary: summary.activations)
 
-    @property
+    @cached_property
     def time_constants(self) -> pd.DataFrame:
         """Time constants by Expi, see `evolution_stats.time_constants`."""
         return self._by_expi(lambda summary: time_constants(summary.trajectory))

@@ -29,6 +29,7 @@ from neuro_data_analysis.neural_data_lib import (
     load_neural_data,
 )
 from neuro_data_analysis.simulation.assumptions import LONGEST_EXPI, SHORT_AND_WRONG_SPACE
+from neuro_data_analysis.simulation.effects import NO_EFFECTS, Effects, with_effects
 from neuro_data_analysis.simulation.experiment import (
     FIELDS,
     optimizer_names,
@@ -67,6 +68,7 @@ def simulate_matroot(
     n_experiments: int | None = None,
     progress: Callable[[Sequence[ExperimentPlan]], Iterable[ExperimentPlan]] = iter,
     null: bool = False,
+    effects: Effects = NO_EFFECTS,
 ) -> Path:
     """Write a MATROOT of simulated paired evolutions.
 
@@ -91,6 +93,8 @@ def simulate_matroot(
         Wraps the iteration over experiments, such as ``tqdm``.
     null : bool, default False
         Whether no thread climbs or falls: every block has the expected response of the first.
+    effects : Effects, optional
+        Chance in the counts of success, effects of sites and animals.
 
     Returns
     -------
@@ -105,11 +109,12 @@ def simulate_matroot(
         If the folder cannot be written, or holds recordings or files that no simulation wrote.
     """
     folder = Path(folder)
-    plans = choose_experiments(plan_population(seed), n_experiments)
+    population = with_effects(plan_population(seed), effects, seed)
+    plans = choose_experiments(population, n_experiments)
     if null:
         plans = tuple(plan.without_climb() for plan in plans)
     _refuse_what_is_not_simulated(folder)
-    _write_text(folder / README_FILE, _readme(seed, len(plans), null))
+    _write_text(folder / README_FILE, _readme(seed, len(plans), null, effects))
     _write_csv(folder / TRUTH_FILE, truth_table(plans))
     _write_csv(folder / OPTIMIZER_FILE, _optimizer_table(plans))
     for plan in plans:
@@ -224,11 +229,14 @@ def _optimizer_table(plans: Iterable[ExperimentPlan]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _readme(seed: int, n_experiments: int, null: bool) -> str:
+def _readme(seed: int, n_experiments: int, null: bool, effects: Effects) -> str:
+    drawn = "drawn among the experiments of each area" if effects.drawn else (
+        "dealt to come out as published, not drawn"
+    )  # fmt: skip
     success = (
         "No thread climbs or falls: what passes a test of success is a false positive.\n\n"
         if null
-        else "Counts of success are dealt to come out as published, not drawn; every clear climb "
+        else f"Counts of success are {drawn}; every clear climb "
         "is made large enough\nto be found, and threads that do not climb fall by 5 %. They say "
         "nothing of the power or the level of a test.\n\n"
     )
@@ -238,6 +246,9 @@ def _readme(seed: int, n_experiments: int, null: bool) -> str:
         "spike was drawn\nby the simulator of this software (`python -m "
         "neuro_data_analysis.simulate_recordings`), "
         f"seed {seed}, {n_experiments} experiments.\n\n{success}"
+        f"ln(DeePSim / BigGAN) of the responses varies by {effects.site_sd:g} from site to site "
+        f"and by {effects.animal_sd:g} between\nanimals, beyond what the levels of single "
+        "experiments do.\n\n"
         f"- `{MAT_FILE}`: the recordings, in the format of the real file "
         "(4 units in `rspmat` instead of some 74)\n"
         f"- `{TRUTH_FILE}`: what every thread truly does\n"

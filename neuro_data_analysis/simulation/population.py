@@ -24,7 +24,6 @@ from neuro_data_analysis.experiment_list import listed_experiments
 from neuro_data_analysis.matlab.values import PSTH_MS
 from neuro_data_analysis.neural_data_utils import SHORT_BLOCKS
 from neuro_data_analysis.simulation.assumptions import (
-    ADAPTATION,
     AREA_MODELS,
     BLOCK_SIZES,
     CLEAR_T,
@@ -33,14 +32,17 @@ from neuro_data_analysis.simulation.assumptions import (
     EXAMPLE_CLIMB_BLOCKS,
     EXAMPLE_RATES,
     EXAMPLE_SPONTANEOUS_RATE,
+    FIRST_BLOCK_IMAGES,
+    FIRST_BLOCK_REPEATS,
     IMAGE_CV,
     KNOWN_BLOCK_SIZES,
     KNOWN_BLOCKS,
+    KNOWN_FIRST_BLOCK,
     KNOWN_LAST_BLOCK,
     KNOWN_OUTCOMES,
     LATE_SHARE_LOGIT_SD,
+    LENGTH_RANK_SD,
     LEVELS,
-    ODD_BLOCK_CHANCE,
     OUTCOMES,
     PEAK_LOG_SD,
     PEAK_RATE_LIMITS,
@@ -202,7 +204,8 @@ def progress(climb_blocks: float, n_blocks: int) -> NDArray[np.float64]:
 
 def _draw_session_lengths(listed: pd.DataFrame, rng: np.random.Generator) -> dict[int, int]:
     """Draw the number of blocks that count; short sessions are as many as published."""
-    lengths = np.rint(rng.normal(*SESSION_BLOCKS, size=len(listed))).clip(*SESSION_BLOCKS_LIMITS)
+    mean, sd = np.array([SESSION_BLOCKS[area] for area in listed["visual_area"]]).T
+    lengths = np.rint(rng.normal(mean, sd)).clip(*SESSION_BLOCKS_LIMITS)
     counted = dict(zip(listed.index, lengths.astype(int), strict=True)) | KNOWN_BLOCKS
     otherwise_valid = listed[(listed["bsl_unstable"] == 0) & (listed["fc6_BigGAN_pair"] == 1)]
     short = [SHORT_AND_WRONG_SPACE]
@@ -226,14 +229,20 @@ def _draw_outcomes(
         in_area = listed.index[listed["visual_area"] == area]
         known = {expi: KNOWN_OUTCOMES[expi] for expi in in_area if expi in KNOWN_OUTCOMES}
         left = Counter(how_many) - Counter(known.values())
-        dealt = list(left.elements())
-        order = rng.permutation(len(dealt))
+        dealt = rng.permutation(len(list(left.elements())))
+        by_climbs = sorted((list(left.elements())[i] for i in dealt), key=_n_climbing)
         unknown = [expi for expi in in_area if valid[expi] and expi not in known]
-        outcomes |= known | {e: dealt[i] for e, i in zip(unknown, order, strict=True)}
+        rank = {e: counted[e] + LENGTH_RANK_SD * rng.standard_normal() for e in unknown}
+        by_length = sorted(unknown, key=lambda expi: rank[expi])
+        outcomes |= known | dict(zip(by_length, by_climbs, strict=True))
         others = [expi for expi in in_area if not valid[expi]]
         drawn = rng.choice(len(how_many), len(others), p=_shares(how_many.values()))
         outcomes |= {e: list(how_many)[i] for e, i in zip(others, drawn, strict=True)}
     return outcomes
+
+
+def _n_climbing(outcome: PlannedSuccess) -> int:
+    return sum(climb != "none" for climb in outcome)
 
 
 def _plan_experiment(
@@ -241,7 +250,7 @@ def _plan_experiment(
 ) -> ExperimentPlan:
     rng = np.random.default_rng([seed, expi])
     area = AREA_MODELS[listed["visual_area"]]
-    sizes = _draw_block_sizes(expi, n_counted, rng)
+    sizes = _draw_block_sizes(expi, listed, n_counted, rng)
     threads = _draw_threads(listed["visual_area"], outcome, sizes, n_counted, rng)
     weaker = min(rate for thread in threads for rate in (thread.first_rate, thread.last_rate))
     spontaneous = weaker * _draw_share(area.spontaneous_share, SPONTANEOUS_CONCENTRATION, rng)
@@ -260,15 +269,16 @@ def _plan_experiment(
     )
 
 
-def _draw_block_sizes(expi: int, n_counted: int, rng: np.random.Generator) -> NDArray[np.intp]:
+def _draw_block_sizes(
+    expi: int, listed: Mapping[str, Any], n_counted: int, rng: np.random.Generator
+) -> NDArray[np.intp]:
     """Draw the evolved images of each block; a block too small to count comes on top."""
-    drawn_scheme, ending = rng.integers(len(BLOCK_SIZES)), rng.random()
-    scheme = BLOCK_SIZES[KNOWN_BLOCK_SIZES.get(expi, drawn_scheme)]
-    first, later = np.array(scheme).reshape(2, 2).T
+    ending = rng.random()
+    usual = [_usual_block_size(listed[name], listed["expdate"]) for name in ("space1", "space2")]
+    later = np.array(KNOWN_BLOCK_SIZES.get(expi, usual))
+    repeats = rng.choice(len(FIRST_BLOCK_REPEATS), 2, p=_shares(FIRST_BLOCK_REPEATS))
     sizes = np.tile(later[:, np.newaxis], n_counted)
-    sizes[:, 0] = first
-    is_odd = rng.random(sizes.shape) < ODD_BLOCK_CHANCE
-    sizes += is_odd * rng.integers(-2, 3, sizes.shape)
+    sizes[:, 0] = KNOWN_FIRST_BLOCK.get(expi, FIRST_BLOCK_IMAGES + repeats)
     last = sizes[:, -1]
     if ending < TINY_LAST_BLOCK_CHANCE:
         last = rng.integers(1, MIN_IMAGES_LAST_BLOCK, 2)
@@ -277,6 +287,11 @@ def _draw_block_sizes(expi: int, n_counted: int, rng: np.random.Generator) -> ND
     last = np.array(KNOWN_LAST_BLOCK.get(expi, last))
     counts = last.min() >= MIN_IMAGES_LAST_BLOCK
     return np.column_stack([sizes[:, :-1] if counts else sizes, last])
+
+
+def _usual_block_size(space: str, date: str) -> int:
+    """Return the images of a block of a space at a date (YYYY-MM-DD)."""
+    return [size for since, size in BLOCK_SIZES[space] if since <= date][-1]
 
 
 def _draw_threads(
@@ -319,7 +334,7 @@ def _draw_start_shares(levels: StartLevels, rng: np.random.Generator) -> NDArray
 def _last_rate(climb: str, first: float, last: float, gain_per_t: float) -> float:
     """Return the last rate of a thread: as drawn if it climbs clearly, else by its first one."""
     if climb == "none":
-        return first * (1 - ADAPTATION)
+        return first
     if climb == "weak":
         return first + WEAK_T * gain_per_t
     return max(last, first + CLEAR_T * gain_per_t)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import pickle
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -180,7 +180,10 @@ class AxisTruth:
 
 
 def simulate_tuning_sessions(
-    folder: str | os.PathLike[str], seed: int, n_sessions: int | None = None
+    folder: str | os.PathLike[str],
+    seed: int,
+    n_sessions: int | None = None,
+    session_icc: float = 0.0,
 ) -> list[Path]:
     """Write simulated tuning sessions, the list of them, and the tuning that went into them.
 
@@ -195,6 +198,9 @@ def simulate_tuning_sessions(
         The same seed gives the same sessions, whatever their number.
     n_sessions : int, optional
         Fewer sessions: `EXAMPLES`, and others spread over the list.
+    session_icc : float, default 0
+        How alike the kinds of tuning of a session's axes are, from 0 to below 1 (intraclass
+        correlation); in the recordings between 0 and 0.1.
 
     Returns
     -------
@@ -204,7 +210,7 @@ def simulate_tuning_sessions(
     Raises
     ------
     UsageError
-        If `n_sessions` is not between 3 and 55.
+        If `n_sessions` is not between 3 and 55, or `session_icc` not between 0 and 1.
     CannotWriteError
         If the folder cannot be written.
     """
@@ -212,7 +218,7 @@ def simulate_tuning_sessions(
     records = choose_sessions(n_sessions)
     paths, truths = [], []
     for record in records:
-        session, truth = simulate_session(record, seed)
+        session, truth = simulate_session(record, seed, session_icc)
         paths.append(folder / f"{record.ephys_name}.pkl")
         with atomic_write(paths[-1]) as unfinished:
             unfinished.write_bytes(pickle.dumps(session, protocol=4))
@@ -221,7 +227,9 @@ def simulate_tuning_sessions(
         pd.concat(truths, ignore_index=True).to_csv(unfinished, index=False)
     with atomic_write(folder / SESSION_LIST_FILE) as unfinished:
         _session_list(records).to_csv(unfinished, index=False)
-    note = {"simulated": True, "seed": seed, "n_sessions": len(records)}
+    note: dict[str, Any] = {"simulated": True, "seed": seed, "n_sessions": len(records)}
+    if session_icc:
+        note["session_icc"] = session_icc
     write_json(folder / SIMULATED_MARKER, note)
     return paths
 
@@ -248,7 +256,9 @@ def choose_sessions(n_sessions: int | None = None) -> list[SessionRecord]:
     return [record for record in records if record.ephys_name in chosen]
 
 
-def simulate_session(record: SessionRecord, seed: int) -> tuple[dict[str, Any], pd.DataFrame]:
+def simulate_session(
+    record: SessionRecord, seed: int, session_icc: float = 0.0
+) -> tuple[dict[str, Any], pd.DataFrame]:
     """Simulate one session.
 
     Parameters
@@ -257,6 +267,8 @@ def simulate_session(record: SessionRecord, seed: int) -> tuple[dict[str, Any], 
         Which one.
     seed : int
         Of the simulation; the session's own follows from it and from its name.
+    session_icc : float, default 0
+        See `simulate_tuning_sessions`.
 
     Returns
     -------
@@ -265,9 +277,12 @@ def simulate_session(record: SessionRecord, seed: int) -> tuple[dict[str, Any], 
     truth : pandas.DataFrame
         One row per axis: kind, centre, width and depth of the tuning, rate at the origin.
     """
-    rng = np.random.default_rng([seed, zlib.crc32(record.ephys_name.encode())])
-    shown = axis_set(record)
-    truth = {(space, eig_id): _draw_truth(record, rng) for space, eig_id, _ in shown.axes()}
+    own = [seed, zlib.crc32(record.ephys_name.encode())]
+    rng, shown = np.random.default_rng(own), axis_set(record)
+    chances = _chances_of_session(bool(record.success), session_icc, own)
+    truth = {
+        (space, eig_id): _draw_truth(record, chances, rng) for space, eig_id, _ in shown.axes()
+    }
     truth |= _KNOWN_TRUTH.get(record.ephys_name, {})
     origin_rate = _draw_origin_rate(record, rng)
     images, half = list(shown.images()), max(shown.steps)
@@ -301,9 +316,27 @@ def axis_set(record: SessionRecord) -> AxisSet:
     )
 
 
-def _draw_truth(record: SessionRecord, rng: np.random.Generator) -> AxisTruth:
+def _chances_of_session(
+    success: bool, icc: float, seed: Sequence[int]
+) -> NDArray[np.float64]:
+    """Chances of the kinds of tuning in one session.
+
+    From Dirichlet(s · chances): two axes of a session are of one kind with the intraclass
+    correlation 1 / (s + 1).
+    """
+    chances = np.array(CHANCES[success])
+    if not 0 <= icc < 1:
+        raise UsageError(f"an intraclass correlation of {icc} is not between 0 and 1.")
+    if icc == 0:
+        return chances
+    return np.random.default_rng([*seed, 1]).dirichlet((1 / icc - 1) * chances)
+
+
+def _draw_truth(
+    record: SessionRecord, chances: NDArray[np.float64], rng: np.random.Generator
+) -> AxisTruth:
     success = bool(record.success)
-    kind = str(rng.choice(KINDS, p=CHANCES[success]))
+    kind = str(rng.choice(KINDS, p=chances))
     center = float(np.clip(CENTER_SD[success] * rng.standard_normal(), -1, 1))
     width, deep = rng.uniform(0.4, 0.7), rng.uniform(0.5, 0.8)
     rise, wave = rng.choice((-1, 1)) * rng.uniform(0.25, 0.5), rng.uniform(0.2, 0.35)

@@ -86,7 +86,7 @@ def print_figures(source_data, output, figures=None):
     chosen = [part for figure in figures for part in ("--figure", figure)]
     arguments = ["--source-data", str(source_data), "--output", str(output), "--format", "png"]
     with _pictures_in_memory() as pictures:
-        assert main([*arguments, *chosen]) == 0
+        assert main([*arguments, *chosen, "--jobs", "1"]) == 0
     return {figure: _told(output / f"{figure}.json") for figure in figures}, pictures
 
 

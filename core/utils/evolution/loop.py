@@ -22,6 +22,7 @@ from typing import Any, overload
 from zlib import crc32
 
 import numpy as np
+from torch import nn
 from tqdm import tqdm
 
 from core.errors import UsageError
@@ -40,6 +41,7 @@ from core.utils.generators.named import generator_named
 from core.utils.generators.protocol import ImageGenerator, checked
 from core.utils.Optimizers import founder_wrapper, label2optimizer
 from core.utils.optimizers.rank_one_cma import RankOneCMAES
+from core.utils.weights.digest import weights_digest
 
 logger = logging.getLogger(__name__)
 
@@ -351,13 +353,15 @@ def _threads(
             f"one optimiser was given for {len(names)} threads; give a label, a function that "
             "makes one, or a mapping of optimisers."
         )
-    threads = []
+    threads, loaded = [], {}
     for name in names:
         of_thread = {k: v[name] if isinstance(v, Mapping) else v for k, v in given.items()}
-        given_generator = of_thread["generator"]
-        if isinstance(given_generator, str):
-            given_generator = generator_named(given_generator)
-        made = checked(given_generator, f"the generator of {name}")
+        own = of_thread["generator"]
+        if isinstance(own, str):  # loaded once, so that threads share its passes
+            if own not in loaded:
+                loaded[own] = generator_named(own)
+            own = loaded[own]
+        made = checked(own, f"the generator of {name}")
         threads.append(
             Thread(
                 name,
@@ -372,6 +376,7 @@ def _threads(
 def _settings(threads: Sequence[Thread], seed: int, lost: str) -> dict[str, Any]:
     """Say what decides an evolution, so that a folder is gone on with by the same one only."""
     settings: dict[str, Any] = {"seed": seed, "lost": lost}
+    digests: dict[int, str] = {}
     for thread in threads:
         if not hasattr(thread.optimizer, "state_dict"):
             raise UsageError(
@@ -381,6 +386,12 @@ def _settings(threads: Sequence[Thread], seed: int, lost: str) -> dict[str, Any]
         settings[f"{thread.name}: objective"] = described(thread.objective)
         settings[f"{thread.name}: generator"] = _told(thread.generator)
         settings[f"{thread.name}: optimizer"] = type(thread.optimizer).__name__
+        scorer = getattr(thread.objective, "scorer", None)
+        for what, network in (("network", getattr(scorer, "model", None)),
+                              ("generator", thread.generator)):
+            if isinstance(network, nn.Module):
+                digest = digests[id(network)] = digests.get(id(network)) or weights_digest(network)
+                settings[f"{thread.name}: weights of the {what}"] = digest
     return settings
 
 
