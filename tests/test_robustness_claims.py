@@ -227,7 +227,17 @@ def test_the_same_again_and_published_p_are_those_of_the_figures(
     text = (tmp_path / "robustness.json").read_text()
     assert text == robust[0]
     claims = json.loads(text)["claims"]
-    panel = json.loads((tmp_path / "Figure4.json").read_text())["panels"]["4B"]["statistics"]
+    panels = json.loads((tmp_path / "Figure4.json").read_text())["panels"]
+    assert "If no thread climbed, " in panels["4A"]["caption"]
+    foretold = {(s["area"], s["space"]): s["value"] for s in panels["4A"]["statistics"]
+                if s["quantity"] == "expected_false_positives, independent trials"}  # fmt: skip
+    for claim in claims:
+        if claim["figure"] == "4A" and "more often" not in claim["claim"] and claim["n"] > 1:
+            place = claim["claim"][-2:], claim["claim"].split()[0]
+            if place in foretold and "expected_false_positives" in claim["details"]:
+                exact = claim["details"]["expected_false_positives"]["independent trials"]
+                assert foretold[place] == pytest.approx(exact, abs=0.03 * claim["n"])
+    panel = panels["4B"]["statistics"]
     printed = {(s["quantity"], s["area"]): s["value"] for s in panel}
     compared = 0
     for claim in claims:

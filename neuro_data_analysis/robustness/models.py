@@ -124,7 +124,10 @@ def mixed_model(
         return unfitted(formula, len(y), len(known), "columns or values do not vary enough")
     ratio = 2 * (full - reduced)
     problems = (problem_reml, problem_full, problem_reduced)
-    estimate, error = (unit * float(of["effect"]) for of in (reml.fe_params, reml.bse_fe))
+    with np.errstate(invalid="ignore"):  # columns that determine each other have no errors
+        estimate, error = (unit * float(of["effect"]) for of in (reml.fe_params, reml.bse_fe))
+    if not np.isfinite(error):
+        return unfitted(formula, len(y), len(known), "columns or values do not vary enough")
     reach = float(stats.norm.ppf(0.975)) * error
     return MixedModel(
         formula=formula,
