@@ -50,6 +50,7 @@ from core.utils.scoring.units import (
     select_many,
     subsample_mask,
 )
+from core.utils.weights.give_weights import lay_out
 from core.utils.weights.untrained import Seed
 
 __all__ = [
@@ -546,11 +547,11 @@ class TorchScorer:
         """Traces of the network; one that is ours is laid out channels-last if it runs so."""
         probe = LayerProbe(self.model, self.input.shape, self.device, self._channel_axis)
         if self._is_ours and self.device.type == "cpu":
-            _lay_out(self.model, torch.channels_last)
+            lay_out(self.model, torch.channels_last)
             try:
                 probe.calls  # noqa: B018
             except UsageError:
-                _lay_out(self.model, torch.contiguous_format)
+                lay_out(self.model, torch.contiguous_format)
         return probe
 
     @cached_property
@@ -573,14 +574,6 @@ class TorchScorer:
 def as_array(responses: Tensor) -> NDArray[Any]:
     """Return responses as an array; numpy knows no bfloat16."""
     return widened(responses).numpy()
-
-
-def _lay_out(network: nn.Module, memory_format: torch.memory_format) -> None:
-    """Lay out the convolutions of a network; oneDNN is faster where channels come last."""
-    with torch.inference_mode(False):
-        for layer in network.modules():
-            if isinstance(layer, nn.Conv2d):
-                layer.to(memory_format=memory_format)
 
 
 def _require_answers(responses: Mapping[str, Tensor], images: int) -> None:

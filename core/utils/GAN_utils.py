@@ -30,7 +30,7 @@ from core.utils.generators.generated_images import Codes, as_arrays, codes_like,
 from core.utils.generators.protocol import ImageGenerator
 from core.utils.generators.upconv_specs import build, generator_spec
 from core.utils.precision import computing_in, require_precision, widened
-from core.utils.weights.give_weights import flat_key, give_weights
+from core.utils.weights.give_weights import flat_key, give_weights, lay_out
 from core.utils.weights.untrained import Seed, initial_state, smooth_and_edges
 
 __all__ = [
@@ -118,6 +118,8 @@ class upconvGAN(nn.Module):
         self.rgb_mean: torch.Tensor
         self.register_buffer("rgb_mean", torch.tensor(RGB_MEAN)[:, None, None], persistent=False)
         self.eval().to(target)
+        if target.type == "cpu":
+            lay_out(self.G, torch.channels_last)
 
     @property
     def device(self) -> torch.device:
