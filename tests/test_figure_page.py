@@ -74,8 +74,10 @@ def test_same_data_give_the_same_bytes(published_4a, tmp_path):
         job = PrintJob(published_4a, folder, ("png", "pdf", "svg"), panels=("4A",))
         print_figure(FIGURE, job)
         write_report(folder)
-    names = sorted(path.name for path in folders[0].iterdir())
-    assert names == ["4A.pdf", "4A.png", "4A.svg", "Figure4.json", "index.html", "numbers.csv"]
+    files = (path for path in folders[0].rglob("*") if path.is_file())
+    names = sorted(path.relative_to(folders[0]).as_posix() for path in files)
+    expected = ["4A.pdf", "4A.png", "4A.svg", "Figure4.json", "index.html", "numbers.csv"]
+    assert [name for name in names if not name.startswith("thumbnails/")] == expected
     for name in names:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
 
