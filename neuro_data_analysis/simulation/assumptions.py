@@ -156,13 +156,13 @@ OUTCOMES = {
         PlannedSuccess("none", "none"): 1,
     },
     "IT": {
-        PlannedSuccess("clear", "clear"): 50,
+        PlannedSuccess("clear", "clear"): 48,
         PlannedSuccess("clear", "weak"): 13,
-        PlannedSuccess("clear", "none"): 1,
+        PlannedSuccess("clear", "none"): 3,
         PlannedSuccess("weak", "weak"): 1,
-        PlannedSuccess("none", "clear"): 9,
+        PlannedSuccess("none", "clear"): 11,
         PlannedSuccess("none", "weak"): 8,
-        PlannedSuccess("none", "none"): 24,
+        PlannedSuccess("none", "none"): 22,
     },
 }
 

@@ -322,9 +322,7 @@ def _draw_threads(
     first_late, gained_late = expit(logit(shares) + spread)
     plans = []
     for thread, climb in enumerate(outcome):
-        gain_per_t = _gain_per_t(
-            area, first[thread], best, climb_blocks[thread], sizes[thread], n_counted
-        )
+        gain_per_t = _gain_per_t(best, climb_blocks[thread], sizes[thread], n_counted)
         rates = first[thread], _last_rate(climb, first[thread], last[thread], gain_per_t)
         late_shares = (first_late[thread], (gained_late if climb != "none" else first_late)[thread])
         plans.append(ThreadPlan(climb, *rates, climb_blocks[thread], *late_shares))
@@ -348,25 +346,15 @@ def _last_rate(climb: str, first: float, last: float, gain_per_t: float) -> floa
     return max(last, first + CLEAR_T * gain_per_t)
 
 
-def _gain_per_t(
-    area: AreaModel,
-    first: float,
-    best: float,
-    climb_blocks: float,
-    sizes: NDArray[np.intp],
-    n_counted: int,
-) -> float:
+def _gain_per_t(rate: float, climb_blocks: float, sizes: NDArray[np.intp], n_counted: int) -> float:
     """Gain over the session that adds 1 to the expected t of the best against the first blocks.
 
     Trials differ by the number of spikes (Poisson, over 150 ms) and by their images; the second
     of the first two blocks has already climbed a little.
     """
     window_s = (EVOKED_MS[1] - EVOKED_MS[0]) / 1000
-    of_images = START_IMAGE_CV * (1 - area.spontaneous_share) * first, IMAGE_CV * best
-    start, end = (
-        rate / window_s + spread**2 for rate, spread in zip((first, best), of_images, strict=True)
-    )
-    standard_error = np.sqrt(start / sizes[:2].sum() + end / (2 * np.median(sizes)))
+    trial_sd = np.sqrt(rate / window_s + (IMAGE_CV * rate) ** 2)
+    standard_error = trial_sd * np.sqrt(1 / sizes[:2].sum() + 1 / (2 * np.median(sizes)))
     return float(standard_error / (1 - progress(climb_blocks, n_counted)[1] / 2))
 
 
