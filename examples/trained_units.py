@@ -112,7 +112,12 @@ def photographs() -> list[torch.Tensor]:
     return found
 
 
-def run(output: str | Path, size: Size | None = None, device: str = "cpu") -> pd.DataFrame:
+def run(
+    output: str | Path,
+    size: Size | None = None,
+    device: str = "cpu",
+    only: Sequence[str] = (),
+) -> pd.DataFrame:
     """Run all evolutions and their controls.
 
     Parameters
@@ -121,6 +126,8 @@ def run(output: str | Path, size: Size | None = None, device: str = "cpu") -> pd
         Folder of what is written; finished blocks in it are gone on with.
     size : Size, optional
     device : str, default "cpu"
+    only : sequence of str
+        Names of units; by default all of `UNITS`.
 
     Returns
     -------
@@ -137,6 +144,8 @@ def run(output: str | Path, size: Size | None = None, device: str = "cpu") -> pd
     rows = []
     for space, units in UNITS.items():
         for name, number in units.items():
+            if only and name not in only:
+                continue
             unit = objectives.unit(trained, LAYER, number)
             folder = output / space / name.replace(" ", "_")
             evolved = _evolved(unit, generators[space], size, folder / "trained")
@@ -273,6 +282,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", required=True, type=a_path, metavar="DIR")
     parser.add_argument("--generations", type=int, default=Size.generations, metavar="N")
     parser.add_argument("--seeds", type=int, default=Size.seeds, metavar="N")
+    known = [name for units in UNITS.values() for name in units]
+    parser.add_argument(
+        "--unit", action="append", default=[], choices=known, help="may be given for several; "
+        "default: all",
+    )  # fmt: skip
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args(arguments)
 
@@ -281,6 +295,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UsageError("a test of the first against the last blocks needs 4 generations.")
         require_writable(given.output)
         size = Size(generations=given.generations, seeds=given.seeds)
-        sys.stdout.write(as_markdown(run(given.output, size, given.device)) + "\n")
+        sys.stdout.write(as_markdown(run(given.output, size, given.device, given.unit)) + "\n")
 
     return exit_code_of(work)

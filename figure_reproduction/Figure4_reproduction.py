@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -31,8 +30,10 @@ from core.utils.statistics.t_tests import StudentTest
 from figure_reproduction.page.drawing import (
     MEAN_PT,
     SINGLE_PT,
-    draw_curve,
     draw_experiments,
+    draw_padded_mean,
+    mostly_padding,
+    padding_handle,
     space_handles,
 )
 from figure_reproduction.page.groups import (
@@ -47,7 +48,7 @@ from figure_reproduction.page.sheet import Drawing
 from figure_reproduction.page.words import t_test
 from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks
 from neuro_data_analysis.robustness.false_positives import expected_false_positives
-from neuro_data_analysis.robustness.intervals import mean_test, paired_effect
+from neuro_data_analysis.robustness.intervals import jeffreys_interval, mean_test, paired_effect
 
 FIGURE = FigureScript(
     "Figure4", "Fig4", "success, response and speed of evolutions across the visual hierarchy",
@@ -107,6 +108,13 @@ BASIS_4A = {
 }
 
 
+#: The interval that stands beside the published one.
+JEFFREYS = (
+    "central 90 % of Beta(k + 1/2, n - k + 1/2), closed at k = 0 and k = n so that it holds the "
+    "estimate; chosen here"
+)
+
+
 def tell_4a(table: pd.DataFrame) -> Iterator[Statistic]:
     """List counts and 90 % intervals."""
     for area, row in table.iterrows():
@@ -118,6 +126,9 @@ def tell_4a(table: pd.DataFrame) -> Iterator[Statistic]:
             yield Statistic("success_rate", row[f"{space.prefix}_rate"], **where)
             yield Statistic("ci90_low", row[f"{space.prefix}_CI_1"], **where)
             yield Statistic("ci90_high", row[f"{space.prefix}_CI_2"], **where)
+            closed = jeffreys_interval(int(row[f"{space.prefix}_suc"]), int(row["total"]), 0.9)
+            where["basis"] = BASIS_4A | {"n": int(row["total"]), "interval": JEFFREYS}
+            yield Statistic("jeffreys_ci90", list(closed), **where)
 
 
 @dataclass(frozen=True)
@@ -333,14 +344,16 @@ class Trajectories:
         padding begins at the last recorded block, so that the two join.
     curves : dict of Space to Curve
         Group means.
-    last_recorded : int
-        Last block that any experiment of the group recorded; the mean is padding after it.
     """
 
     recorded: BySpace[NDArray[np.float64]]
     padded: BySpace[NDArray[np.float64]]
     curves: BySpace[Curve]
-    last_recorded: int
+
+    @property
+    def n_recorded(self) -> NDArray[np.intp]:
+        """(n_blocks,) experiments that recorded each block."""
+        return np.isfinite(self.recorded[Space.DEEPSIM]).sum(axis=0)
 
     @property
     def n(self) -> int:
@@ -354,7 +367,7 @@ def show_4c(mean: Responses, recorded: NDArray[np.float64], masks: pd.DataFrame)
 
     Single experiments (thin; dotted where a session is padded with its last two blocks) and mean
     with standard error (its standard deviation divides by n, as published). Padding counts in mean
-    and error: few sessions reach the last blocks.
+    and error: means are dotted where fewer than half of the sessions still recorded.
     """
     areas = compute_4c(mean, recorded == 1, masks)
     return Shown(tell_4c(areas), {"4C": Drawing(partial(draw_4c, areas), (126, 60))})
@@ -374,7 +387,6 @@ def compute_4c(
             recorded={space: np.where(is_recorded, m, np.nan) for space, m in means.items()},
             padded={space: np.where(is_joined, np.nan, m) for space, m in means.items()},
             curves={space: Curve.of(m) for space, m in means.items()},
-            last_recorded=int(np.flatnonzero(is_recorded.any(axis=0)).max(initial=0)),
         )
     return computed
 
@@ -388,8 +400,7 @@ def tell_4c(computed: Mapping[str, Trajectories]) -> Iterator[Statistic]:
             basis = basis_of_curve(trajectories.n)
             yield Statistic("mean_by_block", curve.mean, **where, basis=basis)
             yield Statistic("sem_by_block", curve.sem, **where, basis=basis)
-        recorded = np.isfinite(trajectories.recorded[Space.DEEPSIM]).sum(axis=0)
-        yield Statistic("n_recorded_by_block", recorded, area=area)
+        yield Statistic("n_recorded_by_block", trajectories.n_recorded, area=area)
 
 
 def draw_4c(computed: Mapping[str, Trajectories], canvas: FigureBase) -> None:
@@ -400,30 +411,17 @@ def draw_4c(computed: Mapping[str, Trajectories], canvas: FigureBase) -> None:
             blocks = np.arange(len(curve.mean))
             draw_experiments(axes, blocks, trajectories.recorded[space], space)
             draw_experiments(axes, blocks, trajectories.padded[space], space, linestyle=":")
-            _draw_mean(axes, blocks, curve, space, trajectories.last_recorded)
+            draw_padded_mean(
+                axes, blocks, curve, space,
+                mostly_padding(trajectories.n_recorded, trajectories.n),
+                band_alpha=0.25 if curve.n > 2 else 0.0,  # two have no spread that deserves one
+            )  # fmt: skip
         axes.set(xlim=(0, LAST_SHOWN_BLOCK), ylim=(0, 1.05), xlabel="Block")
         axes.set_title(f"{area} ($n$ = {trajectories.n})")
     panels[0].set_ylabel("Response / maximum of both threads")
     canvas.legend(
-        handles=[*space_handles(), Line2D([], [], color="k", linestyle=":", label="padded")],
-        loc="outside lower center", ncols=3,
-    )  # fmt: skip
-
-
-def _draw_mean(
-    axes: Axes, blocks: NDArray[np.int_], curve: Curve, space: Space, last_recorded: int
-) -> None:
-    """Draw a mean in the dash of its space while it was recorded, dotted where all is padding.
-
-    Two experiments have no spread that deserves a band.
-    """
-    band = 0.25 if curve.n > 2 else 0.0
-    for part, look in (
-        (slice(None, last_recorded + 1), {}),
-        (slice(last_recorded, None), {"linestyle": ":"}),
-    ):
-        piece = Curve(curve.mean[part], curve.sem[part], curve.n)
-        draw_curve(axes, blocks[part], piece, space, band_alpha=band, **look)
+        handles=[*space_handles(), padding_handle()], loc="outside lower center", ncols=3
+    )
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,8 @@ def show_5c(
     Dots mark blocks where DeePSim (blue) or BigGAN (red) drives the larger response (paired t
     tests, false-discovery rate 0.05 over blocks). A session that has ended counts in every later
     block as the mean of its last two, as published: small numbers under the axes are experiments
-    that still recorded, and dots are hollow where fewer than five did.
+    that still recorded, means are dotted where fewer than half of them did, and dots hollow where
+    fewer than five did.
     """
     comparisons = compare_windows(responses, masks, "bothsucc005")
     windows = sorted(windows_of(responses))

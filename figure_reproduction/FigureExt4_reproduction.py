@@ -274,8 +274,9 @@ def show_4c(
 
     Dots mark blocks where one space drives the larger response (paired t tests, false-discovery
     rate 0.05 over blocks; a session that has ended counts on as the mean of its last two blocks, as
-    published). Small numbers under the axes are experiments that still recorded; dots are hollow
-    where fewer than five did. Drawn for both published thresholds of success.
+    published). Small numbers under the axes are experiments that still recorded; means are dotted
+    where fewer than half of them did, dots hollow where fewer than five did. Drawn for both
+    published thresholds of success.
     """
     comparisons = compute_4c(responses, meta)
     statistics, drawings = [*tell_4c(comparisons)], drawings_4c(comparisons)

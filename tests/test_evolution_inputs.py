@@ -17,7 +17,7 @@ from core.insilico.paired_evolution.runs import Evolution, Run
 from core.insilico.paired_evolution.settings import EvolutionSettings
 from core.insilico.sweeps.command import run_sweep
 from core.insilico.sweeps.file import read_sweep
-from core.utils import CholeskyCMAES
+from core.utils import Channel, CholeskyCMAES, Direction, WeightedSum
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.weights.digest import weights_digest
 from tests.tiny_networks import tiny_generator, tiny_networks
@@ -101,6 +101,37 @@ def test_the_size_of_the_input_reaches_the_network(monkeypatch, tmp_path):
     assert asked == [(224, -1), (None, None), (384, 0), (384, 0)]
     with pytest.raises(UsageError, match="input of 0 pixels"):
         settings_of(input_pixels=0)
+
+
+def test_runs_of_directions_channels_and_units_go_together(scorer):
+    """A run's unit is whatever the scorer reads for it: here each is compared with the maps."""
+    weights = np.random.default_rng(0).standard_normal((8, 12, 6))
+    difference = Direction([1, -1], [(0, 1, 1), (1, 1, 1)])
+    objectives = [WeightedSum(weights), Channel(2), (3, 4, 6), difference]
+    scorer.set_units("maps", objectives)
+    runs = [
+        Run(f"run {i}", i, CholeskyCMAES(256, population_size=5, init_code=np.zeros(256),
+                                         random_seed=i, dtype=np.float32))
+        for i in range(len(objectives))
+    ]  # fmt: skip
+    generator = tiny_generator(256)
+    evolution = Evolution(generator, scorer, runs)
+    for _ in range(2):
+        evolution.advance()
+    whole = TorchScorer(scorer.model, imgpix=(17, 25), device="cpu")
+    whole.set_recording("maps")
+    for run, by_hand in zip(
+        runs,
+        (
+            lambda maps: (maps * weights).sum((1, 2, 3)),
+            lambda maps: maps[..., 2].mean((1, 2)),
+            lambda maps: maps[:, 4, 6, 3],
+            lambda maps: (maps[:, 1, 1, 0] - maps[:, 1, 1, 1]) / 2**0.5,
+        ),
+        strict=True,
+    ):
+        maps = whole.respond(generator.visualize(run.codes[-1])).recordings["maps"]
+        np.testing.assert_allclose(run.scores[-1], by_hand(maps), rtol=1e-4, atol=1e-4)
 
 
 def retrained_networks(settings, device):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import nbformat
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
-from core.errors import CannotWriteError
+from core.errors import CannotWriteError, MissingDataError
 from core.source_tables.reader import SourceData, check_folder
 from figure_reproduction.__main__ import figure_script
 from figure_reproduction.Figure4_reproduction import compute_4c
@@ -21,6 +22,8 @@ from source_data_export.exports import run
 from tests.panels import drawn, show
 
 ROOT = Path(__file__).resolve().parents[1]
+
+NOTEBOOKS = sorted((ROOT / "source_data_export").glob("*.ipynb"))
 
 EVOLUTION_FIGURES = ("Fig2", "Fig4", "Fig5", "ExtendedFig4")
 
@@ -136,6 +139,36 @@ def test_an_export_never_replaces_tables_of_another_origin(small_matroot, tmp_pa
     assert [path.name for path in found.iterdir()] == ["Fig4A_SuccessRate_maxinit.csv"]
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem.partition("_")[0])
+def test_kept_outputs_of_notebooks_end_with_the_figure_and_say_what_they_are(path):
+    """No error, no path of the machine that made them, and words that nothing here was found."""
+    notebook = nbformat.read(path, as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert "image/png" in outputs[-1]["data"]
+    assert {output["output_type"] for output in outputs} <= {
+        "stream", "display_data", "execute_result"
+    }
+    text = "".join(str(output.get("text", output.get("data", {}))) for output in outputs)
+    assert "simulated" in text or "untrained" in text
+    assert str(ROOT) not in text
+    assert "outputs kept in this file were made of" in notebook.cells[0].source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem.partition("_")[0])
+def test_a_notebook_without_its_recordings_ends_in_one_sentence(path, monkeypatch, capsys):
+    """Its first cell is run as it is, with MATROOT unset."""
+    monkeypatch.delenv("MATROOT", raising=False)
+    monkeypatch.chdir(path.parent)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    code = next(c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code").source
+    if "MATROOT" in code:
+        with pytest.raises(MissingDataError, match="set MATROOT to the folder"):
+            exec(code, {})
+    monkeypatch.chdir(path.anchor)
+    with pytest.raises(SystemExit, match="open this notebook in a checkout"):
+        exec(code, {})
+
+
 @pytest.mark.parametrize("figure", ["Figure2", "Figure4", "Figure5", "FigureExtended4"])
 def test_notebooks_export_the_same_files_as_the_command(
     figure, small_matroot, small_source_data, tmp_path, monkeypatch
@@ -146,7 +179,6 @@ def test_notebooks_export_the_same_files_as_the_command(
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     path = ROOT / "source_data_export" / f"{figure}_source_data_export.ipynb"
     notebook = nbformat.read(path, as_version=4)
-    assert all(not cell.get("outputs") for cell in notebook.cells)
     resources = {"metadata": {"path": str(path.parent)}}
     NotebookClient(notebook, timeout=120, resources=resources).execute()
     folder = figure.replace("Figure", "Fig").replace("FigExtended", "ExtendedFig")

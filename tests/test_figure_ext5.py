@@ -307,7 +307,6 @@ def test_the_notebook_exports_the_same_files_as_the_command(exported, tmp_path, 
     monkeypatch.delenv("RESULTS", raising=False)
     path = ROOT / "source_data_export" / "FigureExtended5_source_data_export.ipynb"
     notebook = nbformat.read(path, as_version=4)
-    assert all(not cell.get("outputs") for cell in notebook.cells)
     resources = {"metadata": {"path": str(path.parent)}}
     NotebookClient(notebook, timeout=120, resources=resources).execute()
     made = {p.name: p.read_bytes() for p in (tmp_path / FOLDER).iterdir()}

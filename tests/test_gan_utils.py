@@ -22,6 +22,7 @@ from core.utils.GAN_utils import (
 )
 from core.utils.generators import biggan
 from core.utils.generators.caffenet import INPUT_SIZES, build_caffenet
+from core.utils.generators.named import generator_named
 from core.utils.generators.upconv_specs import GENERATORS, build
 from core.utils.weights.give_weights import flat_key
 from core.utils.weights.state_dicts import load_strictly
@@ -779,3 +780,13 @@ def test_bfloat16_images_are_rendered(norm1):
     (picture,) = halved.render(codes)
     assert picture.dtype == np.float32
     assert np.abs(picture - expected).mean() < 0.02
+
+
+def test_every_generator_by_name_takes_a_precision(tiny_biggan):
+    """In bfloat16 its images are still float32 numbers in 0 to 1."""
+    for name in ("BigGAN", "norm1"):
+        generator = generator_named(name, pretrained=False, device="cpu", precision="bfloat16")
+        assert generator.precision == "bfloat16"
+        images = generator.visualize(generator.sample_vector(1, seed=0))
+        assert images.dtype == torch.float32
+        assert 0 <= images.min() < images.max() <= 1

@@ -10,10 +10,12 @@ import numpy as np
 import pypdf
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from core.spaces import Space
 from figure_reproduction.__main__ import SCRIPTS, figure_script
-from figure_reproduction.page.drawing import SAFE_COLOURS
+from figure_reproduction.page.drawing import SAFE_COLOURS, draw_padded_mean, mostly_padding
+from figure_reproduction.page.groups import Curve
 from figure_reproduction.page.page import PrintJob, composed_pages, print_figure
 from figure_reproduction.page.sheet import Drawing, Place, in_rows, letters_of, print_sheet, style
 from figure_reproduction.page.words import number, p_value, t_test, tick
@@ -123,6 +125,18 @@ def test_the_origin_of_real_data_is_said_once_for_neighbours():
             in_rows([[Place(drawing, origin=origin)] for origin in ("one", "one", "other")])
         )
     assert [text.get_text() for text in sheet.texts] == ["one", "other"]
+
+
+def test_a_mean_is_dotted_where_fewer_than_half_still_recorded():
+    """Four experiments, of which 4, 4, 3, 2, 1, 1 recorded: solid up to the fourth block."""
+    axes = Figure().subplots()
+    padding = mostly_padding(np.array([4, 4, 3, 2, 1, 1]), 4)
+    curve = Curve(np.arange(6.0), np.zeros(6), 4)
+    draw_padded_mean(axes, np.arange(6), curve, Space.BIGGAN, padding)
+    solid, dotted = axes.lines
+    assert (solid.get_linestyle(), dotted.get_linestyle()) == (Space.BIGGAN.dash, ":")
+    drawn = [line.get_xdata()[np.isfinite(line.get_ydata())] for line in (solid, dotted)]
+    assert [x.tolist() for x in drawn] == [[0, 1, 2, 3], [3, 4, 5]]
 
 
 def _plain(canvas):

@@ -30,6 +30,7 @@ from core.utils.layers.names import measured, plain_network
 from core.utils.layers.outputs import LayerOutput, split_element
 from core.utils.layers.probe import ChannelAxis, LayerProbe
 from core.utils.layers.record import Recorder, record
+from core.utils.precision import computing_in, require_precision, widened
 from core.utils.scoring.classifiers import load_classifier
 from core.utils.scoring.image_canvas import resize_and_pad, resize_and_pad_tsr
 from core.utils.scoring.image_tensors import Images, as_batch
@@ -49,6 +50,7 @@ from core.utils.scoring.units import (
     select_many,
     subsample_mask,
 )
+from core.utils.weights.give_weights import lay_out
 from core.utils.weights.untrained import Seed
 
 __all__ = [
@@ -97,9 +99,16 @@ class _Readout:
     path: str
     output: LayerOutput
     units: Reader | None
+    precision: str = "float32"
 
     def read(self, raw: Tensor) -> Tensor:
         """Return the responses from what the layer returned, with images on the first axis."""
+        if self.precision != "bfloat16":
+            return self._read(raw)
+        with torch.autocast(raw.device.type, enabled=False):  # sums of units are float32
+            return self._read(widened(raw))
+
+    def _read(self, raw: Tensor) -> Tensor:
         output = self.output.images_first(raw)
         return output if self.units is None else self.units.read(output)
 
@@ -145,6 +154,9 @@ class TorchScorer:
     channel_axis : int or mapping of str to int, optional
         Which axis of a layer's output, without that of the images, holds its channels; for all
         layers, or by name. By default it is found.
+    precision : {"float32", "bfloat16", "tf32"}
+        Of the network's products, see `core.utils.precision`. Weights stay as they are, and
+        responses are float32; gradients are those of the lower precision.
 
     Attributes
     ----------
@@ -180,6 +192,7 @@ class TorchScorer:
         std: Sequence[float] | None = None,
         preprocess: Preprocess | None = None,
         channel_axis: ChannelAxis | None = None,
+        precision: str = "float32",
     ) -> None:
         if isinstance(layer, int) and (imgpix is not None or not isinstance(unit, bool | None)):
             raise UsageError(
@@ -189,6 +202,7 @@ class TorchScorer:
             layer, imgpix = None, layer
             unit, rawlayername = None, rawlayername if unit is None else bool(unit)
         self.device = resolve_device(device)
+        self.precision = require_precision(precision, self.device)
         self.trained: bool | None = None
         self._is_ours = isinstance(model, str)
         if isinstance(model, str):
@@ -209,9 +223,10 @@ class TorchScorer:
 
     def __repr__(self) -> str:
         weights = {True: "trained", False: "UNTRAINED", None: "weights as given"}[self.trained]
+        place = " in ".join([str(self.device), *({self.precision} - {"float32"})])
         return (
             f"TorchScorer({self.name}, {weights}, {'; '.join(self.units) or 'no units'}; input "
-            f"{self.input}; {self.device})"
+            f"{self.input}; {place})"
         )
 
     @property
@@ -471,7 +486,8 @@ class TorchScorer:
             raise UsageError("no unit was selected; call select_unit, or give layer and unit.")
         batch = as_batch(images, self.input.channels)
         on_device = with_grad or as_tensor
-        with measured(self.model), self._recorder(with_grad) as recorder:
+        computing = computing_in(self.precision, self.device)
+        with measured(self.model), computing, self._recorder(with_grad) as recorder:
 
             def respond(rows: slice) -> dict[str, Tensor]:
                 responses = recorder.run(self.preprocess(batch[rows], input_scale))
@@ -516,7 +532,8 @@ class TorchScorer:
 
     def _readout(self, output: LayerOutput, units: Reader | None) -> _Readout:
         path, _ = self._path(output.layer)
-        return _Readout(path, output, None if units is None else units.to(self.device))
+        reader = None if units is None else units.to(self.device)
+        return _Readout(path, output, reader, self.precision)
 
     def _path(self, name: str) -> tuple[str, str | None]:
         """Return the dotted path under which a layer stands in the trace, and the element."""
@@ -530,11 +547,11 @@ class TorchScorer:
         """Traces of the network; one that is ours is laid out channels-last if it runs so."""
         probe = LayerProbe(self.model, self.input.shape, self.device, self._channel_axis)
         if self._is_ours and self.device.type == "cpu":
-            _lay_out(self.model, torch.channels_last)
+            lay_out(self.model, torch.channels_last)
             try:
                 probe.calls  # noqa: B018
             except UsageError:
-                _lay_out(self.model, torch.contiguous_format)
+                lay_out(self.model, torch.contiguous_format)
         return probe
 
     @cached_property
@@ -556,16 +573,7 @@ class TorchScorer:
 
 def as_array(responses: Tensor) -> NDArray[Any]:
     """Return responses as an array; numpy knows no bfloat16."""
-    plain = responses.float() if responses.dtype == torch.bfloat16 else responses
-    return plain.numpy()
-
-
-def _lay_out(network: nn.Module, memory_format: torch.memory_format) -> None:
-    """Lay out the convolutions of a network; oneDNN is faster where channels come last."""
-    with torch.inference_mode(False):
-        for layer in network.modules():
-            if isinstance(layer, nn.Conv2d):
-                layer.to(memory_format=memory_format)
+    return widened(responses).numpy()
 
 
 def _require_answers(responses: Mapping[str, Tensor], images: int) -> None:

@@ -29,7 +29,8 @@ from core.utils.generators.caffenet import RGB_MEAN, Caffenet
 from core.utils.generators.generated_images import Codes, as_arrays, codes_like, images_of
 from core.utils.generators.protocol import ImageGenerator
 from core.utils.generators.upconv_specs import build, generator_spec
-from core.utils.weights.give_weights import flat_key, give_weights
+from core.utils.precision import computing_in, require_precision, widened
+from core.utils.weights.give_weights import flat_key, give_weights, lay_out
 from core.utils.weights.untrained import Seed, initial_state, smooth_and_edges
 
 __all__ = [
@@ -65,6 +66,8 @@ class upconvGAN(nn.Module):
         See `core.utils.resolve_device`.
     seed : int or numpy.random.Generator, default 0
         Of the untrained weights.
+    precision : {"float32", "bfloat16", "tf32"}
+        Of its products, see `core.utils.precision`; images are float32.
 
     Attributes
     ----------
@@ -91,9 +94,12 @@ class upconvGAN(nn.Module):
         weights: str | os.PathLike[str] | None = None,
         device: str | torch.device = "auto",
         seed: Seed = 0,
+        *,
+        precision: str = "float32",
     ) -> None:
         super().__init__()
         target = resolve_device(device)
+        self.precision = require_precision(precision, target)
         spec = generator_spec(name)
         self.name = name
         self.latent_shape = spec.latent_shape
@@ -112,6 +118,8 @@ class upconvGAN(nn.Module):
         self.rgb_mean: torch.Tensor
         self.register_buffer("rgb_mean", torch.tensor(RGB_MEAN)[:, None, None], persistent=False)
         self.eval().to(target)
+        if target.type == "cpu":
+            lay_out(self.G, torch.channels_last)
 
     @property
     def device(self) -> torch.device:
@@ -149,7 +157,10 @@ class upconvGAN(nn.Module):
         torch.Tensor, shape (n, 3, height, width)
             About -128 to 128; 256 pixels square, 240 for norm1 and norm2.
         """
-        return _rgb(self.G(self.maps_of(codes)))
+        maps = self.maps_of(codes)
+        with computing_in(self.precision, maps.device):
+            grey_levels = self.G(maps)
+        return _rgb(widened(grey_levels) if self.precision == "bfloat16" else grey_levels)
 
     def visualize(self, codes: Codes, scale: float = 1.0) -> torch.Tensor:
         """Return images in [0, scale]; gradients flow to the codes.

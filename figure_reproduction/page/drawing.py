@@ -43,6 +43,43 @@ def draw_curve(
     axes.fill_between(x, low, high, color=space.colour, alpha=band_alpha, linewidth=0, zorder=2)
 
 
+def mostly_padding(n_recorded: NDArray[np.intp], n: int) -> NDArray[np.bool_]:
+    """Tell in which blocks fewer than half of n experiments still recorded, (n_blocks,)."""
+    return np.asarray(2 * n_recorded < n)
+
+
+def draw_padded_mean(
+    axes: Axes,
+    x: NDArray[Any],
+    curve: Curve,
+    space: Space,
+    is_padding: NDArray[np.bool_],
+    **look: Any,
+) -> None:
+    """Draw the mean of a group as `draw_curve` does, dotted where most of it is padding.
+
+    Parameters
+    ----------
+    axes, x, curve, space
+        As for `draw_curve`.
+    is_padding : numpy.ndarray of bool
+        (n_points,); the dots begin at the last point before.
+    **look
+        Further arguments of `draw_curve`.
+    """
+    dotted = is_padding | np.append(is_padding[1:], False)
+    for there, dash in ((~is_padding, {}), (dotted, {"linestyle": ":"})):
+        if there.any():
+            piece = Curve(np.where(there, curve.mean, np.nan), curve.sem, curve.n)
+            draw_curve(axes, x, piece, space, **look | dash)
+
+
+def padding_handle() -> Line2D:
+    """Return what a legend shows of the dotted part of means and of single experiments."""
+    look: dict[str, Any] = {"color": "k", "linestyle": ":", "linewidth": MEAN_PT}
+    return Line2D([], [], label="padding, or most of it", **look)
+
+
 def draw_experiments(
     axes: Axes, x: NDArray[Any], values: NDArray[np.float64], space: Space, **line: Any
 ) -> None:

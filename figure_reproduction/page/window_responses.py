@@ -19,7 +19,14 @@ from scipy import stats
 from core.published import Statistic
 from core.spaces import BySpace, Space
 from core.utils.statistics.t_tests import StudentTest
-from figure_reproduction.page.drawing import FRAME_PT, draw_curve, draw_dots, space_handles
+from figure_reproduction.page.drawing import (
+    FRAME_PT,
+    draw_dots,
+    draw_padded_mean,
+    mostly_padding,
+    padding_handle,
+    space_handles,
+)
 from figure_reproduction.page.groups import (
     FDR,
     Curve,
@@ -79,17 +86,25 @@ class WindowComparison:
         Paired, DeePSim against BigGAN, block by block.
     n_recorded : numpy.ndarray of int
         (n_blocks,) experiments that recorded the block; the others are padding there.
+    padded : bool
+        Whether padding counts.
     """
 
     curves: BySpace[Curve]
     larger: BySpace[NDArray[np.bool_]]
     test: StudentTest
     n_recorded: NDArray[np.intp]
+    padded: bool = True
 
     @property
     def n(self) -> int:
         """Number of experiments."""
         return self.curves[Space.DEEPSIM].n
+
+    @property
+    def is_mostly_padding(self) -> NDArray[np.bool_]:
+        """(n_blocks,) where fewer than half of the experiments recorded; the mean is dotted."""
+        return mostly_padding(self.n_recorded, self.n) & self.padded
 
     @property
     def rests_on_few(self) -> NDArray[np.bool_]:
@@ -182,6 +197,7 @@ def compare_recorded(
                     larger={space: marked[place] for space, marked in larger.items()},
                     test=StudentTest(tests.t[place], tests.p[place], tests.df, int(chosen.sum())),
                     n_recorded=recorded[chosen].sum(axis=0),
+                    padded=False,
                 )
     return found
 
@@ -344,7 +360,10 @@ def _draw_windows(
     if any(found.rests_on_few.any() for found in comparisons.values()):
         few = f"where fewer than {MIN_RECORDED} still recorded"
         dots.append(Line2D([], [], label=few, mfc="none", markeredgewidth=0.5, **look))
-    canvas.legend(handles=[*space_handles(), *dots], loc="outside lower center", ncols=4)
+    padding = [padding_handle()] if any(found.padded for found in comparisons.values()) else []
+    canvas.legend(
+        handles=[*space_handles(), *padding, *dots], loc="outside lower center", ncols=5
+    )
 
 
 def _write_recorded(axes: Axes, n_recorded: NDArray[np.intp], below_ticks: bool) -> None:
@@ -372,13 +391,17 @@ def _draw_row(
     shown = np.arange(LAST_SHOWN_BLOCK + 1)
     end = np.full(1, np.nan)  # lines do not go on from one window to the next
     x = np.concatenate([np.append(start + shown, np.nan) for start in starts])
+    padding = np.concatenate(
+        [np.append(found.is_mostly_padding[shown], False) for found in row]
+    )
     for space in Space:
         curves = [found.curves[space] for found in row]
         mean, sem = (
             np.concatenate([part for values in which for part in (values[shown], end)])
             for which in ([c.mean for c in curves], [c.sem for c in curves])
         )
-        draw_curve(axes, x, Curve(mean, sem, curves[0].n), space, linewidth=0.8)
+        curve = Curve(mean, sem, curves[0].n)
+        draw_padded_mean(axes, x, curve, space, padding, linewidth=0.8)
     few = np.concatenate([np.append(found.rests_on_few[shown], False) for found in row])
     for hollow in (False, True):
         larger = {

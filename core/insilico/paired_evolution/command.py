@@ -78,6 +78,7 @@ def load_networks(settings: EvolutionSettings, device: str = "auto") -> Networks
         "pretrained": not settings.untrained,
         "device": device,
         "seed": settings.seed,
+        "precision": settings.precision,
     }
     scorer = TorchScorer(
         settings.net,

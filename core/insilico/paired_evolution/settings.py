@@ -13,6 +13,7 @@ from core.errors import UsageError, choose_from
 from core.insilico.commands import flag
 from core.utils.generators.named import SHORT_NAMES, full_name
 from core.utils.Optimizers import optimizer_labels
+from core.utils.precision import PRECISIONS
 
 #: The two threads, as the published files call them.
 GENERATORS = ("fc6", "BigGAN")
@@ -104,6 +105,9 @@ class EvolutionSettings:
         Size of the network's input; by default that of its configuration, 227 in the paper.
     channel_axis : int, optional
         Axis of the layer's channels, without that of the images; by default it is found.
+    precision : {"float32", "bfloat16", "tf32"}
+        Of network and generators, see `core.utils.precision`; receptive fields are found in
+        float32.
     units : tuple of tuple of int
         In place of `channels`, a list of units: (channel,) for the centre of its map, or (channel,
         row, column). Units of one channel share their first codes and random numbers.
@@ -155,6 +159,11 @@ class EvolutionSettings:
         metavar="AXIS",
         help="axis of the layer's channels, without that of the images; default: it is found",
     )
+    precision: str = flag(
+        default="float32",
+        choices=PRECISIONS,
+        help="of networks: bfloat16 and tf32 are faster where the processor has units for them",
+    )
     units: tuple[tuple[int, ...], ...] = flag(
         default=(),
         type=unit_of_text,
@@ -180,6 +189,7 @@ class EvolutionSettings:
         if pixels is not None and min(pixels if isinstance(pixels, tuple) else (pixels,)) < 1:
             raise UsageError(f"input of {pixels} pixels was asked for; give 1 or more.")
         _require_known([self.placement], PLACEMENTS, "placement")
+        _require_known([self.precision], PRECISIONS, "precision")
         own = [name for name in self.generators if ":" in name]
         _require_known(self.generators, [*GENERATORS, *own, *SHORT_NAMES], "generator")
         known = {label for name in self.generators for label in optimizer_labels(name)}
@@ -215,11 +225,10 @@ def _require_units(channels: tuple[int, ...], units: tuple[tuple[int, ...], ...]
                 "CHANNEL,ROW,COLUMN, numbered from 0."
             )
         return
-    first, stop = channels
-    if not 0 <= first < stop:
+    if len(channels) != 2 or not 0 <= channels[0] < channels[1]:
         raise UsageError(
-            f"channels from {first} up to {stop} were asked for; give A B with 0 <= A < B, for "
-            "channels A to B - 1."
+            f"channels {' '.join(map(str, channels))} were asked for; give A B with 0 <= A < B, "
+            "for channels A to B - 1."
         )
 
 

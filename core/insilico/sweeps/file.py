@@ -55,6 +55,7 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "seed": (int,),
     "input_pixels": (int,),
     "channel_axis": (int,),
+    "precision": (str,),
     "hessians": (dict,),
     "device": (str,),
     "batch_size": (int,),
@@ -64,7 +65,7 @@ _NEEDED = ("nets", "layers", "channels")
 #: Handed on to every experiment as they are.
 _COMMON = (
     "steps", "repetitions", "population", "untrained", "biggan", "seed", "input_pixels",
-    "channel_axis",
+    "channel_axis", "precision",
 )  # fmt: skip
 
 #: No sweep file comes near this size, or this depth of a dotted key.

@@ -22,6 +22,7 @@ from torch import nn
 from core.errors import UsageError, UserError, choose_from
 from core.utils.device import resolve_device
 from core.utils.generators.generated_images import Codes, as_arrays, codes_like, images_of
+from core.utils.precision import computing_in, require_precision, widened
 from core.utils.weights.give_weights import freeze, give_weights
 from core.utils.weights.untrained import Seed, State
 
@@ -136,6 +137,8 @@ class BigGAN_wrapper:
     ----------
     BigGAN : torch.nn.Module or str, default "biggan-deep-256"
         What `loadBigGAN` returns, or the version to load.
+    precision : {"float32", "bfloat16", "tf32"}
+        Of its products, see `core.utils.precision`.
 
     Attributes
     ----------
@@ -148,13 +151,16 @@ class BigGAN_wrapper:
     trained : bool
     """
 
-    def __init__(self, BigGAN: nn.Module | str = "biggan-deep-256") -> None:
+    def __init__(
+        self, BigGAN: nn.Module | str = "biggan-deep-256", *, precision: str = "float32"
+    ) -> None:
         self.BigGAN = cast(Any, loadBigGAN(BigGAN) if isinstance(BigGAN, str) else BigGAN)
         freeze(self.BigGAN)
         self.trained: bool = getattr(self.BigGAN, "trained", True)
         self.noise_len: int = self.BigGAN.config.z_dim
         self.codelen: int = self.noise_len + self.BigGAN.embeddings.out_features
         self.latent_shape: tuple[int, ...] = (self.codelen,)
+        self.precision = require_precision(precision, self.device)
 
     def __repr__(self) -> str:
         version = getattr(self.BigGAN, "version", "BigGAN")
@@ -246,7 +252,9 @@ class BigGAN_wrapper:
         codes = codes_like(codes, (self.latent_shape,), self._embedding)
         statistics = bn_truncation if truncation is None else truncation
         argument = _package_truncation(statistics, self.BigGAN.config.n_stats)
-        images = self.BigGAN.generator(codes, argument)
+        with computing_in(self.precision, codes.device):
+            images = self.BigGAN.generator(codes, argument)
+        images = widened(images) if self.precision == "bfloat16" else images
         return ((images + 1) / 2).clamp(0, 1) * scale
 
     def visualize_batch(

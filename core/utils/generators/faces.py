@@ -20,6 +20,7 @@ from torch import nn
 from core.errors import MissingDataError
 from core.utils.device import resolve_device
 from core.utils.generators.generated_images import Codes, codes_like, images_of
+from core.utils.precision import computing_in, require_precision, widened
 from core.utils.weights.give_weights import freeze
 from core.utils.weights.state_dicts import load_strictly, read_state_dict
 
@@ -42,6 +43,8 @@ class FaceGAN(nn.Module):
     device : str or torch.device, default "auto"
     seed : int, default 0
         Of the untrained weights.
+    precision : {"float32", "bfloat16", "tf32"}
+        Of its products, see `core.utils.precision`.
 
     Attributes
     ----------
@@ -61,6 +64,8 @@ class FaceGAN(nn.Module):
         pretrained: bool = True,
         device: str | torch.device = "auto",
         seed: int = 0,
+        *,
+        precision: str = "float32",
     ) -> None:
         super().__init__()
         self.codelen = _CHANNELS[0]
@@ -77,6 +82,7 @@ class FaceGAN(nn.Module):
             load_strictly(self, state, path)
         freeze(self)
         self.to(resolve_device(device))
+        self.precision = require_precision(precision, self.device)
 
     @property
     def device(self) -> torch.device:
@@ -94,7 +100,9 @@ class FaceGAN(nn.Module):
     def visualize(self, codes: Codes, scale: float = 1.0) -> torch.Tensor:
         """Return images (n, 3, 64, 64) in [0, scale]; gradients flow to the codes."""
         rows = codes_like(codes, ((self.codelen,),), self._a_weight)
-        return (self.main(rows[:, :, None, None]) + 1) * (scale / 2)
+        with computing_in(self.precision, rows.device):
+            images = self.main(rows[:, :, None, None])
+        return ((widened(images) if self.precision == "bfloat16" else images) + 1) * (scale / 2)
 
     def visualize_batch(
         self, codes: Codes, *, scale: float = 1.0, B: int = 42, to_cpu: bool = True

@@ -9,6 +9,7 @@ import torch
 
 from core.errors import UsageError
 from core.utils.batching import map_batches
+from core.utils.precision import widened
 
 #: Latent codes, one per row.
 Codes = torch.Tensor | np.ndarray
@@ -67,5 +68,4 @@ def images_of(
 
 def as_arrays(images: torch.Tensor) -> list[np.ndarray]:
     """Return images (n, 3, height, width) as a list of arrays (height, width, 3)."""
-    plain = images.float() if images.dtype == torch.bfloat16 else images  # numpy has no bfloat16
-    return list(plain.permute(0, 2, 3, 1).numpy())
+    return list(widened(images).permute(0, 2, 3, 1).numpy())  # numpy has no bfloat16

@@ -31,6 +31,7 @@ def generator_named(
     device: str = "auto",
     seed: int = 0,
     biggan: str = "biggan-deep-256",
+    precision: str = "float32",
 ) -> ImageGenerator:
     """Load the generator of a name.
 
@@ -39,8 +40,8 @@ def generator_named(
     name : str
         "BigGAN"; a DeePSim generator, such as "fc6"; "FaceGAN", "FourierSpace" or "PixelSpace"; or
         one's own as ``module:object``: a generator, or a function that returns one when it is
-        called without arguments. Where the function takes `pretrained`, `device` or `seed`, it is
-        handed them.
+        called without arguments. Where the function takes `pretrained`, `device`, `seed` or
+        `precision`, it is handed them.
     pretrained : bool, default True
         Whether weights are the published ones or random.
     device : str, default "auto"
@@ -48,6 +49,8 @@ def generator_named(
         Of random weights.
     biggan : str
         Version of BigGAN.
+    precision : {"float32", "bfloat16", "tf32"}
+        Of its products; one's own function is handed it as the others.
 
     Raises
     ------
@@ -60,7 +63,8 @@ def generator_named(
 
     options: dict[str, Any] = {"pretrained": pretrained, "device": device, "seed": seed}
     if name == BIGGAN:
-        return BigGAN_wrapper(loadBigGAN(biggan, **options))
+        return BigGAN_wrapper(loadBigGAN(biggan, **options), precision=precision)
+    options["precision"] = precision
     if name in UPCONV:
         return upconvGAN(name, **options)
     if ":" not in full_name(name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from core.utils.weights.fetch import require
@@ -68,3 +69,11 @@ def flat_key(key: str) -> str:
 def freeze(network: nn.Module) -> None:
     """Set eval mode and ask for no gradient of any weight; those of the input still flow."""
     network.eval().requires_grad_(False)
+
+
+def lay_out(network: nn.Module, memory_format: torch.memory_format) -> None:
+    """Lay out the convolutions of a network; on a CPU they are faster where channels come last."""
+    with torch.inference_mode(False):
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                layer.to(memory_format=memory_format)
