@@ -454,8 +454,8 @@ def test_gains_unfold_as_in_extended_figure_4b(population):
         assert difference[3] < -0.02
 
 
-#: Median over valid sites of variance over mean of the spike counts (50-200 ms) of single images, in
-#: the real first and last blocks: area → DeePSim first, last, BigGAN first, last.
+#: Variance over mean of the spike counts (50-200 ms) of single images, median over valid sites, in
+#: real blocks: area → DeePSim first, last, BigGAN first, last.
 REAL_FANO = {"V1": (2.35, 1.09, 2.21, 1.63), "V4": (1.60, 1.02, 1.60, 1.05),
              "IT": (1.23, 1.06, 1.13, 0.96)}  # fmt: skip
 
@@ -479,8 +479,8 @@ def test_spike_counts_scatter_as_those_of_real_blocks(population):
 
 def test_images_vary_less_as_a_thread_climbs_and_alike_where_it_does_not(plans):
     for plan in plans[::20]:
-        for thread in plan.threads:
-            cv = plan.image_cv(plan.threads.index(thread))
+        for which, thread in enumerate(plan.threads):
+            cv = plan.image_cv(which)
             assert cv[0] == pytest.approx(0.4)
             assert cv[-1] == pytest.approx(0.4 if thread.climb == "none" else 0.12)
 
