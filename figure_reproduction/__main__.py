@@ -179,6 +179,8 @@ def _run(given: argparse.Namespace) -> int:
         paper_pictures=given.paper_pictures, single_file=given.single_file,
     )  # fmt: skip
     _print_summary(outcomes, job.output)
+    if given.single_file:
+        sys.stdout.write(f"{job.output / SINGLE_FILE} is the page in one file.\n")
     codes = [outcome.printed.exit_code for outcome in outcomes]
     if judged:
         codes.append(_verify(outcomes, given.json))
