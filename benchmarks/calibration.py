@@ -104,7 +104,7 @@ def _lines(draw: Draw, threads: int, permutations: int, populations: int) -> Ite
     yield "By length of the session, AR(1) 3 %, memory .5"
     for length in LENGTHS:
         as_long = partial(published_like, n_blocks=length)
-        p = success_p_values(as_long, threads // 2, permutations, 0.03, 0.5)
+        p = success_p_values(as_long, threads, permutations, 0.03, 0.5)
         yield from (f"  {length:2} blocks  {line}" for line in rates(p))
     yield f"Power of success, time constant {CLIMB_BLOCKS:g} blocks, AR(1) 3 %, memory .5"
     for gain in GAINS:

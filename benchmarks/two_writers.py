@@ -1,7 +1,9 @@
 """Two processes write one folder at once, many times: whole, mixed or refused, counted.
 
-``python -m benchmarks.two_writers [--pairs 20]`` does so for exports, placements by hand
-and evolutions that are begun twice. A folder is whole when all its files are of one writer.
+``python -m benchmarks.two_writers [--pairs 20] [--work NAME]`` does so for exports, figures, the
+two ways of fetching, simulations, evolutions, sweeps and Hessians, all small; the second process
+begins a little later each time. A folder is whole when it holds the same bytes as after one of the
+two alone.
 """
 
 from __future__ import annotations
@@ -20,107 +22,208 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 
 from core.errors import UserError
-from core.files import UNFINISHED_SUFFIX, writes_alone
-from core.insilico.resumable import claim_folder
+from core.files import UNFINISHED_SUFFIX, locked, sha256_of
+from core.published import Statistic
+from core.reading.download import download
 from core.source_tables.placement import choose_files, files_of, place
-from core.source_tables.provenance import Provenance, read_provenance
-from core.source_tables.reader import SourceData, Table, write_tables
+from core.source_tables.provenance import Provenance
+from core.source_tables.reader import Table, write_tables
+from core.spaces import Space
+from neuro_data_analysis.simulation.matroot import simulate_matroot
 
 _MEMBERS = [
-    {"window": (start, start + 10), "space": space}
-    for start in range(0, 200, 10)
-    for space in ("DeePSim", "BigGAN")
+    {"window": (first, first + 10), "space": str(space)}
+    for first in range(0, 200, 10)
+    for space in Space
 ]
 _KEY = "Fig5/window_response_mean"
+_NETWORKS = "tests.tiny_networks:tiny_networks"
 
 
-def _export(folder: Path, who: float) -> None:
-    tables = [Table(_KEY, np.full((60, 56), who), member) for member in _MEMBERS]
+def _export(folder: Path, who: int) -> None:
+    tables = [Table(_KEY, np.full((60, 56), float(who)), member) for member in _MEMBERS]
     write_tables(folder, "Fig5", tables, Provenance("recordings", {"who": str(who)}))
 
 
-def _place(folder: Path, who: float) -> None:
-    source = folder.with_name(f"given{who}")
-    if not source.exists():
-        _export(source, who)
-    with files_of(source) as found:
-        place(choose_files(found)[0], folder, Provenance("found"), force=True)
+def _place(folder: Path, who: int) -> None:
+    with tempfile.TemporaryDirectory() as given:
+        _export(Path(given), who)
+        with files_of(Path(given)) as found:
+            place(choose_files(found)[0], folder, Provenance("found"), force=True)
 
 
-@writes_alone("folder")
-def _evolve(folder: Path, who: float) -> None:
-    claim_folder(folder, {"who": who}, resume=False)
-    for number in range(20):
-        (folder / f"{number}.txt").write_text(str(who))
-        time.sleep(0.005)
+def _print_figure(folder: Path, who: int) -> None:
+    from figure_reproduction.page.page import FigureScript, Panel, PrintJob, print_figure
+
+    with tempfile.TemporaryDirectory() as source:
+        panels = [Panel(f"5{letter}", (), partial(_shown, who, letter)) for letter in "AB"]
+        script = FigureScript("Figure5", "Fig5", "who wrote it", (), panels)
+        print_figure(script, PrintJob(Path(source), folder, ("png",)))
 
 
-def _tables_of(folder: Path) -> set[str]:
-    source = SourceData(folder)
-    values = {str(v) for m in _MEMBERS for v in np.unique(source.read(_KEY, **m))}
-    noted = read_provenance(folder / "Fig5")
-    files = {origin.details.get("who", "") for origin in (noted, *noted.files.values())}
-    return values | {who for who in files if who}
+def _shown(who: int, letter: str) -> Any:
+    """Show who wrote it."""
+    from figure_reproduction.page.page import Shown
+    from figure_reproduction.page.sheet import Drawing
+
+    def draw(figure: Any) -> None:
+        figure.text(0.5, 0.5, str(who))
+
+    drawing = Drawing(draw, (40.0, 40.0))
+    return Shown([Statistic("who", who)], {f"5{letter}": drawing})
 
 
-def _results_of(folder: Path) -> set[str]:
-    return {path.read_text() for path in folder.glob("*.txt")}
+class _Bodies(BaseHTTPRequestHandler):
+    """Answers each path with a body that is made of it, a little at a time."""
+
+    def do_GET(self) -> None:
+        body = self.path.encode() * 100_000
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        for at in range(0, len(body), 1 << 16):
+            self.wfile.write(body[at : at + (1 << 16)])
+            time.sleep(0.01)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
 
 
-WORKS: dict[str, tuple[Callable[[Path, float], None], Callable[[Path], set[str]]]] = {
-    "export": (_export, _tables_of),
-    "placing by hand": (_place, _tables_of),
-    "evolution": (_evolve, _results_of),
+def _fetch(folder: Path, who: int) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Bodies)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        download(f"http://127.0.0.1:{server.server_port}/{who}", folder / "x", backoff_s=0)
+    finally:
+        server.shutdown()
+
+
+def _simulate(folder: Path, who: int) -> None:
+    simulate_matroot(folder, seed=who, n_experiments=1)
+
+
+def _settings(who: int) -> Any:
+    from core.insilico.paired_evolution.settings import EvolutionSettings
+
+    return EvolutionSettings(
+        net="tiny", layer=".Conv2dconv2", channels=(who, who + 1), steps=3, repetitions=1,
+        population=4, seed=who,
+    )  # fmt: skip
+
+
+def _evolve(folder: Path, who: int) -> None:
+    from core.insilico.paired_evolution.command import evolve_pairs
+
+    networks = import_module("tests.tiny_networks").tiny_networks()
+    evolve_pairs(_settings(who), folder, networks=networks)
+
+
+def _sweep(folder: Path, who: int) -> None:
+    from core.insilico.sweeps.cells import RunCell, SweepCell
+
+    if not folder.is_dir():  # what a sweep prepares before its cells run
+        with locked(folder):
+            SweepCell(folder, _settings(1), {}).write()
+    RunCell(_NETWORKS)(str(folder))
+
+
+def _hessians(folder: Path, who: int) -> None:
+    from core.insilico.gan_hessians.command import HessianSettings, compute_hessians
+
+    settings = HessianSettings(
+        generator="tests.tiny_networks:small_generator", distance="MSE", n_codes=4, seed=who
+    )
+    compute_hessians(settings, folder)
+
+
+WORKS: dict[str, Callable[[Path, int], None]] = {
+    "export": _export,
+    "figures": _print_figure,
+    "placing by hand": _place,
+    "fetch": _fetch,
+    "simulation": _simulate,
+    "evolution": _evolve,
+    "sweep": _sweep,
+    "Hessians": _hessians,
 }
 
 
-def _one(work: Callable[[Path, float], None], folder: Path, who: float, wait_s: float,
-         answers: Any) -> None:  # fmt: skip
+def _one(work: str, folder: Path, who: int, wait_s: float, answers: Any) -> None:
     time.sleep(wait_s)
     try:
-        work(folder, who)
+        WORKS[work](folder, who)
         answers.put("ok")
     except UserError:
         answers.put("refused")
+    except BaseException as error:
+        answers.put(f"RAISED {error!r:.200}")
 
 
-def run(name: str, pairs: int) -> Counter[str]:
-    """Let pairs of processes do one work, the second a little later each time; count outcomes."""
-    work, read = WORKS[name]
-    outcomes: Counter[str] = Counter()
+def _bytes_of(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
+
+
+def _at_once(work: str, folder: Path, delays_s: dict[int, float]) -> list[str]:
+    """Let some writers begin after their delays; they are forked before torch has threads."""
     context = multiprocessing.get_context("fork")
-    for pair in range(pairs):
-        with tempfile.TemporaryDirectory() as scratch:
-            folder, answers = Path(scratch) / "out", context.Queue()
-            both = [
-                context.Process(target=_one, args=(work, folder, who, wait_s, answers))
-                for who, wait_s in ((1.0, 0.0), (2.0, 0.03 * pair))
-            ]
-            for process in both:
-                process.start()
-            said = sorted(answers.get(timeout=300) for _ in both)
-            for process in both:
-                process.join()
-            left = [n for _, _, names in os.walk(scratch) for n in names if UNFINISHED_SUFFIX in n]
-            state = "whole" if len(read(folder)) == 1 else "MIXED"
-            outcomes[f"{state}, {' and '.join(said)}{', leftovers' * bool(left)}"] += 1
+    answers = context.Queue()
+    writers = [
+        context.Process(target=_one, args=(work, folder, who, delay_s, answers))
+        for who, delay_s in delays_s.items()
+    ]
+    for process in writers:
+        process.start()
+    said = sorted(answers.get(timeout=300) for _ in writers)
+    for process in writers:
+        process.join()
+    return said
+
+
+def run(work: str, pairs: int) -> Counter[str]:
+    """Let pairs of processes do one work; count how it ended."""
+    outcomes: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as made:
+        alone, seconds = [], 0.0
+        for who in (1, 2):
+            folder, begun = Path(made) / str(who) / "out", time.monotonic()
+            if (said := _at_once(work, folder, {who: 0.0})) != ["ok"]:
+                raise RuntimeError(f"{work}: {said}")
+            alone.append(_bytes_of(folder))
+            seconds = time.monotonic() - begun
+        for pair in range(pairs):
+            folder = Path(made) / f"pair{pair}" / "out"
+            said = _at_once(work, folder, {1: 0.0, 2: seconds * pair / pairs})
+            whole = _bytes_of(folder) in alone
+            left = [
+                name for _, _, names in os.walk(folder.parent) for name in names
+                if UNFINISHED_SUFFIX in name or name.endswith(".lock")
+            ]  # fmt: skip
+            state = "whole" if whole else "MIXED"
+            outcomes[f"{state}: {' and '.join(said)}{', LEFTOVERS' * bool(left)}"] += 1
     return outcomes
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 1 if a folder was a mixture or something unfinished was left."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.two_writers", description=__doc__)
     parser.add_argument("--pairs", type=int, default=20, help="of each work (default: 20)")
-    given = parser.parse_args()
+    parser.add_argument("--work", action="append", choices=list(WORKS), help="only this")
+    given = parser.parse_args(arguments)
+    os.environ["SOURCE_DATE_EPOCH"] = "0"
     bad = False
-    for name in WORKS:
-        outcomes = run(name, given.pairs)
-        bad |= any("MIXED" in outcome or "leftovers" in outcome for outcome in outcomes)
-        print(f"{name}: {dict(outcomes)}", flush=True)
+    for work in given.work or WORKS:
+        outcomes = run(work, given.pairs)
+        bad |= any(word in told for told in outcomes for word in ("MIXED", "LEFT", "RAISED"))
+        print(f"{work}: {dict(outcomes)}", flush=True)
     return int(bad)

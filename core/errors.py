@@ -5,9 +5,11 @@ Every message is one sentence or two: what was found and where, what is allowed,
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from typing import TextIO
 
 
 class UserError(Exception):
@@ -79,6 +81,23 @@ def printable(text: str) -> str:
     plain = (letter.isprintable() or letter in "\n\t" for letter in text)
     shown = zip(text, plain, strict=True)
     return "".join(c if fine else c.encode("unicode_escape").decode() for c, fine in shown)
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Write a text that may hold words of foreign files to a terminal, by default to stdout."""
+    (stream or sys.stdout).write(printable(text))
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def log_to_terminal() -> None:
+    """Show the logs of a command line on stderr, one line each, see `printable`."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def exit_code_of(command: Callable[[], int | None]) -> int:

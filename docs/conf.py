@@ -6,7 +6,7 @@ import logging
 import sys
 from pathlib import Path
 from types import GenericAlias, UnionType
-from typing import Any
+from typing import Any, TypeVar
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
@@ -68,8 +68,8 @@ write_pages(HERE / "reference")
 def _is_type_alias(
     app: Any, what: str, name: str, member: object, skip: bool, options: Any
 ) -> bool:
-    """Leave out aliases of types, which autodoc cannot print."""
-    return skip or isinstance(member, GenericAlias | UnionType)
+    """Leave out aliases and variables of types, which autodoc or numpydoc cannot print."""
+    return skip or isinstance(member, GenericAlias | UnionType | TypeVar)
 
 
 def setup(app: Any) -> None:

@@ -7,10 +7,11 @@ DeePSim's textures, a GAN of faces in the place of BigGAN's objects. The session
 in the layout of the paper, the recordings become tables, and the tables Figures 2, 4 and 5, marked
 IN SILICO, with the names of these spaces.
 
-Beside them stand controls, in ``controls.csv`` and ``controls.md``: what the unit answers, without
-the neuron's noise, to as many random images, to photographs, and to images evolved in the same way
-for the same unit of an untrained twin of the network. The first unit of each layer has the twin,
-and is run with several seeds. Whether an evolution succeeded is tested as in the paper.
+Beside them stand controls, in ``controls.csv`` and, as means over sessions, ``controls.md``: what
+the unit answers, without the neuron's noise, to as many random images, to photographs, and to
+images evolved in the same way for the same unit of an untrained twin of the network. The first unit
+of each layer has the twin, and is run with several seeds. Whether an evolution succeeded is tested
+as in the paper.
 """
 
 from __future__ import annotations
@@ -252,11 +253,21 @@ def _rows(
 
 def _write(output: Path, table: pd.DataFrame) -> None:
     write_text(output / "controls.csv", table.to_csv(index=False))
-    lines = [f"| {' | '.join(map(str, table))} |", "|---" * len(table.columns) + "|"]
-    for row in table.itertuples(index=False):
-        shown = (f"{value:.1f}" if isinstance(value, float) else str(value) for value in row)
-        lines.append(f"| {' | '.join(shown)} |".replace("nan", "–"))
-    write_text(output / "controls.md", "\n".join(lines) + "\n")
+    write_text(output / "controls.md", as_markdown(table))
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """Return means over the sessions of each layer and space, and how many succeeded."""
+    names = [name for name in table if table[name].dtype == float]
+    lines = [
+        f"| layer | space | success | {' | '.join(map(str, names))} |",
+        "|---" * (len(names) + 3) + "|",
+    ]
+    for (layer, space), group in table.groupby(["layer", "space"], sort=False):
+        shown = " | ".join(f"{mean:.1f}" for mean in group[names].mean())
+        success = f"{int(group['success'].sum())} of {len(group)}"
+        lines.append(f"| {layer} | {space} | {success} | {shown} |")
+    return "\n".join(lines) + "\n"
 
 
 def _units(scorer: TorchScorer, layer: str, n: int) -> list[int]:

@@ -68,7 +68,9 @@ GroupPsths: TypeAlias = Mapping[tuple[int, str, Space], GroupPsth]
 def show_5a(psths: Psths, masks: pd.DataFrame) -> Shown:
     """PSTHs of the first and the last block in V1, V4 and IT.
 
-    DeePSim (blue) and BigGAN (red): single experiments (thin) and mean with standard error.
+    DeePSim (blue) and BigGAN (red): single experiments (thin) and mean with standard error (its
+    standard deviation divides by n, as published). The last block is the mean of a session's last
+    two in nearly every session.
     """
     groups = compute_5a(psths, masks)
     drawings = {

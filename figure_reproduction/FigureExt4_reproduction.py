@@ -124,9 +124,9 @@ Attributions: TypeAlias = Mapping[tuple[int, str], Attribution]
 def show_4b(meta: pd.DataFrame, *shares: Shares) -> Shown:
     """Share of the rise in rate (best block minus first block) that falls into each time bin.
 
-    Bins of 5 to 50 ms; mean and standard error over climbing threads; dots mark bins in which the
-    spaces differ (two-sided unpaired t tests, as published, though most experiments are in both
-    groups).
+    Bins of 5 to 50 ms; mean and standard error over climbing threads (its standard deviation
+    divides by n, as published); dots mark bins in which the spaces differ (two-sided unpaired t
+    tests, as published, though most experiments are in both groups).
     """
     by_width = dict(zip(ATTRIBUTION_BINS_MS, shares, strict=True))
     attributions = compute_4b(by_width, meta)

@@ -78,10 +78,19 @@ def tell_references(
         if len(first) < 2:
             continue
         test = student(last, first, paired=True)
+        about["basis"] = _basis("last minus first two blocks", "experiments", len(first))
         yield Statistic("reference pictures, last over first two blocks",
                         float(np.mean(last) / np.mean(first)), **about)  # fmt: skip
         yield Statistic("reference pictures, last against first, paired t", test.t, **about)
         yield Statistic("reference pictures, last against first, p", test.p, **about)
+
+
+def _basis(difference: str, unit: str, n: int) -> dict[str, Any]:
+    """Tell what a paired test rests on."""
+    return {
+        "test": f"paired Student test, {difference}", "sided": "two-sided", "df": n - 1, "n": n,
+        "unit": f"{unit}; sites repeat among them", "correction": "none",
+    }  # fmt: skip
 
 
 def _ends(row: NDArray[np.float64]) -> tuple[float, float]:
@@ -138,6 +147,7 @@ def tell_centres(groups: Mapping[tuple[str, Space], NDArray[np.float64]]) -> Ite
         if len(centres) < 2:
             continue
         test = student(centres[:, 1], centres[:, 0], paired=True)
+        about["basis"] = _basis("best minus first block", "threads that climbed", len(centres))
         for which, values in zip(_FIRST_AND_BEST, centres.T, strict=True):
             yield Statistic(f"centre of PSTH of {which} block, ms", values.mean(), **about)
         yield Statistic("centre of PSTH, best against first, paired t", test.t, **about)

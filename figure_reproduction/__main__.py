@@ -22,7 +22,7 @@ import matplotlib as mpl
 from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
 
 from core.command_line import a_path, command_parser, require_writable, some_of
-from core.errors import MissingDataError, UserError, exit_code_of
+from core.errors import MissingDataError, UserError, exit_code_of, log_to_terminal, say
 from core.files import write_json
 from core.source_tables.provenance import read_provenance
 from core.source_tables.registry import FIGURE_NAMES
@@ -155,7 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     add_print_arguments(parser)
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_to_terminal()
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells of every glyph of a PDF
     mpl.use("Agg")
     return exit_code_of(lambda: _run(given))
@@ -179,6 +179,8 @@ def _run(given: argparse.Namespace) -> int:
         paper_pictures=given.paper_pictures, single_file=given.single_file,
     )  # fmt: skip
     _print_summary(outcomes, job.output)
+    if given.single_file:
+        sys.stdout.write(f"{job.output / SINGLE_FILE} is the page in one file.\n")
     codes = [outcome.printed.exit_code for outcome in outcomes]
     if judged:
         codes.append(_verify(outcomes, given.json))
@@ -263,7 +265,7 @@ def _verify(outcomes: Iterable[MadeFigure], as_json: Path | None) -> int:
     verification = verify(panels, problems, asked_for)
     if as_json:
         write_json(as_json, verification.as_json())
-    sys.stdout.writelines(f"{line}\n" for line in verification.lines())
+    say("".join(f"{line}\n" for line in verification.lines()))
     return verification.exit_code
 
 
@@ -273,7 +275,7 @@ def _robustness(job: PrintJob) -> None:
 
     found = analyse(job.source_data)
     write_robustness(found, job.output)
-    sys.stdout.write(told(found))
+    say(told(found))
 
 
 def _print_summary(outcomes: Iterable[MadeFigure], output: Path) -> None:

@@ -10,10 +10,9 @@ if __name__ == "__main__":
     sys.exit(start.run("source_data_export.__main__"))
 
 import argparse
-import logging
 
 from core.command_line import a_path, command_parser, some_of
-from core.errors import MissingDataError, exit_code_of
+from core.errors import MissingDataError, exit_code_of, log_to_terminal
 from core.source_tables.reader import DEFAULT_FOLDER
 from core.source_tables.registry import FIGURE_NAMES
 from neuro_data_analysis.neural_data_lib import MATROOT_VARIABLE, matroot
@@ -96,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_to_terminal()
     report = run(
         given.matroot or matroot(), given.output, given.figure, given.force, _options(given)
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core.errors import MissingDataError
-from core.files import read_json, sha256_of, write_json
+from core.files import locked, read_json, sha256_of, write_json
 from core.progress import progress
 from core.source_tables.block_means import FIGURES_MADE, kept_archive
 from core.source_tables.reader import write_tables
@@ -54,11 +54,14 @@ def ensure_block_means(folder: str | Path) -> Path:
             f"{archive} does not exist; `python -m core.source_data fetch` brings it."
         )
     output, wanted = archive.parent, _made_of(archive)
-    if _note(output) != wanted:
-        logger.info("making tables of the block means in %s", output)
-        (output / _READY_FILE).unlink(missing_ok=True)
-        export_block_means(archive, output, cache=output / CACHE_FILE)
-        write_json(output / _READY_FILE, wanted)
+    if _note(output) == wanted:
+        return output
+    with locked(output):
+        if _note(output) != wanted:  # else another process made them while we waited
+            logger.info("making tables of the block means in %s", output)
+            (output / _READY_FILE).unlink(missing_ok=True)
+            export_block_means(archive, output, cache=output / CACHE_FILE)
+            write_json(output / _READY_FILE, wanted)
     return output
 
 

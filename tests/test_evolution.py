@@ -663,6 +663,7 @@ def test_full_disk(tmp_path, finished):
         ({"labels": ("ChloCMA",)}, "Did you mean 'CholCMA'"),
         ({"labels": ("HessCMA",)}, "'fc6' knows none"),
         ({"layer": "conv3"}, "Did you mean 'conv2'"),
+        ({"channels": (6,)}, "give A B with 0 <= A < B"),
         ({"channels": (6, 9)}, "channels 6 to 8 were asked for; layer 'conv2' has 8"),
         ({"labels": ("CholCMA", "HessCMA")}, "needs the average Hessian of BigGAN"),
     ],

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 
 from core.published import Statistic, compare, not_computed, published_values
 from core.source_tables.provenance import Provenance
@@ -45,13 +46,18 @@ def test_the_published_panel_4a_comes_out_of_its_counts(published_4a, tmp_path, 
     printed = [Path(line).name for line in capsys.readouterr().out.splitlines()]
     assert printed == ["4A.png", "4A.pdf", "4A.svg"]
     panel = json.loads((tmp_path / "out" / "Figure4.json").read_text())["panels"]["4A"]
-    verdicts = {s["verdict"] for s in panel["statistics"] if s["quantity"] != "success_rate"}
+    ours = ("success_rate", "jeffreys_ci90")
+    verdicts = {s["verdict"] for s in panel["statistics"] if s["quantity"] not in ours}
     assert verdicts == {"equal"}
     told = [
         ("4A", Statistic(s["quantity"], s["value"], s["area"], s["space"]))
         for s in panel["statistics"]
     ]
     assert list(not_computed(["4A"], told)) == []
+    closed = {(s["area"], s["space"]): s["value"] for s in panel["statistics"]
+              if s["quantity"] == "jeffreys_ci90"}  # fmt: skip
+    assert closed["V1", "DeePSim"] == [pytest.approx(beta.ppf(0.05, 10.5, 0.5)), 1]
+    assert closed["IT", "BigGAN"] == pytest.approx(beta.ppf([0.05, 0.95], 65.5, 41.5))
 
 
 def test_axis_of_4a_names_the_areas_and_counts():
@@ -68,8 +74,10 @@ def test_same_data_give_the_same_bytes(published_4a, tmp_path):
         job = PrintJob(published_4a, folder, ("png", "pdf", "svg"), panels=("4A",))
         print_figure(FIGURE, job)
         write_report(folder)
-    names = sorted(path.name for path in folders[0].iterdir())
-    assert names == ["4A.pdf", "4A.png", "4A.svg", "Figure4.json", "index.html", "numbers.csv"]
+    files = (path for path in folders[0].rglob("*") if path.is_file())
+    names = sorted(path.relative_to(folders[0]).as_posix() for path in files)
+    expected = ["4A.pdf", "4A.png", "4A.svg", "Figure4.json", "index.html", "numbers.csv"]
+    assert [name for name in names if not name.startswith("thumbnails/")] == expected
     for name in names:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
 

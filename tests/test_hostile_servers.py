@@ -56,6 +56,22 @@ def head(*lines):
     return b"\r\n".join([OK.strip(), *lines, b"", b""])
 
 
+@pytest.mark.parametrize("size", [None, 3])
+def test_a_body_longer_than_announced_is_refused(tmp_path, size):
+    """Its end would be lost without a word."""
+    with serving(head(b"Content-Length: 3"), b"abcdef") as url:
+        with pytest.raises(MalformedDataError, match="more than the 3 bytes that"):
+            download(url, tmp_path / "f", expected_size=size, attempts=1)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_connection_that_stays_open_after_the_end_holds_nobody_up(tmp_path):
+    with serving(head(b"Content-Length: 3") + b"abc", pause_s=20) as url:
+        started = time.monotonic()
+        assert download(url, tmp_path / "f", attempts=1).read_bytes() == b"abc"
+        assert time.monotonic() - started < 10
+
+
 @pytest.mark.parametrize(
     "length", [b"abc", b"9" * 5_000, b"-1", "²".encode("latin-1"), b"2 ", b"1e3", b""]
 )

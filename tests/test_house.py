@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 
 import pytest
 
-from core.errors import MissingDataError, UserError, choose_from, exit_code_of
+from core.errors import (
+    MissingDataError,
+    UserError,
+    choose_from,
+    exit_code_of,
+    log_to_terminal,
+    say,
+)
 from core.files import UNFINISHED_SUFFIX, atomic_write, sha256_of
 
 
@@ -61,3 +69,23 @@ def test_refused_names_list_their_neighbours():
 def test_core_utils_alone_loads_no_torch():
     code = "import sys, core.utils; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_escape_reaches_a_terminal(capsys, monkeypatch):
+    """Neither by a message, nor by what is told, nor by a log: words of files colour nothing."""
+    escape = "\x1b[31mred\x9b2J\a"
+
+    def fail():
+        say(f"{escape}\n")
+        logging.getLogger("core.x").info("log %s", escape)
+        raise MissingDataError(f"no {escape}")
+
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(logging.getLogger(), "level", logging.WARNING)
+    log_to_terminal()
+    assert exit_code_of(fail) == 3
+    written = capsys.readouterr()
+    assert "log \\x1b[31mred" in written.err
+    for text in (written.out, written.err):
+        assert text.count("\\x1b[31mred\\x9b2J\\x07") == text.count("red")
+        assert not {"\x1b", "\x9b", "\a"} & set(text)

@@ -224,7 +224,7 @@ def test_two_threads_share_blocks_and_channels_are_chosen_or_weighed(tmp_path):
 def test_a_folder_of_another_experiment_is_refused(tmp_path):
     rig_at(tmp_path)
     other = SessionInfo("Beto", "2020-11-25", 3)
-    with pytest.raises(UsageError, match="serves experiment Alfa-25112020-003, not Beto"):
+    with pytest.raises(UsageError, match="another session: experiment differ"):
         FolderRig(tmp_path / "exchange", tmp_path / "other", other)
     with pytest.raises(UsageError, match="holds another session"):
         FolderRig(tmp_path / "new", tmp_path / "session", other)
@@ -305,7 +305,7 @@ def test_a_full_disk_leaves_no_half_block(tmp_path, request_of_two, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(CannotWriteError, match=r"No space left on device. The block was not shown"):
+    with pytest.raises(CannotWriteError, match=r"No space left on device.*The block was not shown"):
         write_request(tmp_path, request_of_two)
     assert list(tmp_path.iterdir()) == []
 

@@ -482,3 +482,13 @@ def test_expected_false_positives_are_those_of_threads_that_do_not_climb():
     )
     assert rate > 0.08  # the level is 0.05
     assert stats.binomtest(passed, 2 * n_threads, rate).pvalue > 0.001
+
+
+def test_columns_that_determine_each_other_are_told_and_not_fitted():
+    rng = np.random.default_rng(1)
+    effect, sites = np.resize([0.0, 1.0], 24), np.resize(range(6), 24)
+    found = mixed_model(
+        rng.standard_normal(24), effect, sites, ["x"] * 24, {"same": effect, "again": 2 * effect}
+    )
+    assert "do not vary enough" in found.problem
+    assert np.isnan(found.p)

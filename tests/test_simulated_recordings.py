@@ -454,6 +454,37 @@ def test_gains_unfold_as_in_extended_figure_4b(population):
         assert difference[3] < -0.02
 
 
+#: Variance over mean of the spike counts (50-200 ms) of single images, median over valid sites, in
+#: real blocks: area → DeePSim first, last, BigGAN first, last.
+REAL_FANO = {"V1": (2.35, 1.09, 2.21, 1.63), "V4": (1.60, 1.02, 1.60, 1.05),
+             "IT": (1.23, 1.06, 1.13, 0.96)}  # fmt: skip
+
+
+def test_spike_counts_scatter_as_those_of_real_blocks(population):
+    """More in first blocks than in those that a climb ends with; within 0.6 of the real medians."""
+    activations, masks = population.activations, population.masks
+    for area, real in REAL_FANO.items():
+        chosen = masks["valid"] & masks[f"{area}msk"]
+        found = []
+        for space in Space:
+            for block in ("initrsp", "endrsp"):
+                mean, std, sem = (
+                    activations.loc[chosen, f"{block}_{space.thread}_{what}"]
+                    for what in ("mean", "std", "sem")
+                )
+                found.append(((std**2 + sem**2) * 0.15 / mean).median())
+        np.testing.assert_allclose(found, real, atol=0.6, err_msg=area)
+        assert found[0] > found[1]
+
+
+def test_images_vary_less_as_a_thread_climbs_and_alike_where_it_does_not(plans):
+    for plan in plans[::20]:
+        for which, thread in enumerate(plan.threads):
+            cv = plan.image_cv(which)
+            assert cv[0] == pytest.approx(0.4)
+            assert cv[-1] == pytest.approx(0.4 if thread.climb == "none" else 0.12)
+
+
 def test_the_example_is_that_of_figure_2b(recordings):
     """Expi 155: DeePSim 134 → 269, BigGAN 202 → 257, baseline 50-84, natural images 145-187."""
     summary = summarize(recordings[155])

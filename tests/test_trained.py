@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_sample_image
@@ -105,3 +106,19 @@ def test_a_fake_neuron_fires_25_events_for_random_images_and_has_room_to_climb(a
     assert low < high < 250
     best = gain * (apart + 8 - offset)
     assert high + 20 < best < 280
+
+
+def test_controls_are_told_as_means_over_the_sessions_of_a_layer_and_space():
+    table = pd.DataFrame(
+        {
+            "layer": ["a", "a", "a"],
+            "unit": [0, 1, 0],
+            "space": ["Fourier", "Fourier", "faces"],
+            "success": [True, False, True],
+            "evolved": [1.0, 3.0, 5.0],
+            "twin's": [np.nan, 4.0, 6.0],
+        }
+    )
+    *_, fourier, faces_row = paper_in_silico.as_markdown(table).splitlines()
+    assert fourier == "| a | Fourier | 1 of 2 | 2.0 | 4.0 |"
+    assert faces_row == "| a | faces | 1 of 1 | 5.0 | 6.0 |"

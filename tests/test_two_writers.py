@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from benchmarks import two_writers
 from core.errors import BusyError, CannotWriteError, UserError
 from core.files import UNFINISHED_SUFFIX, atomic_write, locked, move_into, staging_folder
 from core.source_tables.provenance import Provenance, read_provenance
@@ -131,3 +132,17 @@ def test_a_folder_of_that_name_is_told(tmp_path):
     told = "Nothing there was changed"
     with pytest.raises(CannotWriteError, match=told), atomic_write(tmp_path / "x.csv"):
         pass
+
+
+@pytest.mark.parametrize("work", ["figures", "placing by hand", "fetch"])
+def test_one_pair_of_other_writers_leaves_one_whole_set(work, monkeypatch):
+    """The fast cut of ``benchmarks.two_writers``, which counts twenty pairs of every work."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    (outcome,) = two_writers.run(work, 1)
+    assert outcome == "whole: ok and ok"
+
+
+def test_of_two_hessians_one_is_refused():
+    pytest.importorskip("torch")
+    (outcome,) = two_writers.run("Hessians", 1)
+    assert outcome in ("whole: ok and refused", "whole: ok and ok")

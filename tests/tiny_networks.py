@@ -60,6 +60,10 @@ def tiny_generator(codelen: int) -> TinyGenerator:
     return TinyGenerator(codelen)
 
 
+def small_generator() -> TinyGenerator:
+    return tiny_generator(6)
+
+
 def tiny_scorer() -> TorchScorer:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)

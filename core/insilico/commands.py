@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, field, fields
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from core.command_line import a_path, command_parser, require_writable
-from core.errors import exit_code_of
+from core.errors import exit_code_of, log_to_terminal
 
 Settings = TypeVar("Settings")
 
@@ -106,7 +105,7 @@ class Experiment(Generic[Settings]):
     def main(self, arguments: list[str] | None = None) -> int:
         """Run the command line; 0 done, 1 failed, 2 usage, 3 weights or files are missing."""
         given = self.parser().parse_args(arguments)
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        log_to_terminal()
         return exit_code_of(partial(self._print_paths, given))
 
     def parser(self) -> argparse.ArgumentParser:

@@ -27,7 +27,14 @@ import numpy as np
 import pandas as pd
 
 from core.command_line import a_path, command_parser, require_writable
-from core.errors import MalformedDataError, MissingDataError, UsageError, choose_from, exit_code_of
+from core.errors import (
+    MalformedDataError,
+    MissingDataError,
+    UsageError,
+    choose_from,
+    exit_code_of,
+    log_to_terminal,
+)
 from core.files import atomic_write
 from core.insilico.paired_evolution.folders import (
     generator_of,
@@ -409,7 +416,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="layers from first to last")
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_to_terminal()
     return exit_code_of(partial(_run, given))
 
 

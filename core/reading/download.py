@@ -44,6 +44,8 @@ _RANGE_NOT_SATISFIABLE = 416
 _CHUNK_BYTES = 1 << 18
 #: Longest note of where an unfinished file comes from, and longest number in a header.
 _LONGEST_NOTE, _MOST_DIGITS = 10_000, 16
+#: How long a finished answer must be silent.
+_SILENCE_S = 0.2
 #: A connection that brings less than this over a whole time-out window counts as dead.
 _DEAD_BELOW_BYTES_PER_S = 1024
 
@@ -353,12 +355,22 @@ class _Connection:
         with self.unfinished.open() as file:
             file.truncate(received)
             file.seek(received)
+            if not response.chunked:
+                response.length = None  # else it would hide what comes after the announced end
             while chunk := _read(response, watch):
                 self._require_below_limit(received + len(chunk))
                 file.write(chunk)
                 received += len(chunk)
                 if self.progress is not None:
                     self.progress(received, total)
+                if received == total and not response.chunked and not watch.more_comes(response):
+                    break
+        if total is not None and received > total:
+            self.unfinished.discard()
+            raise MalformedDataError(
+                f"{self.url} sends more than the {total} bytes that it announced; nothing was "
+                "kept. Try again later, or fetch it by hand."
+            )
         return received
 
 
@@ -401,6 +413,13 @@ class _Watch:
     def add(self, connected: socket.socket) -> None:
         """Watch one more connection; redirects make several."""
         self._sockets.append(connected)
+
+    def more_comes(self, response: http.client.HTTPResponse) -> bool:
+        """Whether bytes come after the announced end; a connection may stay open without any."""
+        with suppress(OSError, http.client.HTTPException, ValueError):
+            self._sockets[-1].settimeout(_SILENCE_S)
+            return bool(response.peek(1))
+        return False
 
     def _look(self) -> None:
         while not self._ended.wait(self.timeout_s / 10):

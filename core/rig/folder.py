@@ -15,25 +15,20 @@ answers another block, is renamed ``….refused1`` and the wait goes on.
 from __future__ import annotations
 
 import csv
-import json
-import os
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from core.errors import CannotWriteError, MalformedDataError, MissingDataError, UsageError
-from core.files import atomic_write, read_json
+from core.errors import CannotWriteError, MalformedDataError, MissingDataError
+from core.files import read_json, staging_folder, write_json
 from core.rig.blocks import Request, Responses
 from core.rig.response_files import ENDINGS, read_responses
 from core.rig.session import Rig, SessionInfo
+from core.settings_note import claim
 
 #: Says which experiment an exchange folder serves.
 EXPERIMENT_FILE, REQUEST_FILE, TRIALS_FILE = "rig.json", "request.json", "trials.csv"
-
-#: Files in the making.
-UNFINISHED = ".unfinished"
 
 
 class FolderRig(Rig):
@@ -137,22 +132,22 @@ def write_request(folder: Path, request: Request) -> None:
     target = folder / request.label
     if target.is_dir():
         return
-    unfinished = folder / f".{request.label}{UNFINISHED}"
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
-        unfinished.mkdir()
-        for name, png in request.pictures.items():
-            (unfinished / f"{name}.png").write_bytes(png)
-        with (unfinished / TRIALS_FILE).open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([["stimulusID"], *([name] for name in request.trials)])
-        note = {key: getattr(request, key) for key in ("experiment", "block", "attempt")}
-        (unfinished / REQUEST_FILE).write_text(json.dumps(note) + "\n", encoding="utf-8")
-        unfinished.rename(target)
-    except OSError as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        with staging_folder(target) as staging:
+            unfinished = staging / request.label
+            unfinished.mkdir()
+            for name, png in request.pictures.items():
+                (unfinished / f"{name}.png").write_bytes(png)
+            with (unfinished / TRIALS_FILE).open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([["stimulusID"], *([name] for name in request.trials)])
+            note = {key: getattr(request, key) for key in ("experiment", "block", "attempt")}
+            write_json(unfinished / REQUEST_FILE, note)
+            unfinished.rename(target)
+    except CannotWriteError as error:
+        if target.is_dir():  # another process put the same block there meanwhile
+            return
         raise CannotWriteError(
-            f"cannot write {target}: {error.strerror or error}. The block was not shown; free the "
-            "space and go on with resume=True."
+            f"{error} The block was not shown; go on with resume=True."
         ) from error
 
 
@@ -187,15 +182,4 @@ def _response_file(folder: Path, label: str) -> Path | None:
 
 def _claim(folder: Path, experiment: str) -> None:
     note = folder / EXPERIMENT_FILE
-    if not note.is_file():
-        with atomic_write(note) as unfinished:
-            unfinished.write_text(json.dumps({"experiment": experiment}) + os.linesep)
-        return
-    try:
-        found = read_json(note)["experiment"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MalformedDataError(f"{note} cannot be read ({error}).") from error
-    if found != experiment:
-        raise UsageError(
-            f"{folder} serves experiment {found}, not {experiment}; give another folder."
-        )
+    claim(note, {"experiment": experiment}, "session", resume=True, going_on="resume=True")

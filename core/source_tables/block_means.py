@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from core.errors import MalformedDataError, MissingDataError
-from core.files import UNFINISHED_SUFFIX, atomic_write
+from core.files import UNFINISHED_SUFFIX, atomic_write, locked
 from core.reading.download import Progress, download
 from core.source_tables.placement import FoundFile, files_of
 
@@ -114,6 +114,11 @@ def fetch(folder: Path, url: str = ARCHIVE_URL, progress: Progress | None = None
     CannotWriteError
         If the folder cannot be written.
     """
+    with locked(kept_archive(folder)):
+        return _fetch(folder, url, progress)
+
+
+def _fetch(folder: Path, url: str, progress: Progress | None) -> bool:
     if _n_files(kept_archive(folder)) == N_NUMBERS + N_PICTURES:
         return False
     scratch = folder / f".block_means{UNFINISHED_SUFFIX}"  # kept when interrupted

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import logging
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from core.command_line import a_path, command_parser, help_texts, some_of
-from core.errors import MissingDataError, UserError, exit_code_of
+from core.errors import MissingDataError, UserError, exit_code_of, log_to_terminal, say
 from core.source_tables import block_means, osf
 from core.source_tables.placement import (
     FoundFile,
@@ -94,7 +93,7 @@ def _add_figure(parser: argparse.ArgumentParser) -> None:
 
 def _fetch(given: argparse.Namespace) -> int:
     """Fetch source data; 1 if files of other content were kept."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_to_terminal()
     if given.given_by_hand is None:
         return _fetch_from(given, given.source or list(_SOURCES))
     with files_of(given.given_by_hand) as found:
@@ -113,7 +112,7 @@ def _fetch_from(given: argparse.Namespace, sources: list[str]) -> int:
         except UserError as error:
             if len(sources) == 1:
                 raise
-            sys.stderr.write(f"{source}: {error}\n")
+            say(f"{source}: {error}\n", sys.stderr)
             failed.append(error.exit_code)
     return max(came) if came else min(failed)
 
@@ -145,7 +144,7 @@ _SOURCES = {"osf": _fetch_osf, "block-means": _fetch_block_means}
 
 def _tell_block_means(folder: Path, is_new: bool) -> None:
     state = "checked and kept" if is_new else "there already"
-    sys.stdout.write(
+    say(
         f"block means of all 170 evolutions {state} in {block_means.kept_archive(folder)}; real "
         "data for Figures 2, 4, 5 and Extended 4, without single trials\n"
     )
@@ -168,13 +167,13 @@ def _place(given: argparse.Namespace, found: list[FoundFile]) -> int:
 
 
 def _tell(given: argparse.Namespace, placed: Placed) -> int:
-    sys.stdout.write(
+    say(
         f"{len(placed.written)} files written, {len(placed.unchanged)} there already, "
         f"{len(placed.unknown)} that no figure reads; in {given.output}\n"
     )
-    sys.stdout.writelines(f"placed {renamed}\n" for renamed in placed.renamed)
+    say("".join(f"placed {renamed}\n" for renamed in placed.renamed))
     for path in placed.kept:
-        sys.stderr.write(f"kept {path}: it has other content; --force replaces it\n")
+        say(f"kept {path}: it has other content; --force replaces it\n", sys.stderr)
     if placed.kept:
         return 1
     reached = {path.parent.name for path in placed.hashes}
@@ -219,24 +218,23 @@ def _show(bar: Any, received: int, total: int | None) -> None:
 
 
 def _print_check(folder: str | Path, figures: list[str] | None) -> int:
-    out = sys.stdout
     statuses = list(check_folder(folder, figures))
-    out.writelines(f"{line}\n" for line in _origins(Path(folder), figures or FIGURES))
+    say("".join(f"{line}\n" for line in _origins(Path(folder), figures or FIGURES)))
     for spec, group in itertools.groupby(statuses, key=lambda status: status.spec):
         files = list(group)
         present = sum(status.state == "present" for status in files)
         state = "present" if present == len(files) else "missing"
         state = "malformed" if any(status.state == "malformed" for status in files) else state
         note = " (optional)" if spec.optional else ""
-        out.write(f"{state:9}  {present:3}/{len(files):<3}  {spec.key}: {spec.meaning}{note}\n")
-        out.writelines(f"{'':11}{status.problem}\n" for status in files if status.problem)
+        say(f"{state:9}  {present:3}/{len(files):<3}  {spec.key}: {spec.meaning}{note}\n")
+        say("".join(f"{'':11}{status.problem}\n" for status in files if status.problem))
         absent = [status.path.name for status in files if status.state == "missing"]
         if 0 < len(absent) < len(files):
             more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
-            out.write(f"{'':11}missing: {', '.join(absent[:3])}{more}\n")
-    out.write(f"{_total(statuses)}\n")
+            say(f"{'':11}missing: {', '.join(absent[:3])}{more}\n")
+    say(f"{_total(statuses)}\n")
     changed = list(osf.changed_since_fetch(Path(folder)))
-    out.writelines(f"changed    {path}: no longer what was fetched from OSF\n" for path in changed)
+    say("".join(f"changed    {path}: no longer what was fetched from OSF\n" for path in changed))
     if changed or any(status.state == "malformed" for status in statuses):
         return 1
     needed = [status for status in statuses if not status.spec.optional]

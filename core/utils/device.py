@@ -1,10 +1,19 @@
-"""One place where a device is chosen."""
+"""One place where a device is chosen, and where the number of threads is noted."""
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 import torch
 
-from core.errors import UsageError, choose_from
+from core.errors import MalformedDataError, UsageError, choose_from
+from core.files import read_json, write_json
+
+logger = logging.getLogger(__name__)
+
+#: Says in a folder of results with how many threads they were begun.
+THREADS_FILE = "threads.json"
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -45,3 +54,30 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
             'this machine; use device="auto" or device="cpu".'
         )
     return resolved
+
+
+def note_threads(folder: Path) -> None:
+    """Note the number of threads, on which sums of floating-point numbers depend a little.
+
+    If another number is noted there, a warning says so.
+
+    Raises
+    ------
+    MalformedDataError
+        If the note cannot be read.
+    CannotWriteError
+        If it cannot be written.
+    """
+    now, note = {"threads": torch.get_num_threads()}, folder / THREADS_FILE
+    if not note.is_file():
+        write_json(note, now)
+        return
+    try:
+        before = read_json(note)
+    except (OSError, ValueError) as error:
+        raise MalformedDataError(f"{note} cannot be read ({error}); remove it.") from error
+    if before != now:
+        logger.warning(
+            "%s was begun with %s and goes on with %s; scores may differ in their last digits from "
+            "those of one run (OMP_NUM_THREADS sets the number)", folder, before, now,
+        )  # fmt: skip

@@ -388,7 +388,7 @@ def _draw_row(
     axes: Axes, row: Sequence[WindowComparison], starts: NDArray[np.int64]
 ) -> None:
     """Draw windows side by side, with a frame of two lines for each."""
-    shown = np.arange(LAST_SHOWN_BLOCK + 1)
+    shown = np.arange(min(LAST_SHOWN_BLOCK + 1, len(row[0].n_recorded)))
     end = np.full(1, np.nan)  # lines do not go on from one window to the next
     x = np.concatenate([np.append(start + shown, np.nan) for start in starts])
     padding = np.concatenate(

@@ -33,7 +33,7 @@ from neuro_data_analysis.robustness.intervals import (
     unpaired_effect,
     wilson_interval,
 )
-from neuro_data_analysis.robustness.models import logistic_model, mixed_model
+from neuro_data_analysis.robustness.models import MixedModel, logistic_model, mixed_model, unfitted
 
 #: Criterion of Figures 4A and 4D.
 SUCCESS_LEVEL = 0.01
@@ -252,8 +252,15 @@ def _slower(experiments: Experiments, other: str) -> Claim:
         x, here = times[drawn], is_it[drawn]
         return float(x[here].mean() - x[~here].mean()) if 0 < here.mean() < 1 else np.nan
 
+    def median_difference(drawn: NDArray[np.intp]) -> float:
+        x, here = times[drawn], is_it[drawn]
+        return float(np.median(x[here]) - np.median(x[~here])) if 0 < here.mean() < 1 else np.nan
+
     resampled = cluster_bootstrap(
         difference, sites, np.random.default_rng([SEED, 5, other == "V1"]), strata
+    )
+    medians = cluster_bootstrap(
+        median_difference, sites, np.random.default_rng([SEED, 5, 3, other == "V1"]), strata
     )
     model = mixed_model(
         times, is_it.astype(float), sites, animals, formula="blocks ~ area + animal + (1 | site)"
@@ -293,12 +300,41 @@ def _slower(experiments: Experiments, other: str) -> Claim:
         per_animal=own,
         details={
             "hedges_g": unpaired_effect(times[is_it], times[~is_it]),
-            "median_difference": float(np.median(times[is_it]) - np.median(times[~is_it])),
+            "median_difference": medians.estimate,
+            "median_difference_ci95": medians.percentile,
+            "mixed_model_area_by_space": _area_by_space(experiments, other),
             "cluster_bootstrap_ci95": resampled.percentile,
             "welch_test_of_site_means_p": float(by_site.p),
             "other_estimates": _compared_otherwise(experiments, groups),
             "mixed_model": model,
         },
+    )  # fmt: skip
+
+
+def _area_by_space(experiments: Experiments, other: str) -> MixedModel:
+    """Whether the space matters more in IT than in another area, for all climbing threads."""
+    groups = {
+        (area, space): experiments.group(area, f"{space.prefix}succ001")
+        for area in ("IT", other)
+        for space in Space
+    }
+    rows = np.concatenate(list(groups.values()))
+    sizes = [len(group) for group in groups.values()]
+    in_it, in_deepsim = np.repeat(
+        [[area == "IT", space is Space.DEEPSIM] for area, space in groups], sizes, axis=0
+    ).T.astype(float)
+    blocks = np.where(
+        in_deepsim == 1,
+        experiments.table["FC_tc0_bslinit"].to_numpy(dtype=float)[rows],
+        experiments.table["BG_tc0_bslinit"].to_numpy(dtype=float)[rows],
+    )
+    table = experiments.table.iloc[rows]
+    name = "blocks ~ area * space + animal + (1 | site), interaction"
+    if min(sizes) < 2:
+        return unfitted(name, len(rows), table["site"].nunique(), "a group has no threads")
+    return mixed_model(
+        blocks, in_it * in_deepsim, table["site"].tolist(), table["Animal"].tolist(),
+        {"area": in_it, "space": in_deepsim}, name,
     )  # fmt: skip
 
 

@@ -214,9 +214,6 @@ def _shape(
         return float(h[s].mean() - h[~s].mean()) if 0 < s.mean() < 1 else np.nan
 
     resampled = cluster_bootstrap(difference, session, rng, np.where(success, "yes", "no").tolist())
-    seen = resampled.estimate
-    orders = rng.permuted(np.tile(flags, (N_PERMUTATIONS, 1)), axis=1)[:, codes]
-    drawn = orders @ hit / orders.sum(axis=1) - ~orders @ hit / (~orders).sum(axis=1)
     effect = design_effect(hit, session)
     return Claim(
         claim=claim,
@@ -225,9 +222,9 @@ def _shape(
         published_test=f"two-proportion z test over axes, one-sided ({direction}), z = {z:.3f}",
         published_p=float(p),
         robust_test=f"permutation of whole sessions, {N_PERMUTATIONS} draws, two-sided",
-        robust_p=float((1 + (abs(drawn) >= abs(seen) - 1e-12).sum()) / (1 + N_PERMUTATIONS)),
+        robust_p=_permuted_sessions(hit, codes, flags, rng),
         effect_name="difference of shares",
-        effect=seen,
+        effect=resampled.estimate,
         effect_ci95=resampled.bca,
         n=len(axes),
         unit="axes",
@@ -247,3 +244,33 @@ def _shape(
             "sessions": {"successful": int(flags.sum()), "not": int((~flags).sum())},
         },
     )
+
+
+def _permuted_sessions(
+    hit: NDArray[np.float64],
+    codes: NDArray[np.intp],
+    flags: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> float:
+    """Two-sided p of the difference of shares when successes are dealt to whole sessions anew.
+
+    Parameters
+    ----------
+    hit : numpy.ndarray
+        (n_axes,) 1 where an axis has the shape.
+    codes : numpy.ndarray of int
+        (n_axes,) session of each.
+    flags : numpy.ndarray of bool
+        (n_sessions,) whether the evolution succeeded.
+    rng : numpy.random.Generator
+        Draws the permutations.
+    """
+
+    def difference(groups: NDArray[np.bool_]) -> NDArray[np.float64]:
+        of_axes = groups[..., codes]
+        shares = (of_axes @ hit / of_axes.sum(axis=-1), ~of_axes @ hit / (~of_axes).sum(axis=-1))
+        return np.asarray(shares[0] - shares[1])
+
+    drawn = difference(rng.permuted(np.tile(flags, (N_PERMUTATIONS, 1)), axis=1))
+    as_large = abs(drawn) >= abs(difference(flags)) - 1e-12
+    return float((1 + as_large.sum()) / (1 + N_PERMUTATIONS))

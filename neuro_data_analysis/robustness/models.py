@@ -115,16 +115,19 @@ def mixed_model(
     exog = pd.DataFrame(({"intercept": np.ones_like(y)} if needs_intercept else {}) | fixed)
     codes, known = pd.factorize(pd.Series(list(sites)))
     if len(known) >= len(y) or len(known) < 2 or len(y) < exog.shape[1] + 3:
-        return _unfitted(formula, len(y), len(known), "no site repeats, or too few rows")
+        return unfitted(formula, len(y), len(known), "no site repeats, or too few rows")
     try:
         reml, problem_reml = _fitted(y, exog, codes, reml=True)
         full, problem_full = _log_likelihood(y, exog, codes)
         reduced, problem_reduced = _log_likelihood(y, exog.drop(columns="effect"), codes)
     except np.linalg.LinAlgError:
-        return _unfitted(formula, len(y), len(known), "columns or values do not vary enough")
+        return unfitted(formula, len(y), len(known), "columns or values do not vary enough")
     ratio = 2 * (full - reduced)
     problems = (problem_reml, problem_full, problem_reduced)
-    estimate, error = (unit * float(of["effect"]) for of in (reml.fe_params, reml.bse_fe))
+    with np.errstate(invalid="ignore"):  # columns that determine each other have no errors
+        estimate, error = (unit * float(of["effect"]) for of in (reml.fe_params, reml.bse_fe))
+    if not np.isfinite(error):
+        return unfitted(formula, len(y), len(known), "columns or values do not vary enough")
     reach = float(stats.norm.ppf(0.975)) * error
     return MixedModel(
         formula=formula,
@@ -324,7 +327,8 @@ def _no_odds(formula: str, n: int, n_sites: int, problem: str) -> LogisticModel:
     )  # fmt: skip
 
 
-def _unfitted(formula: str, n: int, n_sites: int, problem: str) -> MixedModel:
+def unfitted(formula: str, n: int, n_sites: int, problem: str) -> MixedModel:
+    """Return the model of data that allow none, and why."""
     nothing = np.nan
     return MixedModel(
         formula, nothing, nothing, (nothing, nothing), nothing, nothing, nothing, n, n_sites,

@@ -115,10 +115,11 @@ def simulate_experiment(plan: ExperimentPlan) -> dict[str, Any]:
         courses = plan.evoked_rates(thread, _drawn_ms())
         positions = shown.evolved[thread]
         evoked = courses[shown.block[np.concatenate(positions)]]
-        evolved.append(_draw_blocks(evoked, positions, session, rng))
+        evolved.append(_draw_blocks(evoked, plan.image_cv(thread), positions, session, rng))
         positions = shown.references[thread]
         evoked = natural[shown.reference[np.concatenate(positions)]]
-        references.append(_draw_blocks(evoked, positions, session, rng))
+        image_cv = np.full(plan.n_blocks, IMAGE_CV)
+        references.append(_draw_blocks(evoked, image_cv, positions, session, rng))
     return {
         "color_seq": np.linspace((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), plan.n_blocks),
         "evol": _evolution_fields(plan, shown, evolved, rng),
@@ -239,6 +240,7 @@ def _draw_natural_courses(plan: ExperimentPlan, rng: np.random.Generator) -> NDA
 
 def _draw_blocks(
     evoked: NDArray[np.float64],
+    image_cv: NDArray[np.float64],
     positions: Sequence[NDArray[np.intp]],
     session: SessionCourse,
     rng: np.random.Generator,
@@ -246,7 +248,8 @@ def _draw_blocks(
     """Draw the spike densities of trials in block order, one (200 ms, n_images) per block."""
     sizes = [len(block) for block in positions]
     block = np.repeat(np.arange(len(sizes)), sizes)
-    gain = session.excitability[block] * (1 + IMAGE_CV * rng.standard_normal(len(block)))
+    images = np.maximum(1 + image_cv[block] * rng.standard_normal(len(block)), 0)
+    gain = session.excitability[block] * images
     rates = session.spontaneous[block, np.newaxis] + gain[:, np.newaxis] * evoked
     return np.split(draw_spike_density(rates, rng).T, np.cumsum(sizes)[:-1], axis=1)
 

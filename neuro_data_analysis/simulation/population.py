@@ -53,6 +53,7 @@ from neuro_data_analysis.simulation.assumptions import (
     SHORT_SESSIONS,
     SPONTANEOUS_CONCENTRATION,
     START_CORRELATION,
+    START_IMAGE_CV,
     TINY_LAST_BLOCK_CHANCE,
     UNFINISHED_LAST_BLOCK_CHANCE,
     WEAK_T,
@@ -148,6 +149,11 @@ class ExperimentPlan:
         """Share of a thread's gain that each recorded block has, (n_blocks,)."""
         counted = self.threads[thread].progress(self.n_counted)
         return np.pad(counted, (0, self.n_blocks - self.n_counted), mode="edge")
+
+    def image_cv(self, thread: int) -> NDArray[np.float64]:
+        """Return how evoked responses vary from image to image in each recorded block, relative."""
+        climbs = self.threads[thread].climb != "none"
+        return START_IMAGE_CV + climbs * (IMAGE_CV - START_IMAGE_CV) * self.progress(thread)
 
     def evoked_rates(self, thread: int, time_ms: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the expected evoked rate of a thread, (n_blocks, len(time_ms)) events/s."""

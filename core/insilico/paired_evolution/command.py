@@ -17,10 +17,9 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-import torch
 
-from core.errors import MalformedDataError, UsageError
-from core.files import read_json, write_json, writes_alone
+from core.errors import UsageError
+from core.files import writes_alone
 from core.insilico.commands import Experiment
 from core.insilico.paired_evolution.files import (
     RunFiles,
@@ -34,15 +33,13 @@ from core.insilico.paired_evolution.settings import WEIGHTS_OF, EvolutionSetting
 from core.insilico.resumable import claim_folder, require_own_folder, unfinished
 from core.progress import progress
 from core.utils.CNN_scorers import TorchScorer
+from core.utils.device import note_threads
 from core.utils.GAN_utils import ImageGenerator
 from core.utils.generators.named import full_name, generator_named
 from core.utils.generators.protocol import object_named
 from core.utils.weights.digest import weights_digest
 
 logger = logging.getLogger(__name__)
-
-#: In the folder of an evolution: how many threads computed it.
-THREADS_FILE = "threads.json"
 
 
 @dataclass(frozen=True)
@@ -190,7 +187,7 @@ def evolve_pairs(
         saved = root / f".{quote(name, safe='')}.checkpoint.npz"
         batches.append((saved, evolution, files))
     claim_folder(root, noted, resume)
-    _note_threads(root)
+    note_threads(root)
     untrained = settings.untrained or networks.are_untrained
     failed: dict[str, str] = {}
     for checkpoint, evolution, files in batches:
@@ -202,23 +199,6 @@ def evolve_pairs(
             f"{len(failed)} runs could not go on ({told:.500}); the others are written."
         )
     return [root / unit.folder for unit in units]
-
-
-def _note_threads(root: Path) -> None:
-    """Note the number of threads, on which sums of floating-point numbers depend a little."""
-    now, note = {"threads": torch.get_num_threads()}, root / THREADS_FILE
-    if not note.is_file():
-        write_json(note, now)
-        return
-    try:
-        before = read_json(note)
-    except (OSError, ValueError) as error:
-        raise MalformedDataError(f"{note} cannot be read ({error}); remove it.") from error
-    if before != now:
-        logger.warning(
-            "%s was begun with %s and goes on with %s; scores may differ in their last digits from "
-            "those of one run (OMP_NUM_THREADS sets the number)", root, before, now,
-        )  # fmt: skip
 
 
 def _run_batch(

@@ -225,11 +225,10 @@ def _require_units(channels: tuple[int, ...], units: tuple[tuple[int, ...], ...]
                 "CHANNEL,ROW,COLUMN, numbered from 0."
             )
         return
-    first, stop = channels
-    if not 0 <= first < stop:
+    if len(channels) != 2 or not 0 <= channels[0] < channels[1]:
         raise UsageError(
-            f"channels from {first} up to {stop} were asked for; give A B with 0 <= A < B, for "
-            "channels A to B - 1."
+            f"channels {' '.join(map(str, channels))} were asked for; give A B with 0 <= A < B, "
+            "for channels A to B - 1."
         )
 
 

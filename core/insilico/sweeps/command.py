@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from core.command_line import a_path, command_parser, require_writable
-from core.errors import MissingDataError, UsageError, UserError, choose_from, exit_code_of
+from core.errors import (
+    MissingDataError,
+    UsageError,
+    UserError,
+    choose_from,
+    exit_code_of,
+    log_to_terminal,
+)
 from core.insilico.evolution_analysis import gather, normalised, write_table
 from core.insilico.resumable import claim_folder, require_own_folder
 from core.insilico.sweeps.cells import RunCell, SweepCell
@@ -347,7 +354,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--gpus", type=int, default=default.gpus, metavar="N", help="per job")
     parser.add_argument("--no-wait", action="store_true", help="submit to the cluster and leave")
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_to_terminal()
     return exit_code_of(partial(_run, given))
 
 

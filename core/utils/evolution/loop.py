@@ -26,6 +26,7 @@ from torch import nn
 from tqdm import tqdm
 
 from core.errors import UsageError
+from core.utils.device import note_threads
 from core.utils.evolution.result import EvolutionResult
 from core.utils.evolution.saving import EvolutionFolder, tell_optimizer
 from core.utils.evolution.scoring import Answers, answers_of, as_objective
@@ -163,6 +164,7 @@ def evolve(
     folder = None
     if save is not None:
         folder = EvolutionFolder(save, _settings(threads, seed, lost), resume)
+        note_threads(folder.folder)
         folder.restore(threads)
     loop = _Loop(threads, lost, stop or Stop(), batch_size, folder, watch)
     loop.run(generations, progress)
