@@ -8,8 +8,14 @@ without units for bfloat16 (AMX, AVX-512 BF16) emulate it, and are slower in it.
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+from core import start
+
+if __name__ == "__main__":
+    sys.exit(start.run("benchmarks.precision"))
+
+import argparse
 import time
 from collections.abc import Iterator
 
@@ -66,7 +72,3 @@ def main() -> int:
         )
     print(f"bfloat16 takes {fast / slow:.2f} of the time of float32 ({fast:.1f} s, {slow:.1f} s)")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -90,6 +90,6 @@ def test_figures_their_numbers_and_their_page_are_the_same_bytes(
     print_figures(small_source_data, tmp_path)
     first = hashes(tmp_path)
     assert {Path(name).suffix for name in first} == {
-        ".csv", ".html", ".json", ".pdf", ".png", ".svg",
+        ".csv", ".html", ".json", ".pdf", ".png", ".svg", ".webp",
     }  # fmt: skip
     assert first == hashes(second_run / "figures")

@@ -161,11 +161,17 @@ def test_exchanged_threads_exchange_what_the_figures_tell(
         expected = {}
         for name, value in statistics.items():
             expected[_other_space(name)] = _turned(value) if _SIGNED.search(name) else value
-        assert golden.differences({panel: expected}, {panel: now[panel]}) == []
+        found, expected = (_not_drawn(statistics) for statistics in (now[panel], expected))
+        assert golden.differences({panel: expected}, {panel: found}) == []
 
 
 #: Statistics of a difference, DeePSim − BigGAN, and intervals of one.
 _SIGNED = re.compile(r"paired_t|_difference|_d_z")
+
+
+def _not_drawn(statistics):
+    """Leave out what random threads say, which are others for every thread."""
+    return {n: value for n, value in statistics.items() if "expected_false_positives" not in n}
 
 
 def _turned(value):
