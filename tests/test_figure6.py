@@ -160,7 +160,7 @@ def test_bars_of_shapes_are_annotated_from_their_counts():
     table = shape_table(counts[counts["subset"] == "anova_p<0.01 & common axis"])
     axes = drawn(draw_shapes, compute_shapes(table)).axes[0]
     bars = {bar.get_x() + bar.get_width() / 2: bar.get_height() for bar in axes.patches}
-    texts = {t.get_position()[0]: t.get_text() for t in axes.texts}
+    texts = {t.xy[0]: t.get_text() for t in axes.texts}
     for x, text in texts.items():
         count, total = map(int, text.split("\n")[1].split("/"))
         height = next(h for centre, h in bars.items() if centre == pytest.approx(x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -119,7 +120,7 @@ def test_figures_in_processes_of_their_own_are_gathered_in_order(source_data, tm
     chosen = ["--figure", "Figure6,Figure3,FigureExt5", "--format", "png", "--jobs", "2"]
     assert figures.main([*arguments, *chosen]) == 3
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    made = [line[0] for line in lines if line and line[0].startswith("Figure")]
+    made = [line[0] for line in lines if line and re.fullmatch(r"Figure\w+", line[0])]
     assert made == ["Figure6", "Figure3", "FigureExt5"]
     assert (tmp_path / "out/Ext5C.png").is_file()
     kept = json.loads((tmp_path / "out/.made.json").read_text())

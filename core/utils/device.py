@@ -70,7 +70,7 @@ def note_threads(folder: Path) -> None:
     """
     now, note = {"threads": torch.get_num_threads()}, folder / THREADS_FILE
     if not note.is_file():
-        write_json(note, now)
+        write_json(note, now, durable=True)
         return
     try:
         before = read_json(note)
