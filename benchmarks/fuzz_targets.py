@@ -548,6 +548,10 @@ class _Wire:
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
         return io.BufferedReader(io.BytesIO(self._answer))
 
+    def detach(self) -> int:
+        """Return what a socket returns that holds no descriptor."""
+        return -1
+
     def __getattr__(self, name: str) -> Any:
         return lambda *_, **__: None
 
