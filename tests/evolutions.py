@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from neuro_data_analysis.neural_data_lib import Block, Experiment, ExperimentInfo, Thread
 from neuro_data_analysis.neural_data_utils import Session, parse_session
 
 
-def make_info(expi=1, ephys_name="Alfa-25112020-003", spaces=("fc6", "BigGAN"), area="IT"):
+def make_info(
+    expi: int = 1,
+    ephys_name: str = "Alfa-25112020-003",
+    spaces: tuple[str, str] = ("fc6", "BigGAN"),
+    area: str = "IT",
+) -> ExperimentInfo:
     session: Session = parse_session(ephys_name, None)
     return ExperimentInfo(
         expi=expi,
@@ -26,7 +34,12 @@ def make_info(expi=1, ephys_name="Alfa-25112020-003", spaces=("fc6", "BigGAN"), 
     )
 
 
-def make_experiment(rng, block_sizes, gains=None, **info):
+def make_experiment(
+    rng: np.random.Generator,
+    block_sizes: Sequence[Sequence[int]],
+    gains: Sequence[Sequence[float]] | None = None,
+    **info: Any,
+) -> Experiment:
     """Two threads of Gaussian PSTHs; `block_sizes` holds one list of image counts per thread."""
     threads = []
     for thread, sizes in enumerate(block_sizes):
