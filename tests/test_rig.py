@@ -310,6 +310,22 @@ def test_a_full_disk_leaves_no_half_block(tmp_path, request_of_two, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_block_for_the_rig_is_on_the_disk_before_it_has_its_name(
+    tmp_path, monkeypatch, request_of_two
+):
+    flushed, rename, lost = set(), Path.rename, []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.add(os.fstat(handle).st_ino))
+
+    def renamed(path, target):
+        lost.extend(p.name for p in (path, *path.iterdir()) if p.stat().st_ino not in flushed)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    write_request(tmp_path, request_of_two)
+    assert lost == []
+    assert tmp_path.stat().st_ino in flushed
+
+
 def test_a_block_is_on_the_disk_before_the_optimiser_hears_of_it(tmp_path, monkeypatch):
     """Files and names: what a reboot could lose when scores are told would be in no fsync."""
     flushed, fsync, told = set(), os.fsync, []

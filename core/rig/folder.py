@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError
-from core.files import read_json, staging_folder, write_json
+from core.files import flush_to_disk, read_json, staging_folder, write_json
 from core.rig.blocks import Request, Responses
 from core.rig.response_files import ENDINGS, read_responses
 from core.rig.session import Rig, SessionInfo
@@ -142,7 +142,10 @@ def write_request(folder: Path, request: Request) -> None:
                 csv.writer(file).writerows([["stimulusID"], *([name] for name in request.trials)])
             note = {key: getattr(request, key) for key in ("experiment", "block", "attempt")}
             write_json(unfinished / REQUEST_FILE, note)
+            for written in (*unfinished.iterdir(), unfinished):
+                flush_to_disk(written)  # a name must not outlive its pictures in a power cut
             unfinished.rename(target)
+            flush_to_disk(folder)
     except CannotWriteError as error:
         if target.is_dir():  # another process put the same block there meanwhile
             return
