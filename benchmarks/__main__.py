@@ -61,7 +61,7 @@ class Row:
     def __str__(self) -> str:
         peer = f"{self.peer[1]:9.2f} {self.peer[1] / self.ours:7.1f}x" if self.peer else " " * 18
         limit = f"{self.limit[1]:9.2f} {self.ours / self.limit[1]:7.2f}x" if self.limit else ""
-        names = "; ".join(f"{name}" for name, _ in filter(None, (self.peer, self.limit)))
+        names = "; ".join(name for name, _ in filter(None, (self.peer, self.limit)))
         return f"{self.what:46} {self.unit:3} {self.ours:9.2f} {peer} {limit:18} {names}".rstrip()
 
 
@@ -140,7 +140,7 @@ def reading() -> Iterator[Row]:
         matroot = simulate_matroot(Path(folder) / "matroot", seed=0, n_experiments=40)
         path = matroot / recordings.MAT_FILE
         ours = _best(lambda: load_neural_data(path)[recordings.EXAMPLE_EXPI])
-        theirs = _best(lambda: recordings._read_with_pymatreader(path), 1)
+        theirs = _best(lambda: recordings.read_with_pymatreader(path), 1)
         yield Row("one experiment of 40 from MATLAB v7.3", "ms", 1e3 * ours,
                   ("pymatreader, whole file", 1e3 * theirs))  # fmt: skip
         n_cpus = os.cpu_count() or 1

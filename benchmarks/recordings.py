@@ -151,7 +151,7 @@ def measure_reading(matroot: Path, with_peer: bool) -> None:
     ours = _seconds(read_one)
     print(f"\nopening the file and reading one experiment: {ours * 1e3:.0f} ms")
     if with_peer:
-        theirs = _seconds(lambda: _read_with_pymatreader(path), repeats=1)
+        theirs = _seconds(lambda: read_with_pymatreader(path), repeats=1)
         print(f"  whole file with pymatreader: {theirs:.0f} s, {theirs / ours:.0f} × (goal ≥ 100)")
 
 
@@ -224,7 +224,8 @@ def _all_windows(experiment: Experiment) -> BlockResponses:
 
 
 
-def _read_with_pymatreader(path: Path) -> Any:
+def read_with_pymatreader(path: Path) -> Any:
+    """Read a whole file as a peer does."""
     import pymatreader
 
     with warnings.catch_warnings():

@@ -27,7 +27,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.proportion import proportion_confint, proportions_ztest
+from statsmodels.stats.proportion import proportions_ztest
 
 from core.errors import MalformedDataError
 from core.published import Statistic
@@ -39,6 +39,7 @@ from neuro_data_analysis.robustness.intervals import (
     ClusterBootstrap,
     cluster_bootstrap,
     design_effect,
+    wilson_interval,
 )
 from neuro_data_analysis.tuning.sessions import published_session
 from neuro_data_analysis.tuning.statistics import TUNED_P_BELOW
@@ -498,7 +499,10 @@ def compute_peaks(table: pd.DataFrame) -> Peaks:
         members = place[tuned & (table["is_BigGAN_evol_success"] == success)]
         totals[group] = len(members)
         counts = [int((members == distance).sum()) for distance in distances]
-        proportions[group] = [_wilson(count, len(members)) for count in counts]
+        proportions[group] = [
+            Proportion(count, len(members), *wilson_interval(count, len(members), COVERAGE))
+            for count in counts
+        ]
     return Peaks(distances, proportions, totals)
 
 
@@ -602,15 +606,6 @@ def _bootstrapped(count: int, total: int) -> Proportion:
     tail = (1 - COVERAGE) / 2
     low, high = stats.binom.ppf(np.array([tail, 1 - tail]), total, count / total) / total
     return Proportion(count, total, float(low), float(high))
-
-
-def _wilson(count: int, total: int) -> Proportion:
-    if not total:
-        return Proportion(count, total, np.nan, np.nan)
-    low, high = proportion_confint(count, total, alpha=1 - COVERAGE, method="wilson")
-    # Rounding may leave a bound a hair on the wrong side of a proportion of 0 or 1.
-    ratio = count / total
-    return Proportion(count, total, min(float(low), ratio), max(float(high), ratio))
 
 
 def _z_test(first: Proportion, second: Proportion, direction: str) -> ZTest:

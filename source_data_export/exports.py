@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 
@@ -54,8 +54,6 @@ from neuro_data_analysis.tuning.tables import (
 )
 
 logger = logging.getLogger(__name__)
-
-Item = TypeVar("Item")
 
 #: Folder of the prototype montages, beside the recordings.
 PROTOTYPE_FOLDER = "prototypes"
@@ -202,10 +200,10 @@ def _figure2(matroot: MatRoot) -> Iterator[Table]:
 
 
 def _figure3(matroot: MatRoot) -> Iterator[Table]:
-    progress = _progress("comparing prototypes")
+    shown = partial(progress, what="comparing prototypes", unit="experiments")
     similarities = packaged_similarities if _lacks_torch() else None
     return export_figure3(
-        matroot.population, matroot.prototypes, matroot.features, progress, similarities
+        matroot.population, matroot.prototypes, matroot.features, shown, similarities
     )
 
 
@@ -323,8 +321,3 @@ def _optimizers(path: Path) -> pd.DataFrame | None:
 
 def _left_out(what: str, reasons: Mapping[Any, str]) -> dict[str, str]:
     return {f"left out: {what} {which}": reason for which, reason in reasons.items()}
-
-
-def _progress(what: str) -> Callable[[Iterable[Item]], Iterable[Item]]:
-    """Return a wrapper that tells how far a pass over the experiments is."""
-    return lambda items: progress(items, what, "experiments")

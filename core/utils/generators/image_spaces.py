@@ -5,6 +5,7 @@ Both are honest generators for anyone without a network's weights. Gradients flo
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ _AXES = np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]]) / np.sqrt([[3], [6], [2]])
 _AXIS_SDS = np.array([1.0, 0.3, 0.1])
 
 
-class _ImageSpace:
+class _ImageSpace(ABC):
     """What both spaces share: the grey canvas, colours, the sigmoid, random codes."""
 
     trained = True
@@ -60,8 +61,9 @@ class _ImageSpace:
         with torch.no_grad():
             return torch.cat([self.visualize(part, scale).cpu() for part in rows.split(B)])
 
+    @abstractmethod
     def _planes(self, rows: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
+        """Return the colour axes of each code, (n, 3, side, side)."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.codelen} numbers, {self.side} px)"
