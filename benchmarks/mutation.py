@@ -19,6 +19,7 @@ if __name__ == "__main__":
 import argparse
 import ast
 import copy
+import gc
 import io
 import multiprocessing
 import os
@@ -100,6 +101,12 @@ TARGETS = (
 
 #: Changes that no test can notice, for the same result comes out: line and change → why.
 EQUIVALENT: dict[tuple[str, str], str] = {}
+
+#: What pytest needs not do where nobody reads why a test failed.
+_WITHOUT_REPORTS = (
+    "--assert=plain", "--tb=no", "-p", "no:cacheprovider", "-p", "no:unraisableexception",
+    "-p", "no:threadexception", "-W", "ignore::pytest.PytestAssertRewriteWarning",
+)  # fmt: skip
 
 #: Seconds of processor time after which a change counts as noticed: something runs for ever.
 _CPU_SECONDS = 90
@@ -290,8 +297,7 @@ def _run_tests(target: Target, tree: ast.Module | None, cache: Path) -> int:
         return 1
     left_out = [part for test in _LEFT_OUT for part in ("--deselect", test)]
     with tempfile.TemporaryDirectory() as folder:
-        options = ["-x", "-q", "-p", "no:cacheprovider", "--basetemp", f"{folder}/pytest",
-                   "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # fmt: skip
+        options = ["-x", "-q", "--basetemp", f"{folder}/pytest", *_WITHOUT_REPORTS]
         return int(pytest.main([*options, *left_out, *target.tests]))
 
 
@@ -371,14 +377,17 @@ def main(arguments: list[str] | None = None) -> int:
         "--sample", type=int, default=25, help="changes per module, 0 for all (%(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the sample (%(default)s)")
+    parser.add_argument("--keep", type=Path, help="folder for what the tests need, used again")
     given = parser.parse_args(arguments)
     os.chdir(ROOT)
     os.environ["MPLBACKEND"] = "Agg"
     _import_libraries()
     with tempfile.TemporaryDirectory() as folder:
-        make_cache(Path(folder))
+        cache = (given.keep or Path(folder)).resolve()
+        if not (cache / "source_data/ExtendedFig5").is_dir():
+            make_cache(cache)
         counts = [
-            _apart(partial(_examine, target, given.sample, given.seed, given.line, Path(folder)))
+            _apart(partial(_examine, target, given.sample, given.seed, given.line, cache))
             for target in TARGETS
             if not given.module or any(part in target.module for part in given.module)
         ]
@@ -405,6 +414,7 @@ def _examine(
     start = time.monotonic()
     _ask_for_success(target, None, cache)
     _load_before(target.module, (cache / "loaded").read_text().splitlines())
+    gc.freeze()
     _ask_for_success(target, ast.parse(source), cache)  # as changed modules are run
     n_survivors = 0
     for mutant in mutants:
