@@ -53,6 +53,19 @@ _TABLE_TESTS = (
 #: The statistics of the figures, number by number.
 _GOLDEN = "tests/test_golden.py::test_figures_tell_their_golden_numbers"
 
+#: What the figures compute, on small inputs.
+_VALUES = "tests/test_figure_values.py"
+
+_RECORDED_ONLY = tuple(
+    f"tests/test_robustness_claims.py::test_{name}"
+    for name in (
+        "tests_without_padding_count_the_experiments_that_recorded_a_block",
+        "a_block_that_one_experiment_recorded_has_no_test",
+        "recorded_only_is_the_test_of_the_recorded_blocks_corrected_over_all_windows",
+        "dots_of_blocks_that_few_recorded_are_hollow",
+    )
+)
+
 #: Slow ones that no change of these modules fails alone.
 _LEFT_OUT = (
     "tests/test_evolution_stats.py::test_the_number_of_workers_changes_nothing",
@@ -77,7 +90,7 @@ class Target:
 
 def _of_figure(figure: str, *tests: str) -> Target:
     name = f"figure_reproduction.{figure}_reproduction"
-    return Target(name, (_GOLDEN, *tests), (figure,))
+    return Target(name, (_GOLDEN, _VALUES, *tests), (figure,))
 
 
 _EVOLUTION, _PAGE = "neuro_data_analysis.evolution", "figure_reproduction.page"
@@ -95,10 +108,18 @@ TARGETS = (
         ("tests/test_groups.py", _GOLDEN),
         ("Figure4", "Figure5", "FigureExt4"),
     ),
-    Target(f"{_PAGE}.window_responses", (_GOLDEN,), ("Figure5", "FigureExt4")),
+    Target(
+        f"{_PAGE}.window_responses",
+        (*_RECORDED_ONLY, _VALUES, _GOLDEN),
+        ("Figure5", "FigureExt4"),
+    ),
     _of_figure("Figure2", "tests/test_tables_by_hand.py"),
-    _of_figure("Figure3", "tests/test_figure3.py"),
-    _of_figure("Figure4"),
+    _of_figure(
+        "Figure3",
+        "tests/test_edges.py::test_figure_3_selects_experiments_below_the_level_only",
+        "tests/test_figure3.py",
+    ),
+    _of_figure("Figure4", "tests/test_edges.py::test_figure_4d_counts_threads_below_the_level_only"),
     _of_figure("Figure5"),
     _of_figure("FigureExt4"),
     _of_figure("Figure6", "tests/test_figure6.py"),
