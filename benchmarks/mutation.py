@@ -28,8 +28,8 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout, suppress
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -119,7 +119,9 @@ TARGETS = (
         "tests/test_edges.py::test_figure_3_selects_experiments_below_the_level_only",
         "tests/test_figure3.py",
     ),
-    _of_figure("Figure4", "tests/test_edges.py::test_figure_4d_counts_threads_below_the_level_only"),
+    _of_figure(
+        "Figure4", "tests/test_edges.py::test_figure_4d_counts_threads_below_the_level_only"
+    ),
     _of_figure("Figure5"),
     _of_figure("FigureExt4"),
     _of_figure("Figure6", "tests/test_figure6.py"),
@@ -127,7 +129,24 @@ TARGETS = (
 )
 
 #: Changes that no test can notice, for the same result comes out: line and change → why.
-EQUIVALENT: dict[tuple[str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str], str] = {
+    (
+        'yield Statistic("n", computed[0, area, Space.DEEPSIM].curve.n, area=area)',
+        "Space.DEEPSIM → Space.BIGGAN",
+    ): "both spaces have the same experiments",
+    (
+        "return self.curves[Space.DEEPSIM].n",
+        "Space.DEEPSIM → Space.BIGGAN",
+    ): "both spaces have the same experiments",
+    (
+        "ends = np.mean([list(each.expected.values()) for each in found], axis=0)",
+        "np.mean → np.median",
+    ): "mean and median of two are the same",
+    (
+        "by_expi = dict(zip(recordings, outcomes, strict=True))",
+        "True → False",
+    ): "there is one outcome for each experiment",
+}
 
 #: What pytest needs not do where nobody reads why a test failed.
 _WITHOUT_REPORTS = (
@@ -340,7 +359,7 @@ def _use(cache: Path, figures: tuple[str, ...]) -> None:
 
 
 def _without_pictures(print_figures: Callable[..., Any], *given: Any) -> Any:
-    with mock.patch("figure_reproduction.page.page._print", lambda *_, **more: []):
+    with mock.patch("figure_reproduction.page.page._print", return_value=[]):
         return print_figures(*given)
 
 
@@ -456,7 +475,8 @@ def _examine(
             print(f"    line {mutant.line}: {mutant.after}    in: {mutant.before}", flush=True)
     noticed = len(mutants) - n_survivors
     seconds = time.monotonic() - start
-    print(f"{target.module:55} {noticed:4} of {len(mutants):4} noticed {seconds:8.0f} s", flush=True)
+    found = f"{noticed:4} of {len(mutants):4} noticed"
+    print(f"{target.module:55} {found} {seconds:8.0f} s", flush=True)
     return noticed, len(mutants)
 
 

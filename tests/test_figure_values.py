@@ -35,8 +35,19 @@ def test_blocks_of_2d_are_moved_up_one_offset_each():
     stacked = figure2.compute_2d(example)
     assert [c.mean.tolist() for c in stacked.curves[DEEPSIM]] == [[1, 2, 3], [44, 45, 46]]
     assert [c.sem.tolist() for c in stacked.curves[BIGGAN]] == [[1, 1, 1], [1, 1, 1]]
+    assert {c.n for c in stacked.curves[DEEPSIM]} == {1}
     assert stacked.base.tolist() == [0, 40, 80, 120]
     assert (stacked.n_blocks, stacked.n_ms) == (2, 3)
+
+
+def test_points_of_2b_are_means_and_standard_errors_of_a_generation():
+    """Presentations 1 and 3, then 4, 4, 10: the error is over presentations, with ddof 1."""
+    table = pd.DataFrame({"gen": [1, 1, 2, 2, 2], "resp": [1.0, 3, 4, 4, 10], "bsl": 0.5})
+    trials = {(space, kind): table for space in Space for kind in ("evol", "natref")}
+    found = figure2.compute_2b(trials)[BIGGAN, "reference images"]
+    assert found.generation.tolist() == [1, 2]
+    assert found.curve.mean.tolist() == [2, 6]
+    assert found.curve.sem.tolist() == pytest.approx([1, 2])
 
 
 def test_published_block_means_of_2b_are_taken_as_they_are():
@@ -46,7 +57,7 @@ def test_published_block_means_of_2b_are_taken_as_they_are():
         for column in ("evol", "natref"):
             columns[f"{space}_{column}_mean"] = [10.0 + number, 20.0]
             columns[f"{space}_{column}_sem"] = [1.0, 2.0 + number]
-        columns[f"{space}_bsl_mean"] = [3.0, 4.0 + number]
+        columns[f"{space}_bsl_mean"] = [0.0, 4.0 + number]
     found = figure2.curves_of_blocks(pd.DataFrame(columns))
     for number, space in enumerate(Space):
         for response in ("evoked response", "reference images"):
@@ -55,7 +66,7 @@ def test_published_block_means_of_2b_are_taken_as_they_are():
             assert curve.sem.tolist() == [1, 2 + number]
         baseline = found[space, "baseline"]
         assert baseline.generation.tolist() == [1, 2]
-        assert baseline.curve.mean.tolist() == [3, 4 + number]
+        assert baseline.curve.mean.tolist() == [0, 4 + number]
         assert baseline.curve.sem.tolist() == [0, 0]
 
 
@@ -138,18 +149,24 @@ def made_windows(rng, n=6, n_blocks=8):
     return made
 
 
+#: Names of the sizes of groups.
+SIZES = ("n", "n_recorded_only")
+
+
 @pytest.mark.parametrize("recorded_only", [False, True])
 def test_recorded_blocks_alone_are_shown_beside_the_published_way_when_asked(rng, recorded_only):
     """Every statistic and picture of 5C and Extended 4C once more, under a name of its own."""
     responses = made_windows(rng)
-    meta = pd.DataFrame(
-        {"valid": True, "visual_area": "IT", "p_maxinit_0": 0.001, "p_maxinit_1": 0.001},
-        index=range(6),
-    )
-    for show, table in ((figure5.show_5c, masks_of(6)), (extended4.show_4c, meta)):
+    climbed = [True] * 5 + [False]
+    p = {"p_maxinit_0": 0.001, "p_maxinit_1": np.where(climbed, 0.001, 0.9)}
+    meta = pd.DataFrame({"valid": True, "visual_area": "IT", **p}, index=range(6))
+    masks = masks_of(6, bothsucc005=climbed)
+    for show, table in ((figure5.show_5c, masks), (extended4.show_4c, meta)):
         published = show(responses, table)
         shown = show(responses, table, recorded_only=recorded_only)
         names = [one.quantity for one in shown.statistics]
+        sizes = [one.value for one in shown.statistics if one.quantity.split("_p0")[0] in SIZES]
+        assert set(sizes) == {0, 5}
         factor = 2 if recorded_only else 1
         assert sum("_recorded_only" in name for name in names) == len(names) // 2 * (factor - 1)
         assert len(names) == factor * len(list(published.statistics))
