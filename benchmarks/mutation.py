@@ -131,6 +131,18 @@ TARGETS = (
 #: Changes that no test can notice, for the same result comes out: line and change → why.
 EQUIVALENT: dict[tuple[str, str], str] = {
     (
+        "return len(self.curves[Space.DEEPSIM])",
+        "Space.DEEPSIM → Space.BIGGAN",
+    ): "both spaces have as many blocks",
+    (
+        "return len(self.curves[Space.DEEPSIM][0].mean)",
+        "Space.DEEPSIM → Space.BIGGAN",
+    ): "all PSTHs have as many ms",
+    (
+        "return len(self.curves[Space.DEEPSIM][0].mean)",
+        "0 → -1",
+    ): "all PSTHs have as many ms",
+    (
         'yield Statistic("n", computed[0, area, Space.DEEPSIM].curve.n, area=area)',
         "Space.DEEPSIM → Space.BIGGAN",
     ): "both spaces have the same experiments",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from core.spaces import Space
+from core.utils.statistics.t_tests import StudentTest
 from figure_reproduction import Figure2_reproduction as figure2
 from figure_reproduction import Figure4_reproduction as figure4
 from figure_reproduction import Figure5_reproduction as figure5
@@ -27,6 +31,14 @@ def masks_of(n, **columns):
     return table.assign(**{"valid": True, "ITmsk": True, **success, **columns})
 
 
+def climbing_meta(n):
+    """Let n experiments of IT climb in both spaces."""
+    return pd.DataFrame(
+        {"valid": True, "visual_area": "IT", "p_maxinit_0": 0.001, "p_maxinit_1": 0.001},
+        index=range(n),
+    )
+
+
 def test_blocks_of_2d_are_moved_up_one_offset_each():
     """Two blocks of three ms; the standard errors stay."""
     mean = {DEEPSIM: np.array([[1.0, 2, 3], [4, 5, 6]]), BIGGAN: np.zeros((2, 3))}
@@ -38,6 +50,8 @@ def test_blocks_of_2d_are_moved_up_one_offset_each():
     assert {c.n for c in stacked.curves[DEEPSIM]} == {1}
     assert stacked.base.tolist() == [0, 40, 80, 120]
     assert (stacked.n_blocks, stacked.n_ms) == (2, 3)
+    alone = replace(example, mean=both([[1, 2, 3]]), sem=both([[1, 1, 1]]))
+    assert figure2.compute_2d(alone).n_ms == 3
 
 
 def test_points_of_2b_are_means_and_standard_errors_of_a_generation():
@@ -158,8 +172,7 @@ def test_recorded_blocks_alone_are_shown_beside_the_published_way_when_asked(rng
     """Every statistic and picture of 5C and Extended 4C once more, under a name of its own."""
     responses = made_windows(rng)
     climbed = [True] * 5 + [False]
-    p = {"p_maxinit_0": 0.001, "p_maxinit_1": np.where(climbed, 0.001, 0.9)}
-    meta = pd.DataFrame({"valid": True, "visual_area": "IT", **p}, index=range(6))
+    meta = climbing_meta(6).assign(p_maxinit_1=np.where(climbed, 0.001, 0.9))
     masks = masks_of(6, bothsucc005=climbed)
     for show, table in ((figure5.show_5c, masks), (extended4.show_4c, meta)):
         published = show(responses, table)
@@ -193,3 +206,43 @@ def test_a_share_beyond_the_whole_rise_tells_of_a_small_one():
         (near_zero, DEEPSIM, [12, 14]), (drawn, DEEPSIM, [12]),
         (near_zero, BIGGAN, [12, 14]), (drawn, BIGGAN, []),
     ]  # fmt: skip
+
+
+def test_shares_of_extended_4b_are_averaged_and_compared_where_there_is_a_rise():
+    """Four experiments, one of which has no rise in BigGAN; nobody climbed in V1."""
+    deepsim = np.array([[0.1, 0.9], [0.3, 0.7], [0.2, 0.8], [0.2, 0.8]])
+    biggan = np.array([[0.5, 0.5], [0.6, 0.4], [0.7, 0.3], [np.nan, np.nan]])
+    shares = {100: {DEEPSIM: deepsim, BIGGAN: biggan}}
+    computed = extended4.compute_4b(shares, climbing_meta(4))
+    found = computed[100, "IT"]
+    assert found.centre_ms.tolist() == [50, 150]
+    assert found.n_climbed == {DEEPSIM: 4, BIGGAN: 4}
+    assert found.curves[DEEPSIM].mean == pytest.approx([0.2, 0.8])
+    assert found.curves[BIGGAN].mean == pytest.approx([0.6, 0.4])
+    assert found.top == pytest.approx(0.8)
+    expected = stats.ttest_ind(deepsim, biggan[:3])
+    assert found.t == pytest.approx(expected.statistic)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert extended4.basis_of_bins(found)["df"] == 5
+    assert extended4.basis_of_bins(found)["n"] == {DEEPSIM: 4, BIGGAN: 3}
+    assert computed[100, "V1"].top == 1
+
+
+def test_a_bin_at_the_level_is_not_marked(monkeypatch):
+    p = np.array([0.05, np.nextafter(0.05, 0)])
+    test = StudentTest(np.ones(2), p, np.full(2, 4.0), 6)
+    monkeypatch.setattr(extended4, "compare_spaces", lambda shares: test)
+    shares = {100: both([[0.5, 0.5]] * 3)}
+    found = extended4.compute_4b(shares, climbing_meta(3))[100, "IT"]
+    assert found.significant.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("p", "at_005", "at_001"),
+    [(0.05, 5, 5), (np.nextafter(0.05, 0), 6, 5), (0.01, 6, 5), (np.nextafter(0.01, 0), 6, 6)],
+)
+def test_windows_are_compared_where_both_threads_lie_below_either_level(rng, p, at_005, at_001):
+    meta = climbing_meta(6).assign(p_maxinit_1=[p] + [0.001] * 5)
+    found = extended4.compute_4c(made_windows(rng), meta)
+    n = {level: compared["IT", (0, 10)].n for level, compared in found.items()}
+    assert n == {"p05": at_005, "p01": at_001}
