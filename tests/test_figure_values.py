@@ -209,9 +209,9 @@ def test_a_share_beyond_the_whole_rise_tells_of_a_small_one():
 
 
 def test_shares_of_extended_4b_are_averaged_and_compared_where_there_is_a_rise():
-    """Four experiments, one of which has no rise in BigGAN; nobody climbed in V1."""
+    """Four experiments, one with an unknown share in BigGAN, so left out; nobody climbed in V1."""
     deepsim = np.array([[0.1, 0.9], [0.3, 0.7], [0.2, 0.8], [0.2, 0.8]])
-    biggan = np.array([[0.5, 0.5], [0.6, 0.4], [0.7, 0.3], [np.nan, np.nan]])
+    biggan = np.array([[0.5, 0.5], [0.6, 0.4], [0.7, 0.3], [np.nan, 0.4]])
     shares = {100: {DEEPSIM: deepsim, BIGGAN: biggan}}
     computed = extended4.compute_4b(shares, climbing_meta(4))
     found = computed[100, "IT"]
