@@ -12,7 +12,7 @@ from scipy.io import loadmat
 
 from core.errors import MalformedDataError
 from core.reading.hdf5 import bounded_memory, member, read_array
-from core.rig.blocks import Responses, responses_from
+from core.rig.blocks import BlockResponses, responses_from
 
 #: Endings of files of responses.
 ENDINGS = (".csv", ".mat", ".h5", ".hdf5")
@@ -28,7 +28,7 @@ _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MATLAB_HEADER_BYTES = 512
 
 
-def read_responses(path: Path) -> Responses:
+def read_responses(path: Path) -> BlockResponses:
     """Read a file of responses.
 
     A .csv file has a column ``stimulusID``, columns that begin with ``tEvokedResp`` (one per
