@@ -3,9 +3,9 @@
 ``python -m benchmarks.fuzz --seconds 60 [--inputs 1000] [--target NAME]``. Valid samples of
 `benchmarks.fuzz_targets` are damaged byte by byte or value by value, the same in every run of one
 seed. A target ends with its share of the inputs or of the time, and leaves the rest of its time to
-those after it. Anything but success or a `UserError` is a finding: it is made small, printed, and its files
-are kept. Every target runs in a process of its own, as C libraries may crash; its inputs are
-counted.
+those after it. Anything but success or a `UserError` is a finding: it is made small, printed, and
+its files are kept. Every target runs in a process of its own, as C libraries may crash; its inputs
+are counted.
 """
 
 from __future__ import annotations
@@ -285,8 +285,8 @@ def _watch(
             break
         folder = keep / f"{target.name.replace(' ', '_')}{attempt}" / "input"
         answers, told = context.Pipe(duplex=False)
-        bounds = (left, most - tally.inputs)
-        process = context.Process(target=_work, args=(told, target, folder, seed + attempt, *bounds))
+        given = (told, target, folder, seed + attempt, left, most - tally.inputs)
+        process = context.Process(target=_work, args=given)
         process.start()
         told.close()
         try:

@@ -353,7 +353,7 @@ def _attribute(item: h5py.Dataset | h5py.Group, name: str, absent: Any = None) -
     if stored.get_storage_size() > _LARGEST_ATTRIBUTE:
         raise ValueError(f"attribute {name} has {stored.get_storage_size()} bytes")
     if is_on_heap(stored.dtype):
-        raise ValueError(f"attribute {name} is a text without a fixed length, which MATLAB's is not")
+        raise ValueError(f"attribute {name} has no fixed length, as MATLAB's has")
     return item.attrs[name]
 
 
