@@ -270,8 +270,8 @@ def test_a_state_with_another_fixed_block_is_refused():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"xmean": None}, "no entry 'xmean'"),
-        ({"xmean": np.zeros(5)}, r"'xmean' .* shape \(5,\)"),
+        ({"mean": None}, "no entry 'mean'"),
+        ({"mean": np.zeros(5)}, r"'mean' .* shape \(5,\)"),
         ({"normals": np.zeros((3, 12))}, r"'normals' .* shape \(3, 12\)"),
         ({"A.left": np.zeros((2, 7))}, "'A.left'"),
         ({"sigma": "big"}, "'sigma'"),

@@ -1,13 +1,16 @@
 """Foreign HDF5 files, which may promise more than they hold, or point to other files.
 
 The HDF5 library follows what a damaged file says about itself: chains of free places that lead
-back to themselves grow in memory without an end. What it may take here is bounded.
+back to themselves grow in memory without an end, and a free place of no bytes is looked at for
+ever. What it may take here is bounded, and such places are looked for first.
 """
 
 from __future__ import annotations
 
 import math
+import mmap
 import os
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from core.errors import MalformedDataError
 
@@ -32,6 +36,10 @@ MOST_GROWTH_BY_NAMES = 1 << 28
 _LARGEST_RATIO = 2000
 _MANY_VALUES = 100_000
 _MOST_CHUNKS = 1 << 20
+
+#: A heap begins so; its objects begin with an index (0 is free space), two counts and a length.
+_HEAP = b"GCOL\x01"
+_HEAP_OBJECT = struct.Struct("<H6xQ")
 
 
 @contextmanager
@@ -91,7 +99,7 @@ def read_array(item: h5py.Dataset) -> Any:
     MalformedDataError
         If it lies in another file.
     ValueError
-        If it promises more than is stored, or more than `MOST_BYTES`.
+        If it promises more than is stored, or more than `MOST_BYTES`, or is kept in a damaged heap.
     """
     if item.is_virtual or item.external:
         raise MalformedDataError(
@@ -109,7 +117,34 @@ def read_array(item: h5py.Dataset) -> Any:
         n_chunks = math.prod(-(-n // c) for n, c in zip(item.shape, item.chunks, strict=True))
         if n_values * item.dtype.itemsize > MOST_BYTES or n_chunks > _MOST_CHUNKS:
             raise ValueError(f"an array of shape {item.shape} in chunks of shape {item.chunks}")
+    if is_on_heap(item.dtype):
+        _require_sound_heaps(item.file)
     return item[()]
+
+
+def is_on_heap(dtype: np.dtype[Any]) -> bool:
+    """Tell whether values of a type have lengths of their own, and lie in a heap of the file."""
+    return bool(dtype.hasobject) and h5py.check_ref_dtype(dtype) is None
+
+
+def _require_sound_heaps(file: h5py.File) -> None:
+    """Refuse heaps on whose chain of objects the library would not get on (format spec., III.E)."""
+    if file.id.get_create_plist().get_sizes() != (8, 8):
+        raise ValueError("its lengths do not have eight bytes")
+    with (
+        Path(file.filename).open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        at = -1
+        while (at := content.find(_HEAP, at + 1)) >= 0:
+            (size,) = struct.unpack_from("<Q", content, at + 8)
+            place, end = at + _HEAP_OBJECT.size, min(at + size, len(content))
+            while place + _HEAP_OBJECT.size <= end:
+                index, length = _HEAP_OBJECT.unpack_from(content, place)
+                step = _HEAP_OBJECT.size + length + -length % 8 if index else length
+                if not 0 < step <= end - place:
+                    raise ValueError(f"an object of {length} bytes at {place} of a heap")
+                place += step
 
 
 def _address_space_bytes() -> int | None:

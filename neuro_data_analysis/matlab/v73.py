@@ -18,7 +18,14 @@ import numpy as np
 import scipy.sparse
 
 from core.errors import MalformedDataError, MissingDataError, UserError
-from core.reading.hdf5 import MOST_BYTES, bounded_memory, member, names_in, read_array
+from core.reading.hdf5 import (
+    MOST_BYTES,
+    bounded_memory,
+    is_on_heap,
+    member,
+    names_in,
+    read_array,
+)
 
 #: HDF5 keeps what it has read of a file's structure, by default 32 MiB by its own count, which is
 #: ten times that in memory; a value that is read once needs none of it again.
@@ -345,6 +352,8 @@ def _attribute(item: h5py.Dataset | h5py.Group, name: str, absent: Any = None) -
     stored = item.attrs.get_id(name)
     if stored.get_storage_size() > _LARGEST_ATTRIBUTE:
         raise ValueError(f"attribute {name} has {stored.get_storage_size()} bytes")
+    if is_on_heap(stored.dtype):
+        raise ValueError(f"attribute {name} has no fixed length, as MATLAB's has")
     return item.attrs[name]
 
 

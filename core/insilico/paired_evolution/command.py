@@ -20,7 +20,7 @@ import numpy as np
 
 from core.errors import UsageError
 from core.files import writes_alone
-from core.insilico.commands import Experiment
+from core.insilico.commands import ResumableExperiment
 from core.insilico.paired_evolution.files import (
     RunFiles,
     load_checkpoint,
@@ -265,7 +265,7 @@ def _run(settings: EvolutionSettings, given: argparse.Namespace) -> list[Path]:
     )
 
 
-main = Experiment(
+main = ResumableExperiment(
     module="core.insilico.paired_evolution",
     does="Evolve images for units of a network in DeePSim and BigGAN.",
     example="--net resnet18 --layer .layer2.BasicBlock1 --chans 3 7 --steps 5 --reps 1 "

@@ -294,10 +294,10 @@ class Evolution:
         self, codes: NDArray[np.float32], owners: NDArray[np.intp]
     ) -> NDArray[np.float64]:
         """Return the response of each code's own unit; images never leave the device."""
-        rows, at_once = Rows(codes, owners), getattr(self._scorer, "images_at_once", None)
+        rows, at_once = OwnedCodes(codes, owners), getattr(self._scorer, "images_at_once", None)
         with torch.no_grad():
             if at_once is None:
-                respond: Callable[[Rows], torch.Tensor] = self._of_network
+                respond: Callable[[OwnedCodes], torch.Tensor] = self._of_network
                 return map_batches(respond, rows, self._batch_size, to_cpu=True).double().numpy()
             parts = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
             answers = [
@@ -306,13 +306,13 @@ class Evolution:
             ]
             return torch.cat([answer.cpu() for answer in answers]).double().numpy()
 
-    def _of_network(self, rows: Rows) -> torch.Tensor:
+    def _of_network(self, rows: OwnedCodes) -> torch.Tensor:
         return self._own(self._images(rows), rows)
 
-    def _images(self, rows: Rows) -> torch.Tensor:
+    def _images(self, rows: OwnedCodes) -> torch.Tensor:
         return self._shown(self.generator.visualize(rows.codes), rows.owners)
 
-    def _own(self, images: torch.Tensor, rows: Rows) -> torch.Tensor:
+    def _own(self, images: torch.Tensor, rows: OwnedCodes) -> torch.Tensor:
         """Return what each image's own unit answers."""
         scores = torch.as_tensor(self._scorer.score_tsr(images, B=len(images), as_tensor=True))
         units = torch.tensor([self.runs[owner].unit for owner in rows.owners]).to(scores.device)
@@ -332,7 +332,7 @@ class Evolution:
 
 
 @dataclass(frozen=True)
-class Rows:
+class OwnedCodes:
     """Codes, and the run that each belongs to."""
 
     codes: NDArray[np.float32]
@@ -341,5 +341,5 @@ class Rows:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def __getitem__(self, rows: slice) -> Rows:
-        return Rows(self.codes[rows], self.owners[rows])
+    def __getitem__(self, rows: slice) -> OwnedCodes:
+        return OwnedCodes(self.codes[rows], self.owners[rows])
