@@ -16,6 +16,7 @@ if __name__ == "__main__":
     sys.exit(start.run("benchmarks.two_writers"))
 
 import argparse
+import functools
 import multiprocessing
 import os
 import tempfile
@@ -157,9 +158,19 @@ WORKS: dict[str, Callable[[Path, int], None]] = {
     "Hessians": _hessians,
 }
 
+#: What a work imports is imported once, before its processes begin.
+_IMPORTED = {
+    "figures": ("figure_reproduction.page.page",),
+    "evolution": ("core.insilico.paired_evolution.command", "tests.tiny_networks"),
+    "sweep": ("core.insilico.sweeps.cells", "core.insilico.paired_evolution.command"),
+    "Hessians": ("core.insilico.gan_hessians.command", "tests.tiny_networks"),
+}
+
 
 def _one(work: str, folder: Path, who: int, wait_s: float, answers: Any) -> None:
     time.sleep(wait_s)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)  # threads do not survive the fork
     try:
         WORKS[work](folder, who)
         answers.put("ok")
@@ -175,7 +186,7 @@ def _bytes_of(folder: Path) -> dict[str, str]:
 
 
 def _at_once(work: str, folder: Path, delays_s: dict[int, float]) -> list[str]:
-    """Let some writers begin after their delays; they are forked before torch has threads."""
+    """Let some writers begin after their delays, each in a process of its own."""
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
     writers = [
@@ -193,18 +204,22 @@ def _at_once(work: str, folder: Path, delays_s: dict[int, float]) -> list[str]:
 def run(work: str, pairs: int) -> Counter[str]:
     """Let pairs of processes do one work; count how it ended."""
     outcomes: Counter[str] = Counter()
+    for module in _IMPORTED.get(work, ()):
+        import_module(module)
     with tempfile.TemporaryDirectory() as made:
-        alone, seconds = [], 0.0
-        for who in (1, 2):
+
+        @functools.cache
+        def alone(who: int) -> tuple[dict[str, str], float]:
             folder, begun = Path(made) / str(who) / "out", time.monotonic()
             if (said := _at_once(work, folder, {who: 0.0})) != ["ok"]:
                 raise RuntimeError(f"{work}: {said}")
-            alone.append(_bytes_of(folder))
-            seconds = time.monotonic() - begun
+            return _bytes_of(folder), time.monotonic() - begun
+
         for pair in range(pairs):
             folder = Path(made) / f"pair{pair}" / "out"
-            said = _at_once(work, folder, {1: 0.0, 2: seconds * pair / pairs})
-            whole = _bytes_of(folder) in alone
+            said = _at_once(work, folder, {1: 0.0, 2: pair and alone(1)[1] * pair / pairs})
+            found = _bytes_of(folder)
+            whole = any(found == alone(who)[0] for who in (1, 2))
             left = [
                 name for _, _, names in os.walk(folder.parent) for name in names
                 if UNFINISHED_SUFFIX in name or name.endswith(".lock")

@@ -20,11 +20,11 @@ from scipy.io import savemat
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError, UsageError
 from core.rig import (
+    BlockResponses,
     FakeNeurons,
     FakeRig,
     FolderRig,
     Request,
-    Responses,
     SessionInfo,
     SocketRig,
     sockets,
@@ -135,7 +135,7 @@ def test_without_a_response_it_is_the_mean_density_of_50_to_200_ms(tmp_path, rng
 
 
 def test_the_kth_response_belongs_to_the_kth_presentation_and_missing_ones_are_lost():
-    found = Responses(("b", "a", "a"), np.array([[1.0], [2.0], [3.0]]))
+    found = BlockResponses(("b", "a", "a"), np.array([[1.0], [2.0], [3.0]]))
     ordered = found.in_order_of(("a", "c", "b", "a"), "file")
     np.testing.assert_array_equal(ordered.evoked[:, 0], [2, np.nan, 1, 3])
     with pytest.raises(MalformedDataError, match=r"2 responses to 'a'.* 1 times.*another block"):

@@ -70,7 +70,7 @@ def settings_of(settings: type[Settings], given: argparse.Namespace) -> Settings
 
 
 @dataclass(frozen=True)
-class Experiment(Generic[Settings]):
+class ResumableExperiment(Generic[Settings]):
     """A resumable experiment, as a command.
 
     Attributes

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from core.command_line import a_path
 from core.errors import UsageError
 from core.files import sha256_of, writes_alone
-from core.insilico.commands import Experiment
+from core.insilico.commands import ResumableExperiment
 from core.insilico.extended_figure5_tables import save_tables
 from core.insilico.latent_linearity.caffenet_layers import LAYER_INDEX, LAYERS
 from core.insilico.latent_linearity.codes import (
@@ -218,7 +218,7 @@ def _origin(
     return Provenance("computed" if trained else "untrained", details | versions)
 
 
-main = Experiment(
+main = ResumableExperiment(
     module="core.insilico.latent_linearity",
     does="Predict the units of CaffeNet from latent codes: a table of Extended Figure 5D (BigGAN) "
     "or 5E (fc6, the DeePSim generator).",

@@ -20,7 +20,7 @@ import numpy as np
 
 from core.errors import UsageError
 from core.files import writes_alone
-from core.insilico.commands import Experiment
+from core.insilico.commands import ResumableExperiment
 from core.insilico.paired_evolution.files import Checkpoint, RunFiles, SaveEvery, write_run
 from core.insilico.paired_evolution.plan import place_of, planned_runs, receptive_field, units_of
 from core.insilico.paired_evolution.runs import Evolution
@@ -282,7 +282,7 @@ def _run(settings: EvolutionSettings, given: argparse.Namespace) -> list[Path]:
     )
 
 
-main = Experiment(
+main = ResumableExperiment(
     module="core.insilico.paired_evolution",
     does="Evolve images for units of a network in DeePSim and BigGAN.",
     example="--net resnet18 --layer .layer2.BasicBlock1 --chans 3 7 --steps 5 --reps 1 "

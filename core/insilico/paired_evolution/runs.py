@@ -39,7 +39,7 @@ class Field:
     Attributes
     ----------
     size, offset : tuple of int
-        Rows and columns of the image; row and column of its upper left corner; pixels.
+        OwnedCodes and columns of the image; row and column of its upper left corner; pixels.
     canvas : int or (rows, columns)
         Side of the grey canvas, or both, pixels.
     """
@@ -313,7 +313,7 @@ class Evolution:
     ) -> NDArray[np.float64]:
         """Return the response of each code's own unit; images never leave the device."""
         units = np.array([run.unit for run in self.runs])[owners]
-        rows = Rows(self._on_device(codes), owners, self._on_device(units))
+        rows = OwnedCodes(self._on_device(codes), owners, self._on_device(units))
         at_once = getattr(self._scorer, "images_at_once", None)
         with torch.no_grad():
             if at_once is None:
@@ -329,13 +329,13 @@ class Evolution:
     def _on_device(self, array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(array).to(self.generator.device)
 
-    def _of_network(self, rows: Rows) -> torch.Tensor:
+    def _of_network(self, rows: OwnedCodes) -> torch.Tensor:
         return self._own(self._images(rows), rows)
 
-    def _images(self, rows: Rows) -> torch.Tensor:
+    def _images(self, rows: OwnedCodes) -> torch.Tensor:
         return self._shown(self.generator.visualize(rows.codes), rows.owners)
 
-    def _own(self, images: torch.Tensor, rows: Rows) -> torch.Tensor:
+    def _own(self, images: torch.Tensor, rows: OwnedCodes) -> torch.Tensor:
         """Return what each image's own unit answers."""
         scores = torch.as_tensor(self._scorer.score_tsr(images, B=len(images), as_tensor=True))
         units = rows.units.to(scores.device)
@@ -355,7 +355,7 @@ class Evolution:
 
 
 @dataclass(frozen=True)
-class Rows:
+class OwnedCodes:
     """Codes on the device, the run that each belongs to, and that run's unit, on the device."""
 
     codes: torch.Tensor
@@ -365,5 +365,5 @@ class Rows:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def __getitem__(self, rows: slice) -> Rows:
-        return Rows(self.codes[rows], self.owners[rows], self.units[rows])
+    def __getitem__(self, rows: slice) -> OwnedCodes:
+        return OwnedCodes(self.codes[rows], self.owners[rows], self.units[rows])
