@@ -343,7 +343,7 @@ def _plain_class(dataset: h5d.DatasetID) -> str | None:
         return None
     stored = np.empty((), dtype="S16")
     attribute.read(stored, _SHORT_TEXT)
-    return _PLAIN_CLASSES.get(stored[()])
+    return _PLAIN_CLASSES.get(bytes(stored[()]))
 
 
 def _references_of(group: h5py.Group) -> dict[str, Any]:
