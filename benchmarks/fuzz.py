@@ -1,10 +1,11 @@
 """Feed damaged files to every reader, for a bounded time: out comes data, or one sentence.
 
-``python -m benchmarks.fuzz --seconds 60 [--target NAME]``. Valid samples of
+``python -m benchmarks.fuzz --seconds 60 [--inputs 1000] [--target NAME]``. Valid samples of
 `benchmarks.fuzz_targets` are damaged byte by byte or value by value, the same in every run of one
-seed. Anything but success or a `UserError` is a finding: it is made small, printed, and its files
-are kept. Every target runs in a process of its own, as C libraries may crash; its inputs are
-counted.
+seed. A target ends with its share of the inputs or of the time, and leaves the rest of its time to
+those after it. Anything but success or a `UserError` is a finding: it is made small, printed, and
+its files are kept. Every target runs in a process of its own, as C libraries may crash; its inputs
+are counted.
 """
 
 from __future__ import annotations
@@ -250,12 +251,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line: 0 nothing found, 1 something."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="in all (default: 60)")
+    parser.add_argument("--inputs", type=float, default=np.inf, help="of each reader, at most")
     parser.add_argument("--target", action="append", choices=list(TARGETS), help="only this")
     parser.add_argument("--seed", type=int, default=0, help="of the first input (default: 0)")
     options = parser.parse_args(arguments)
     targets = [TARGETS[name] for name in options.target or TARGETS]
-    keep, share = _scratch(), options.seconds / len(targets)
-    done = [_watch(target, share, options.seed, keep) for target in targets]
+    keep, ends, done = _scratch(), time.monotonic() + options.seconds, []
+    for number, target in enumerate(targets):
+        share = (ends - time.monotonic()) / (len(targets) - number)
+        done.append(_watch(target, share, options.inputs, options.seed, keep))
     print(f"{sum(n for n, _ in done)} inputs; the files of every finding are in {keep}")
     return int(any(found for _, found in done))
 
@@ -266,20 +270,23 @@ def _scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix="fuzz-", dir=memory if memory.is_dir() else None))
 
 
-def _watch(target: Target, seconds: float, seed: int, keep: Path) -> tuple[int, bool]:
-    """Run a target in processes of its own until its time is over; return inputs, findings.
+def _watch(
+    target: Target, seconds: float, most: float, seed: int, keep: Path
+) -> tuple[int, bool]:
+    """Run a target in processes of its own until its share is done; return inputs, findings.
 
     A process that a C library brings down leaves its last input behind.
     """
     context = multiprocessing.get_context("fork")
     ends, tally, findings = time.monotonic() + seconds, Tally(), list[str]()
     for attempt in itertools.count():
-        if attempt and (ends - time.monotonic()) < max(1, seconds / 10):
+        left = ends - time.monotonic()
+        if tally.inputs >= most or (attempt and left < max(1, seconds / 10)):
             break
         folder = keep / f"{target.name.replace(' ', '_')}{attempt}" / "input"
         answers, told = context.Pipe(duplex=False)
-        left = ends - time.monotonic()
-        process = context.Process(target=_work, args=(told, target, folder, seed + attempt, left))
+        given = (told, target, folder, seed + attempt, left, most - tally.inputs)
+        process = context.Process(target=_work, args=given)
         process.start()
         told.close()
         try:
@@ -295,7 +302,9 @@ def _watch(target: Target, seconds: float, seed: int, keep: Path) -> tuple[int, 
     return tally.inputs, bool(findings)
 
 
-def _work(told: Any, target: Target, folder: Path, seed: int, seconds: float) -> None:
+def _work(
+    told: Any, target: Target, folder: Path, seed: int, seconds: float, most: float
+) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
-    tally, findings = run_target(target, folder, seed, seconds)
+    tally, findings = run_target(target, folder, seed, seconds, most)
     told.send((astuple(tally), findings))

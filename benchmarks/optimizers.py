@@ -54,10 +54,12 @@ def ours(dimension: int, population: int, **settings: Any) -> Generation:
     return _stepper(optimizer.step_simple, optimizer.get_init_pop())
 
 
-def ours_along_hessian(dimension: int, cutoff: int) -> Generation:
+def ours_along_hessian(dimension: int, cutoff: int, **settings: Any) -> Generation:
     """Return a step of `HessCMAES` along random orthonormal axes."""
     axes = np.linalg.qr(np.random.default_rng(1).standard_normal((dimension, cutoff)))[0]
-    optimizer = HessCMAES(dimension, cutoff=cutoff, init_code=np.zeros(dimension), random_seed=0)
+    optimizer = HessCMAES(
+        dimension, cutoff=cutoff, init_code=np.zeros(dimension), random_seed=0, **settings
+    )
     optimizer.set_Hessian(np.geomspace(1, 1e-4, cutoff), axes, expon=1 / 5)
     return _stepper(optimizer.step_simple, optimizer.get_init_pop())
 
@@ -205,6 +207,7 @@ def main() -> None:
     report("N = 256, population 28", take_turns(contestants, n), "CholeskyCMAES")
     contestants = {
         "HessCMAES": (ours_along_hessian(4096, 500), n),
+        "the same, float32 codes": (ours_along_hessian(4096, 500, dtype=np.float32), n),
         "dense textbook": (textbook_along_hessian(4096, 500), n // 2),
     }
     report("500 Hessian axes of 4096, population 30", take_turns(contestants, n), "HessCMAES")

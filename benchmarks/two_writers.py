@@ -16,6 +16,7 @@ if __name__ == "__main__":
     sys.exit(start.run("benchmarks.two_writers"))
 
 import argparse
+import functools
 import multiprocessing
 import os
 import tempfile
@@ -121,29 +122,31 @@ def _settings(who: int) -> Any:
     )  # fmt: skip
 
 
-def _evolve(folder: Path, who: int) -> None:
+def evolve(folder: Path, who: int, resume: bool = False) -> None:
+    """Run a small paired evolution."""
     from core.insilico.paired_evolution.command import evolve_pairs
 
     networks = import_module("tests.tiny_networks").tiny_networks()
-    evolve_pairs(_settings(who), folder, networks=networks)
+    evolve_pairs(_settings(who), folder, networks=networks, resume=resume)
 
 
 def _sweep(folder: Path, who: int) -> None:
     from core.insilico.sweeps.cells import RunCell, SweepCell
 
-    if not folder.is_dir():  # what a sweep prepares before its cells run
+    if not (folder / "cell.json").is_file():  # what a sweep prepares before its cells run
         with locked(folder):
             SweepCell(folder, _settings(1), {}).write()
     RunCell(_NETWORKS)(str(folder))
 
 
-def _hessians(folder: Path, who: int) -> None:
+def hessians(folder: Path, who: int, resume: bool = False) -> None:
+    """Compute four small Hessians and their average."""
     from core.insilico.gan_hessians.command import HessianSettings, compute_hessians
 
     settings = HessianSettings(
         generator="tests.tiny_networks:small_generator", distance="MSE", n_codes=4, seed=who
     )
-    compute_hessians(settings, folder)
+    compute_hessians(settings, folder, resume)
 
 
 WORKS: dict[str, Callable[[Path, int], None]] = {
@@ -152,14 +155,24 @@ WORKS: dict[str, Callable[[Path, int], None]] = {
     "placing by hand": _place,
     "fetch": _fetch,
     "simulation": _simulate,
-    "evolution": _evolve,
+    "evolution": evolve,
     "sweep": _sweep,
-    "Hessians": _hessians,
+    "Hessians": hessians,
+}
+
+#: What a work imports is imported once, before its processes begin.
+IMPORTED = {
+    "figures": ("figure_reproduction.page.page",),
+    "evolution": ("core.insilico.paired_evolution.command", "tests.tiny_networks"),
+    "sweep": ("core.insilico.sweeps.cells", "core.insilico.paired_evolution.command"),
+    "Hessians": ("core.insilico.gan_hessians.command", "tests.tiny_networks"),
 }
 
 
 def _one(work: str, folder: Path, who: int, wait_s: float, answers: Any) -> None:
     time.sleep(wait_s)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)  # threads do not survive the fork
     try:
         WORKS[work](folder, who)
         answers.put("ok")
@@ -169,13 +182,19 @@ def _one(work: str, folder: Path, who: int, wait_s: float, answers: Any) -> None
         answers.put(f"RAISED {error!r:.200}")
 
 
-def _bytes_of(folder: Path) -> dict[str, str]:
+def bytes_of(folder: Path) -> dict[str, str]:
+    """Return path → SHA-256 of every file."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
 
 
+def unfinished_in(folder: Path) -> list[Path]:
+    """Return what writers should have removed: unfinished files and folders, and locks."""
+    return [p for p in folder.rglob(".*") if p.suffix in (UNFINISHED_SUFFIX, ".lock")]
+
+
 def _at_once(work: str, folder: Path, delays_s: dict[int, float]) -> list[str]:
-    """Let some writers begin after their delays; they are forked before torch has threads."""
+    """Let some writers begin after their delays, each in a process of its own."""
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
     writers = [
@@ -193,22 +212,23 @@ def _at_once(work: str, folder: Path, delays_s: dict[int, float]) -> list[str]:
 def run(work: str, pairs: int) -> Counter[str]:
     """Let pairs of processes do one work; count how it ended."""
     outcomes: Counter[str] = Counter()
+    for module in IMPORTED.get(work, ()):
+        import_module(module)
     with tempfile.TemporaryDirectory() as made:
-        alone, seconds = [], 0.0
-        for who in (1, 2):
+
+        @functools.cache
+        def alone(who: int) -> tuple[dict[str, str], float]:
             folder, begun = Path(made) / str(who) / "out", time.monotonic()
             if (said := _at_once(work, folder, {who: 0.0})) != ["ok"]:
                 raise RuntimeError(f"{work}: {said}")
-            alone.append(_bytes_of(folder))
-            seconds = time.monotonic() - begun
+            return bytes_of(folder), time.monotonic() - begun
+
         for pair in range(pairs):
             folder = Path(made) / f"pair{pair}" / "out"
-            said = _at_once(work, folder, {1: 0.0, 2: seconds * pair / pairs})
-            whole = _bytes_of(folder) in alone
-            left = [
-                name for _, _, names in os.walk(folder.parent) for name in names
-                if UNFINISHED_SUFFIX in name or name.endswith(".lock")
-            ]  # fmt: skip
+            said = _at_once(work, folder, {1: 0.0, 2: pair and alone(1)[1] * pair / pairs})
+            found = bytes_of(folder)
+            whole = any(found == alone(who)[0] for who in (1, 2))
+            left = unfinished_in(folder.parent)
             state = "whole" if whole else "MIXED"
             outcomes[f"{state}: {' and '.join(said)}{', LEFTOVERS' * bool(left)}"] += 1
     return outcomes

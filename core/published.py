@@ -82,7 +82,7 @@ class PublishedValue:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparedNumber:
     """A computed number beside the published one.
 
     Attributes
@@ -106,7 +106,7 @@ class Comparison:
         return self.verdict
 
 
-def compare(panel: str, statistic: Statistic) -> Comparison:
+def compare(panel: str, statistic: Statistic) -> ComparedNumber:
     """Hold one statistic against the published value.
 
     Parameters
@@ -119,18 +119,18 @@ def compare(panel: str, statistic: Statistic) -> Comparison:
     key = (whole_panel(panel), statistic.quantity, statistic.area, statistic.space)
     published = published_values().get(key)
     if published is None:
-        return Comparison("not published")
+        return ComparedNumber("not published")
     if isinstance(published.value, str):
         same = str(statistic.value) == published.value
-        return Comparison("equal" if same else "differs", published.value)
+        return ComparedNumber("equal" if same else "differs", published.value)
     computed = _number(statistic.value)
     if computed is None or math.isnan(computed):
-        return Comparison("differs", published.value)
+        return ComparedNumber("differs", published.value)
     difference = computed - published.value
     slack = published.tolerance + _ROUNDING * abs(published.value)
     if abs(difference) <= slack:
-        return Comparison("equal", published.value)
-    return Comparison("differs", published.value, difference)
+        return ComparedNumber("equal", published.value)
+    return ComparedNumber("differs", published.value, difference)
 
 
 def not_computed(

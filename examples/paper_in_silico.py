@@ -39,7 +39,7 @@ from core.errors import exit_code_of
 from core.files import atomic_write
 from core.rig import FakeNeurons, FakeRig, SessionInfo
 from core.utils import TorchScorer, evolve, objectives
-from core.utils.evolution.objectives import Objective, Panel
+from core.utils.evolution.objectives import JointObjectives, Objective
 from core.utils.evolution.result import EvolutionResult, first_and_last
 from core.utils.generators.protocol import ImageGenerator
 from examples.trained_units import (
@@ -175,7 +175,7 @@ def _random(
     drives: Sequence[Objective], generators: dict[str, ImageGenerator], n: int
 ) -> list[dict[str, NDArray[np.float64]]]:
     """Return what units answer to random images of each space, in passes that they share."""
-    panel = Panel(drives)
+    panel = JointObjectives(drives)
     found: list[dict[str, NDArray[np.float64]]] = [{} for _ in drives]
     with torch.no_grad():
         for name, generator in generators.items():

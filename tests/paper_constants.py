@@ -74,3 +74,35 @@ IMAGENET_SD = (0.229, 0.224, 0.225)
 
 #: Boxcar of the smoothed differences of PSTHs (Figure 3), ms.
 SMOOTHING_MS = 25
+
+#: Groups of evolutions of Figure 6, by whether the BigGAN thread succeeded.
+FIGURE6_GROUPS = {"successful": True, "non_successful": False}
+
+#: Grid of Extended Figure 5C: dimensions, depths and seeds of the RealNVPs.
+REALNVP_DIMENSIONS = (2, 4, 8, 16, 32, 64, 128, 256)
+REALNVP_DEPTHS = (0, 2, 4, 8, 16, 32, 48, 64)
+REALNVP_SEEDS = (40, 41, 42, 43, 44, 45, 46, 47, 48, 49)
+
+#: CaffeNet as Extended Figures 5D and 5E predict it: (layer, its place in the network, units).
+CAFFENET_LAYERS = (
+    ("conv1", 0, 96), ("relu1", 1, 96), ("pool1", 2, 96), ("norm1", 3, 96),
+    ("conv2", 4, 256), ("relu2", 5, 256), ("pool2", 6, 256), ("norm2", 7, 256),
+    ("conv3", 8, 384), ("relu3", 9, 384), ("conv4", 10, 384), ("relu4", 11, 384),
+    ("conv5", 12, 256), ("relu5", 13, 256), ("pool5", 14, 256),
+    ("fc6", 16, 4096), ("relu6", 17, 4096), ("fc7", 18, 4096), ("relu7", 19, 4096),
+    ("fc8", 20, 1000),
+)  # fmt: skip
+RELU_LAYERS = ("relu1", "relu2", "relu3", "relu4", "relu5", "relu6", "relu7")
+
+#: R² of Extended Figures 5D and 5E, the whole code first; correlations are means of 100 draws.
+LINEARITY_METRICS = {
+    "BigGAN": ("Test_R2", "Test_R2_class", "Test_R2_noise"),
+    "DeePSim": ("Test_R2", "Test_R2_top_Hess512", "Test_R2_null_Hess512"),
+}
+LINEARITY_DRAWS = 100
+
+#: Ridge penalties between which cross-validation chooses: 1e-6 to 1e6, and 1e-3 to 1e12.
+RIDGE_ALPHAS = {
+    "BigGAN": tuple(10.0**power for power in range(-6, 7)),
+    "DeePSim": tuple(10.0 ** (-3 + 15 * step / 99) for step in range(100)),
+}

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from core.errors import UsageError
 from core.utils.Optimizers import CholeskyCMAES, HessCMAES, rankweight
-from core.utils.optimizers.cholesky_factor import DiagonalPlusOuter, as_array, rank_one_update
+from core.utils.optimizers.cholesky_factor import (
+    DiagonalPlusOuter,
+    as_array,
+    rank_one_update,
+    samples,
+)
 from core.utils.optimizers.rank_one_cma import CMAConstants
 from tests.textbook_cma import TextbookCMAES
 
@@ -134,15 +139,42 @@ def test_factor_times_inverse_is_the_identity_and_makes_the_covariance(rng):
 
 
 @pytest.mark.parametrize("n_rows", [1, 40])
-@pytest.mark.parametrize("rank", [0, 3, 40, 200])
-def test_products_in_blocks_equal_dense_products(rng, n_rows, rank):
-    """Cutting products into pieces changes nothing, nor does leaving them whole."""
+@pytest.mark.parametrize("rank", [0, 1, 3, 40, 200])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_samples_in_blocks_equal_dense_products(rng, n_rows, rank, dtype):
+    """Rows are drawn once, in their order, whether products are cut into pieces or left whole."""
     left, right = rng.standard_normal((2, rank, 500))
     matrix = DiagonalPlusOuter(rng.uniform(1, 2, 500), left, right, scale=0.7)
-    rows = rng.standard_normal((n_rows, 500))
-    np.testing.assert_allclose(rows @ matrix, rows @ matrix.dense(), atol=1e-9)
-    np.testing.assert_allclose(rows[0] @ matrix, rows[0] @ matrix.dense(), atol=1e-9)
-    np.testing.assert_allclose(matrix @ rows[0], matrix.dense() @ rows[0], atol=1e-9)
+    mean, seed = rng.standard_normal(500), int(rng.integers(100))
+    source, normals = np.random.default_rng(seed), np.empty((n_rows, 500))
+    rows = samples(
+        matrix, 0.3, mean, normals, lambda z: source.standard_normal(out=z), np.dtype(dtype)
+    )
+    drawn = np.random.default_rng(seed).standard_normal((n_rows, 500))
+    np.testing.assert_array_equal(normals, drawn)
+    expected = mean + 0.3 * drawn @ matrix.dense()
+    np.testing.assert_allclose(rows, expected, atol=1e-9 if dtype == "float64" else 1e-3)
+    assert rows.dtype == dtype
+    np.testing.assert_allclose(drawn[0] @ matrix, drawn[0] @ matrix.dense(), atol=1e-9)
+    np.testing.assert_allclose(matrix @ drawn[0], matrix.dense() @ drawn[0], atol=1e-9)
+
+
+def test_codes_in_float32_are_those_of_float64_rounded(rng):
+    """Of the same random numbers; along a Hessian they are also multiplied in float32."""
+    axes = orthonormal(rng, 60, 20)
+    for make in (
+        lambda dtype: CholeskyCMAES(60, init_code=np.ones(60), random_seed=1, dtype=dtype),
+        lambda dtype: HessCMAES(60, cutoff=20, init_code=np.ones(60), random_seed=1, dtype=dtype,
+                                eigvals=np.geomspace(1, 0.01, 20), eigvects=axes),
+    ):  # fmt: skip
+        wide, narrow = make(np.float64), make(np.float32)
+        for _ in range(30):
+            codes = wide.ask()
+            rounded = narrow.ask()
+            np.testing.assert_allclose(rounded, codes, atol=1e-6 * np.abs(codes).max())
+            wide.tell(bumpy(codes))
+            narrow.tell(bumpy(codes))
+        np.testing.assert_array_equal(wide.xmean, narrow.xmean)
 
 
 @pytest.mark.parametrize(

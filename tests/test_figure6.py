@@ -15,7 +15,6 @@ from core.published import compare
 from core.source_tables.reader import SourceData, check_folder, write_table
 from figure_reproduction.Figure6_reproduction import (
     FIGURE,
-    GROUPS,
     compute_6c,
     compute_6d,
     compute_6d_failed,
@@ -35,6 +34,7 @@ from neuro_data_analysis.neural_tuning_analysis_lib import SHAPE_COLUMNS, SYNOPS
 from neuro_data_analysis.simulation.tuning import simulate_tuning_sessions
 from neuro_data_analysis.tuning.tables import collect_sites, figure6_tables
 from tests.panels import drawn, told
+from tests.paper_constants import FIGURE6_GROUPS
 
 DATA = Path(__file__).parent / "data"
 
@@ -117,7 +117,7 @@ def test_6d_failed_draws_ten_class_axes_without_numbers(published):
 def shape_table(counts):
     """Return a table of shapes that has some published counts, with axes that do not count."""
     parts = []
-    for group, success in GROUPS.items():
+    for group, success in FIGURE6_GROUPS.items():
         of_group = counts[counts["group"] == group].set_index("metric")
         total = int(of_group["total"].iloc[0])
         session = [f"{group}-{axis % 34}" for axis in range(total)]
@@ -201,7 +201,7 @@ def test_sessions_that_are_alike_widen_the_interval_of_a_share():
 def peak_rows(counts):
     """Return a table of peaks with the published counts of tuned and of untuned axes."""
     rows = [
-        (row.max_resp_lin_dist_bin, p, GROUPS[row.group])
+        (row.max_resp_lin_dist_bin, p, FIGURE6_GROUPS[row.group])
         for row in counts.itertuples()
         for p, n in ((0.0099, row.count_sig), (0.2, row.count_nonsig_from_bars))
         for _ in range(n)
@@ -218,7 +218,7 @@ def test_peaks_give_the_published_counts_and_wilson_intervals(tmp_path):
     assert len(table) == 1096
     computed = compute_peaks(table)
     assert computed.totals == {"successful": 342, "non_successful": 103}
-    for group in GROUPS:
+    for group in FIGURE6_GROUPS:
         expected = counts[counts["group"] == group]
         found = computed.proportions[group]
         np.testing.assert_allclose(computed.distances, expected["max_resp_lin_dist_bin"])

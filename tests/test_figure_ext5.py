@@ -26,16 +26,12 @@ from core.insilico.extended_figure5_tables import (
 from core.insilico.extended_figure5_tables import (
     main as export_main,
 )
-from core.insilico.latent_linearity.caffenet_layers import LAYER_INDEX, LAYERS, UNITS_OF_LAYER
 from core.published import published_values
 from core.source_tables.provenance import Provenance, read_provenance, write_provenance
 from core.source_tables.reader import SourceData, Table, write_tables
 from core.spaces import Space
 from figure_reproduction.FigureExt5_reproduction import (
     FIGURE,
-    GROUPS,
-    METRICS,
-    N_DRAWS,
     compute_5c,
     compute_linearity,
     dead_units,
@@ -47,8 +43,15 @@ from figure_reproduction.FigureExt5_reproduction import (
 )
 from figure_reproduction.page.page import PrintJob, print_figure
 from tests.panels import drawn
+from tests.paper_constants import (
+    CAFFENET_LAYERS,
+    LINEARITY_DRAWS,
+    LINEARITY_METRICS,
+    RELU_LAYERS,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
+DEPTH = {layer: place for layer, place, _ in CAFFENET_LAYERS}
 
 COMPUTED = Provenance("computed", {"command": "a"})
 UNTRAINED = Provenance("untrained", {"command": "b"})
@@ -63,10 +66,10 @@ def alignment(value=0.5, dimensions=(2, 4), depths=(0, 8), seeds=(40, 41, 42)):
 
 def linearity(space, rng, units=12, slope=0.02):
     """Return a table whose first metric grows with the depth of the layer, others being noise."""
-    counts = {layer: min(units, UNITS_OF_LAYER[layer]) for layer in LAYERS}
+    counts = {layer: min(units, n_units) for layer, _, n_units in CAFFENET_LAYERS}
     layers = np.repeat(list(counts), list(counts.values()))
-    metrics = {name: 0.01 * rng.standard_normal(len(layers)) for name in METRICS[space]}
-    depth = pd.Series(layers).map(LAYER_INDEX)
+    metrics = {name: 0.01 * rng.standard_normal(len(layers)) for name in LINEARITY_METRICS[space]}
+    depth = pd.Series(layers).map(DEPTH)
     targets = np.concatenate([np.arange(n) for n in counts.values()])
     table = pd.DataFrame({"Layer": layers, "Target": targets, **metrics})
     if space == "BigGAN":
@@ -214,12 +217,12 @@ def test_draws_take_the_same_number_of_units_of_each_layer(rng, space):
     """Linearity that follows depth alone gives r = 1 in every draw; noise gives about 0."""
     computed = compute_linearity(space, linearity(space, rng, units=150))
     assert computed.n_drawn == 96  # as many as the smallest layer has
-    first, other = list(METRICS[space])[:2]
+    first, other = LINEARITY_METRICS[space][:2]
     for group in ("ReLU", "non-ReLU"):
         assert computed.groups[group, first].r == pytest.approx(1)
         assert computed.groups[group, first].r_sd == pytest.approx(0)
         assert abs(computed.groups[group, other].r) < 0.1
-        assert 0 < computed.groups[group, other].r_sd < 1 / np.sqrt(N_DRAWS)
+        assert 0 < computed.groups[group, other].r_sd < 1 / np.sqrt(LINEARITY_DRAWS)
     again = compute_linearity(space, linearity(space, np.random.default_rng(20260101), units=150))
     assert again.groups["ReLU", other].r == computed.groups["ReLU", other].r
 
@@ -228,8 +231,8 @@ def test_the_interval_of_r_is_that_of_units_resampled_one_by_one(rng):
     """By scipy's rank correlation, twelve units of each layer at a time; it holds r."""
     table = linearity(Space.BIGGAN, rng)
     computed = compute_linearity(Space.BIGGAN, table)
-    rows = table.assign(depth=table["Layer"].map(LAYER_INDEX))
-    rows = rows[rows["Layer"].isin(GROUPS["ReLU"])]
+    rows = table.assign(depth=table["Layer"].map(DEPTH))
+    rows = rows[rows["Layer"].isin(RELU_LAYERS)]
     drawn_r = []
     for _ in range(300):
         resampled = rows.groupby("Layer").sample(12, replace=True, random_state=rng)
@@ -244,14 +247,14 @@ def test_the_interval_of_r_is_that_of_units_resampled_one_by_one(rng):
 def test_dead_units_are_counted_in_r_and_left_out_of_boxes(rng):
     """As published, correlations are over all units; an R² of 1 everywhere tells a dead one."""
     table = linearity("BigGAN", rng)
-    metrics = list(METRICS["BigGAN"])
+    metrics = list(LINEARITY_METRICS["BigGAN"])
     table.loc[table["Layer"].eq("relu2") & table["Target"].eq("(0,)"), metrics] = 1.0
     told = {s.quantity: s.value for s in tell_linearity(compute_linearity(Space.BIGGAN, table))}
     assert told["n_dead_units relu2"] == 1
     assert told["n_dead_units relu3"] == 0
     assert told["spearman_r_live_units Test_R2 ReLU"] == pytest.approx(1)
     assert told["mean_spearman_r Test_R2 ReLU"] < 1
-    assert told["median_by_layer Test_R2 ReLU"][1] == pytest.approx(0.02 * LAYER_INDEX["relu2"])
+    assert told["median_by_layer Test_R2 ReLU"][1] == pytest.approx(0.02 * DEPTH["relu2"])
     marked = table.assign(dead=table["Layer"] == "conv1")
     assert dead_units(marked, metrics).sum() == 12
     computed = compute_linearity(Space.BIGGAN, marked)

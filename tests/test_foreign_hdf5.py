@@ -80,6 +80,42 @@ def test_a_chain_without_an_end_takes_bounded_time_and_memory(tmp_path, reader):
     assert grown_kb * 1024 < 2 * MOST_GROWTH_BY_NAMES
 
 
+def _free_place_without_bytes(path):
+    """Spoil the heap of a file's texts: HDF5 (1.14) looks at such a place for ever."""
+    with h5py.File(path, "w") as file:
+        file["stimulusID"] = ["a", "b", "c"]
+        file["tEvokedResp"] = np.arange(3.0)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"GCOL") + 16 + 3 * 24
+    assert struct.unpack_from("<HQ", content, place)[0] == 0
+    struct.pack_into("<Q", content, place + 8, 0)
+    path.write_bytes(content)
+
+
+def test_a_heap_that_does_not_get_on_is_refused_before_it_is_read(tmp_path):
+    """In a process of its own, which would not end."""
+    _free_place_without_bytes(tmp_path / "r.h5")
+    code = (
+        "import sys, pathlib; from core.rig.response_files import read_responses as read; "
+        "from core.errors import exit_code_of; "
+        "sys.exit(exit_code_of(lambda: read(pathlib.Path(sys.argv[1]))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "r.h5")],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=20,
+    )  # fmt: skip
+    assert "r.h5 cannot be read: an object of 0 bytes at" in done.stderr
+
+
+def test_a_class_without_a_fixed_length_is_refused(tmp_path):
+    """It would lie in a heap; MATLAB writes none."""
+    with h5py.File(tmp_path / "x.mat", "w") as file:
+        file["meta"] = [1.0]
+        file["meta"].attrs["MATLAB_class"] = "double"
+    with pytest.raises(MalformedDataError, match="MATLAB_class has no fixed length"):
+        _read_variable(tmp_path / "x.mat")
+
+
 def test_bounds_are_lifted_afterwards():
     before = resource.getrlimit(resource.RLIMIT_AS)
     with pytest.raises(MemoryError), bounded_memory(1 << 26), bounded_memory(1 << 34):

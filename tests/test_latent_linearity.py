@@ -32,7 +32,7 @@ from core.insilico.latent_linearity.codes import (
     read_hessian,
     sample_codes,
 )
-from core.insilico.latent_linearity.command import ALPHAS, layer_table, main, run
+from core.insilico.latent_linearity.command import layer_table, main, run
 from core.insilico.latent_linearity.regression import Split, r2_by_unit
 from core.insilico.latent_linearity.responses import (
     ResponseFiles,
@@ -45,6 +45,7 @@ from core.source_tables.reader import SourceData, Table, write_tables
 from core.utils.GAN_utils import upconvGAN
 from core.utils.generators.caffenet import build_caffenet
 from tests.closeness import assert_same_pass
+from tests.paper_constants import CAFFENET_LAYERS, RIDGE_ALPHAS
 
 
 def test_units_are_those_of_the_architecture():
@@ -56,10 +57,16 @@ def test_units_are_those_of_the_architecture():
         x = layer(x)
         found[name] = centre_units(x).shape[1]
     assert list(found) == list(UNITS_OF_LAYER)
-    assert found | {"flatten": 0} == UNITS_OF_LAYER
+    typed = {layer: n_units for layer, _, n_units in CAFFENET_LAYERS}
+    assert {layer: n_units for layer, n_units in found.items() if layer != "flatten"} == typed
+    assert typed | {"flatten": 0} == UNITS_OF_LAYER
     assert sum(UNITS_OF_LAYER[layer] for layer in NON_RELU_LAYERS) == 11528
     assert sum(UNITS_OF_LAYER[layer] for layer in RELU_LAYERS) == 9568
-    assert (LAYER_INDEX["pool5"], LAYER_INDEX["fc6"]) == (14, 16)
+    assert {layer: LAYER_INDEX[layer] for layer in typed} == {
+        layer: place for layer, place, _ in CAFFENET_LAYERS
+    }
+    for space, penalties in RIDGE_ALPHAS.items():
+        np.testing.assert_allclose(latent_linearity.ALPHAS[space], penalties, rtol=1e-12)
 
 
 def test_images_are_resized_as_torchvision_does():
@@ -163,7 +170,7 @@ def test_linear_units_are_predicted_perfectly_and_noise_is_not(rng):
     codes = rng.standard_normal((500, 20))
     linear = codes @ rng.standard_normal((20, 3)) + 5
     responses = np.column_stack([linear, rng.standard_normal(500)])
-    scores = r2_by_unit({"R2": codes}, responses, ALPHAS["BigGAN"], Split.of(500))
+    scores = r2_by_unit({"R2": codes}, responses, np.array(RIDGE_ALPHAS["BigGAN"]), Split.of(500))
     np.testing.assert_allclose(scores["Test_R2"][:3], 1, atol=1e-9)
     np.testing.assert_allclose(scores["Train_R2"][:3], 1, atol=1e-9)
     assert -0.2 < scores["Test_R2"][3] < 0.05
@@ -192,10 +199,10 @@ def test_units_that_never_change_count_as_predicted(rng):
     """R² is 1 whatever the constant; beside them, and without any other unit."""
     responses = np.full((40, 3), 0.3, dtype=np.float32)
     codes = rng.standard_normal((40, 5))
-    scores = r2_by_unit({"R2": codes}, responses, ALPHAS["BigGAN"], Split.of(40))
+    scores = r2_by_unit({"R2": codes}, responses, np.array(RIDGE_ALPHAS["BigGAN"]), Split.of(40))
     np.testing.assert_array_equal(scores["Test_R2"], np.ones(3))
     responses[:, 1] = codes[:, 0]
-    scores = r2_by_unit({"R2": codes}, responses, ALPHAS["BigGAN"], Split.of(40))
+    scores = r2_by_unit({"R2": codes}, responses, np.array(RIDGE_ALPHAS["BigGAN"]), Split.of(40))
     np.testing.assert_allclose(scores["Train_R2"], np.ones(3), atol=1e-9)
 
 
@@ -207,7 +214,7 @@ def test_parts_of_a_biggan_code(rng):
     assert {name: part.shape[1] for name, part in features.items()} == {
         "R2": 256, "R2_class": 128, "R2_noise": 128,
     }  # fmt: skip
-    scores = r2_by_unit(features, responses, ALPHAS["BigGAN"], Split.of(900))
+    scores = r2_by_unit(features, responses, np.array(RIDGE_ALPHAS["BigGAN"]), Split.of(900))
     assert scores["Test_R2_class"].min() > 0.999
     assert scores["Test_R2_noise"].max() < 0.05
 
@@ -221,7 +228,8 @@ def test_subspaces_of_a_deepsim_code(rng):
     assert list(bases) == [
         "R2", "R2_top_Hess4", "R2_top_Hess2", "R2_null_Hess4", "R2_null_Hess2",
     ]  # fmt: skip
-    scores = r2_by_unit(features_of(codes, bases), responses, ALPHAS["DeePSim"], Split.of(400))
+    penalties = np.array(RIDGE_ALPHAS["DeePSim"])
+    scores = r2_by_unit(features_of(codes, bases), responses, penalties, Split.of(400))
     for size in (4, 2):
         assert scores[f"Test_R2_top_Hess{size}"][0] > 0.999
         assert scores[f"Test_R2_top_Hess{size}"][1] < 0.05

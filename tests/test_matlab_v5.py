@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from scipy.io import loadmat, savemat
 
 from core.errors import MalformedDataError, MissingDataError
-from neuro_data_analysis.matlab.v5 import read_v5
+from core.reading.matlab_v5 import read_v5
 
 NUMBERS = st.sampled_from(
     ["f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "?"]
@@ -124,7 +124,7 @@ def test_shapes_that_do_not_fit_their_data_are_refused(tmp_path, shape, told):
 
 
 def test_a_variable_that_unpacks_to_a_gigabyte_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("neuro_data_analysis.matlab.v5._LARGEST_VARIABLE_BYTES", 1000)
+    monkeypatch.setattr("core.reading.matlab_v5._LARGEST_VARIABLE_BYTES", 1000)
     savemat(tmp_path / "x.mat", {"x": np.zeros((100, 100))}, do_compression=True)
     with pytest.raises(MalformedDataError, match="more than 1000 bytes"):
         read_v5(tmp_path / "x.mat", ["x"])

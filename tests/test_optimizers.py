@@ -270,8 +270,8 @@ def test_a_state_with_another_fixed_block_is_refused():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"xmean": None}, "no entry 'xmean'"),
-        ({"xmean": np.zeros(5)}, r"'xmean' .* shape \(5,\)"),
+        ({"mean": None}, "no entry 'mean'"),
+        ({"mean": np.zeros(5)}, r"'mean' .* shape \(5,\)"),
         ({"normals": np.zeros((3, 12))}, r"'normals' .* shape \(3, 12\)"),
         ({"A.left": np.zeros((2, 7))}, "'A.left'"),
         ({"sigma": "big"}, "'sigma'"),
@@ -287,6 +287,18 @@ def test_a_damaged_state_is_refused_and_changes_nothing(changes, message):
     with pytest.raises(MalformedDataError, match=message):
         optimizer.load_state_dict(state)
     np.testing.assert_array_equal(optimizer.ask(), codes)
+
+
+@pytest.mark.parametrize("counter", [np.inf, np.nan, 1e300, 0.5, -7.0])
+@pytest.mark.parametrize("column", [0, 1])
+def test_counters_of_a_history_are_whole_numbers(counter, column):
+    optimizer = cholesky()
+    advance(optimizer, optimizer.get_init_pop(), 3)
+    state = optimizer.state_dict()
+    state["history"] = state["history"].copy()
+    state["history"][1, column] = counter
+    with pytest.raises(MalformedDataError, match="'history' of the saved optimiser holds"):
+        cholesky().load_state_dict(state)
 
 
 def test_files_that_are_no_saved_optimiser_are_refused(tmp_path):

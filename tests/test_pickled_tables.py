@@ -119,11 +119,21 @@ def _nothing_of_a_million_columns():
     return pickle.dumps(pd.DataFrame(np.zeros((0, 1_000_000))), protocol=3)[2:-1]
 
 
+def _arrow_of_overlapping_texts():
+    """Give a text of a megabyte, whole a hundred times over."""
+    ends = np.tile([0, 10**6], 100).astype("<i4").tobytes()
+    stored = ("string", 199, 0, 0, [None, ends, b"a" * 10**6], [], None)
+    return _global("pyarrow.lib", "_restore_array") + pickle.dumps((stored,), 3)[2:-1] + b"R"
+
+
 MANY = 100_000
 BOMBS = {
     "empty dictionaries": b"(" + b"}" * 3 * MANY + b"l",
     "marks": b"(" * 3 * MANY,
-    "blank tables": _global("pandas", "DataFrame") + b"q\x00(" + b"h\x00)\x81" * 5_000 + b"l",
+    "empty tables": _global("pandas.core.internals.managers", "BlockManager") + b"q\xf0"
+    + pickle.dumps(((), [pd.RangeIndex(0), pd.RangeIndex(0)]), protocol=3)[2:-1] + b"q\xf1("
+    + b"h\xf0h\xf1R" * 5_000 + b"l",
+    "overlapping texts": _arrow_of_overlapping_texts(),
     "one text copied": _global("builtins", "bytearray") + b"q\x00" + _text(b"a" * 10**6)
     + b"q\x01(" + (b"h\x00h\x01" + _text(b"latin1") + b"\x86R") * 3_000 + b"l",
     "keys of one hash": b"}("
@@ -139,8 +149,8 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_small_files_do_not_take_seconds_or_gigabytes(tmp_path, name, monkeypatch):
     """Bounds hold while a pickle is read: the work is refused before it is done."""
-    monkeypatch.setattr("core.reading.safe_pickle.MOST_INSTRUCTIONS", 2 * MANY)
-    monkeypatch.setattr("core.reading.safe_pickle.MOST_COPIED_BYTES", 10 << 20)
+    monkeypatch.setattr("core.reading.safe_pickle.MOST_STEPS", 2 * MANY)
+    monkeypatch.setattr("core.reading.safe_pickle.MOST_BYTES", 10 << 20)
     path = tmp_path / "bomb.pkl"
     path.write_bytes(b"\x80\x04" + BOMBS[name] + b".")
     tracemalloc.start()

@@ -16,9 +16,6 @@ from core.insilico.extended_figure5_tables import PACKAGED
 from core.insilico.realnvp_alignment.ascent import BatchedCMAES, climb_by_adam, climb_by_cma
 from core.insilico.realnvp_alignment.climbs import Climbs, GridCell, climb, log_score
 from core.insilico.realnvp_alignment.command import (
-    DEPTHS,
-    DIMENSIONS,
-    SEEDS,
     alignment_tables,
     grid,
     main,
@@ -29,6 +26,7 @@ from core.insilico.realnvp_alignment.philox import cuda_normal, first_words, phi
 from core.source_tables.provenance import read_provenance
 from core.source_tables.reader import SourceData
 from core.source_tables.registry import TABLES
+from tests.paper_constants import REALNVP_DEPTHS, REALNVP_DIMENSIONS, REALNVP_SEEDS
 from tests.textbook_cma import TextbookCMAES
 from tests.textbook_realnvp import TextbookRealNVP, adam_run, cma_run
 
@@ -208,7 +206,9 @@ def test_committed_tables_are_the_whole_grid_in_the_published_order(optimizer):
     """8 dimensions × 8 depths × 10 seeds, in the columns of the published files."""
     table = committed(optimizer)
     assert list(table) == ["dimension", "stack_size", "seed", "gaussian_value"]
-    expected = pd.MultiIndex.from_product([DIMENSIONS, DEPTHS, SEEDS])
+    expected = pd.MultiIndex.from_product(
+        [REALNVP_DIMENSIONS, REALNVP_DEPTHS, REALNVP_SEEDS]
+    )
     assert list(expected) == list(zip(*(table[c] for c in list(table)[:3]), strict=True))
     assert table["gaussian_value"].between(0, 1).all()
     file = TABLES[f"ExtendedFig5/alignment_{optimizer}"].file
@@ -230,7 +230,7 @@ def test_committed_tables_agree_with_the_published_curves(optimizer, published, 
 def test_a_committed_cell_is_what_the_command_computes(optimizer, dimension, depth):
     table = committed(optimizer)
     rows = table[(table["dimension"] == dimension) & (table["stack_size"] == depth)]
-    climbs = climb(GridCell(optimizer, dimension, depth, SEEDS))
+    climbs = climb(GridCell(optimizer, dimension, depth, REALNVP_SEEDS))
     np.testing.assert_allclose(climbs.score, rows["gaussian_value"], rtol=1e-6, atol=1e-9)
 
 

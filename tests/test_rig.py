@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -20,11 +21,11 @@ from scipy.io import savemat
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError, UsageError
 from core.rig import (
+    BlockResponses,
     FakeNeurons,
     FakeRig,
     FolderRig,
     Request,
-    Responses,
     SessionInfo,
     SocketRig,
     sockets,
@@ -108,6 +109,28 @@ def written(folder, form, names, evoked, psth=None):
     return path
 
 
+@pytest.mark.parametrize("density", [1e7, -1e7, 1e39, np.inf])
+def test_densities_that_no_neuron_has_are_refused(tmp_path, density):
+    """They would be kept as float32, in which the largest are infinite."""
+    psth = np.ones((3, 200))
+    psth[1, 7] = density
+    path = written(tmp_path, "h5", ["a", "b", "c"], np.ones((3, 1)), psth)
+    with pytest.raises(MalformedDataError, match=r"holds a psth beyond 1e\+06 events/s"):
+        read_responses(path)
+
+
+def test_a_v5_file_that_promises_more_than_it_holds_is_one_sentence(tmp_path):
+    """The reader of scipy believes it, and the process ends."""
+    path = written(tmp_path, "v5", ["a", "b", "c"], np.ones((3, 2)))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tEvokedResp")
+    dimensions = content.rindex(struct.pack("<II", 5, 8), 0, at)
+    struct.pack_into("<ii", content, dimensions + 8, 1 << 30, 2)
+    path.write_bytes(content)
+    with pytest.raises(MalformedDataError, match=r"6 values for a matrix of shape \(1073741824, 2"):
+        read_responses(path)
+
+
 @pytest.mark.parametrize("form", ["csv", "v5", "v73", "h5"])
 def test_responses_are_read_from_every_form(form, tmp_path):
     """Names with folders and endings, two channels, a lost trial."""
@@ -135,7 +158,7 @@ def test_without_a_response_it_is_the_mean_density_of_50_to_200_ms(tmp_path, rng
 
 
 def test_the_kth_response_belongs_to_the_kth_presentation_and_missing_ones_are_lost():
-    found = Responses(("b", "a", "a"), np.array([[1.0], [2.0], [3.0]]))
+    found = BlockResponses(("b", "a", "a"), np.array([[1.0], [2.0], [3.0]]))
     ordered = found.in_order_of(("a", "c", "b", "a"), "file")
     np.testing.assert_array_equal(ordered.evoked[:, 0], [2, np.nan, 1, 3])
     with pytest.raises(MalformedDataError, match=r"2 responses to 'a'.* 1 times.*another block"):

@@ -134,15 +134,16 @@ def test_a_folder_of_that_name_is_told(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("work", ["figures", "placing by hand", "fetch"])
+#: Works that wait for their turn; of two others, the second is refused while the first writes.
+WAITING = ("figures", "placing by hand", "fetch", "simulation")
+
+
+@pytest.mark.parametrize("work", [work for work in two_writers.WORKS if work != "export"])
 def test_one_pair_of_other_writers_leaves_one_whole_set(work, monkeypatch):
     """The fast cut of ``benchmarks.two_writers``, which counts twenty pairs of every work."""
+    if work in ("evolution", "sweep", "Hessians"):
+        pytest.importorskip("torch")
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     (outcome,) = two_writers.run(work, 1)
-    assert outcome == "whole: ok and ok"
-
-
-def test_of_two_hessians_one_is_refused():
-    pytest.importorskip("torch")
-    (outcome,) = two_writers.run("Hessians", 1)
-    assert outcome in ("whole: ok and refused", "whole: ok and ok")
+    allowed = ["whole: ok and ok"] + ["whole: ok and refused"] * (work not in WAITING)
+    assert outcome in allowed

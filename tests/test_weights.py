@@ -7,10 +7,13 @@ import http.server
 import os
 import pickle
 import re
+import resource
 import subprocess
 import sys
 import tarfile
 import threading
+import time
+import zipfile
 from dataclasses import replace
 
 import pytest
@@ -28,7 +31,7 @@ from core.utils.generators.caffenet import Caffenet, build_caffenet
 from core.utils.generators.upconv_specs import GENERATORS, build
 from core.utils.weights import fetch as weights
 from core.utils.weights.command import main
-from core.utils.weights.fetch import fetch, locate, require
+from core.utils.weights.fetch import fetch, locate, required
 from core.utils.weights.registry import REGISTRY, Address, Repository
 from core.utils.weights.state_dicts import read_state_dict
 
@@ -166,6 +169,12 @@ def test_folder_is_that_of_torch_hub_unless_named(monkeypatch, tmp_path):
     assert weights.weights_folder() == tmp_path / "hub" / "checkpoints"
 
 
+def path_of(name, path=None):
+    """Return where the checked file of some weights lies."""
+    with required(name, path) as found:
+        return found
+
+
 @pytest.mark.parametrize(
     ("name", "place"),
     [
@@ -191,7 +200,7 @@ def test_fetched_file_is_whole_recorded_and_not_fetched_again(served, folder):
     assert path.read_bytes() == BODY
     beside = folder / "biggan-deep-256-pytorch_model.bin.sha256"
     assert beside.read_text() == f"{SHA256}  {path.name}\n"
-    assert fetch("biggan-deep-256") == require("biggan-deep-256") == path
+    assert fetch("biggan-deep-256") == path_of("biggan-deep-256") == path
     assert served.asked == ["/biggan.bin"]
     assert [file.suffix for file in sorted(folder.iterdir())] == [".bin", ".sha256"]
 
@@ -202,7 +211,7 @@ def test_force_fetches_again(served):
     served.bodies["/biggan.bin"] = b"other weights"
     assert fetch("biggan-deep-256").read_bytes() == BODY
     assert fetch("biggan-deep-256", force=True).read_bytes() == b"other weights"
-    assert require("biggan-deep-256") == path
+    assert path_of("biggan-deep-256") == path
 
 
 def test_many_jobs_fetch_a_file_once(served):
@@ -213,7 +222,7 @@ def test_many_jobs_fetch_a_file_once(served):
     for job in jobs:
         job.join()
     assert served.asked == ["/biggan.bin"]
-    assert require("biggan-deep-256").read_bytes() == BODY
+    assert path_of("biggan-deep-256").read_bytes() == BODY
 
 
 @pytest.mark.parametrize("left", [b"half of a fil", BODY])
@@ -231,11 +240,28 @@ def test_changed_file_is_refused_and_mended(served):
     """A flipped bit is found by the recorded checksum; --force brings the right file."""
     path = fetch("biggan-deep-256")
     path.write_bytes(BODY[:-1] + b"!")
-    for use in (require, fetch):
+    for use in (path_of, fetch):
         with pytest.raises(MalformedDataError, match=r"damaged.*fetch biggan-deep-256 --force"):
             use("biggan-deep-256")
     fetch("biggan-deep-256", force=True)
-    assert require("biggan-deep-256").read_bytes() == BODY
+    assert path_of("biggan-deep-256").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_weights_that_change_while_they_are_read_are_not_taken(served, tmp_path, given, replaced):
+    """What is checked is what is parsed: written over or replaced, by file or by name."""
+    path = fetch("biggan-deep-256")
+    told = "pytorch_model.bin changed while it was read"
+    with (
+        pytest.raises(MalformedDataError, match=told),
+        required("biggan-deep-256", path if given else None) as found,
+    ):
+        if replaced:
+            (tmp_path / "new").write_bytes(BODY)
+            (tmp_path / "new").replace(found)
+        else:
+            found.write_bytes(BODY)
 
 
 def test_wrong_file_of_a_server_leaves_nothing(served, monkeypatch, folder):
@@ -254,7 +280,7 @@ def test_failed_renewal_keeps_the_earlier_file(served):
     del served.bodies["/biggan.bin"]
     with pytest.raises(MissingDataError):
         fetch("biggan-deep-256", force=True)
-    assert require("biggan-deep-256").read_bytes() == BODY
+    assert path_of("biggan-deep-256").read_bytes() == BODY
 
 
 def test_published_digits_are_compared_without_a_record(folder):
@@ -262,7 +288,7 @@ def test_published_digits_are_compared_without_a_record(folder):
     folder.mkdir()
     (folder / REGISTRY["alexnet"].file).write_bytes(BODY)
     with pytest.raises(MalformedDataError, match="instead of 7be5be79"):
-        require("alexnet")
+        path_of("alexnet")
 
 
 def test_record_without_checksum_is_named(folder):
@@ -271,7 +297,7 @@ def test_record_without_checksum_is_named(folder):
     (folder / "upconvGAN_fc6.pt").write_bytes(BODY)
     (folder / "upconvGAN_fc6.pt.sha256").write_text("")
     with pytest.raises(MalformedDataError, match=r"upconvGAN_fc6.pt.sha256 does not hold"):
-        require("fc6")
+        path_of("fc6")
 
 
 def test_hub_file_is_fetched_by_its_client_and_checked(hub, folder):
@@ -301,7 +327,7 @@ def test_machine_without_network_is_told_what_to_do(name, monkeypatch, folder):
     row = replace(REGISTRY["biggan-deep-256"], source=Address("http://no-such-host.invalid/b"))
     monkeypatch.setitem(REGISTRY, row.name, row)
     with pytest.raises(MissingDataError) as caught:
-        require(name)
+        path_of(name)
     for part in (
         REGISTRY[name].file,
         str(folder),
@@ -347,7 +373,7 @@ def test_missing_client_of_the_hub_is_named(monkeypatch):
     """What to install, beside how to bring the file without it."""
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingDataError, match=r"huggingface_hub.*GAN_utils fetch fc6"):
-        require("fc6")
+        path_of("fc6")
 
 
 def test_the_robust_resnet_is_known_by_its_git_blob(served, monkeypatch, folder):
@@ -377,7 +403,7 @@ def test_folder_that_cannot_be_written_is_named(served, folder):
 def test_unknown_name_is_met_with_the_right_one():
     """Names are those of the list."""
     with pytest.raises(UsageError, match="Did you mean 'biggan-deep-256'"):
-        require("biggan-256")
+        path_of("biggan-256")
 
 
 def test_file_of_the_user_must_exist(tmp_path):
@@ -414,6 +440,64 @@ def test_malicious_file_is_refused_and_runs_nothing(tmp_path, write):
     assert not marker.exists()
     if write != "pickle":
         assert "system" in str(caught.value)
+
+
+class Reduced:
+    """Is pickled as a call."""
+
+    def __init__(self, function, *arguments):
+        self.reduced = function, arguments
+
+    def __reduce__(self):
+        return self.reduced
+
+
+def _bytes_of_no_tensor(path, zipped):
+    state = {"a": Reduced(bytearray, 2_000_000_000)}
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+
+
+def _numbers_that_are_not_there(path, zipped):
+    """Promise two milliards of numbers where 77 are."""
+    torch.save({"a": torch.ones(77)}, path, _use_new_zipfile_serialization=zipped)
+    few, many = b"KM", b"J" + (2**31 - 1).to_bytes(4, "little")
+    if not zipped:
+        path.write_bytes(path.read_bytes().replace(few, many))
+        return
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.replace(few, many))
+
+
+def _deflated(path, zipped):
+    torch.save({"a": torch.zeros(1 << 20)}, path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    ("write", "zipped", "told"),
+    [
+        (_bytes_of_no_tensor, True, "bytearray, which no tensor needs"),
+        (_bytes_of_no_tensor, False, "bytearray, which no tensor needs"),
+        (_numbers_that_are_not_there, True, "a tensor of 2147483647 numbers in a file of"),
+        (_numbers_that_are_not_there, False, "a tensor of 2147483647 numbers in a file of"),
+        (_deflated, True, "more room than the file, as bombs do"),
+    ],
+)
+def test_weights_that_grow_are_refused_before_torch_makes_room(tmp_path, write, zipped, told):
+    """A few hundred bytes took 2.4 and 6.2 GB; the bounds are 20 s and 2 GB."""
+    write(tmp_path / "bomb.pt", zipped)
+    largest_kb, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with pytest.raises(MalformedDataError, match=told):
+        read_state_dict(tmp_path / "bomb.pt")
+    assert time.process_time() - started < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - largest_kb < 200 << 10
 
 
 def _cut(path):

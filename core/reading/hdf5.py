@@ -1,20 +1,27 @@
 """Foreign HDF5 files, which may promise more than they hold, or point to other files.
 
 The HDF5 library follows what a damaged file says about itself: chains of free places that lead
-back to themselves grow in memory without an end. What it may take here is bounded.
+back to themselves grow in memory without an end, and a free place of no bytes is looked at for
+ever. What it may take here is bounded, and such places are looked for first.
 """
 
 from __future__ import annotations
 
 import math
+import mmap
 import os
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
+from h5py import h5d, h5i, h5s, h5t
+from numpy.typing import NDArray
 
 from core.errors import MalformedDataError
 
@@ -32,6 +39,10 @@ MOST_GROWTH_BY_NAMES = 1 << 28
 _LARGEST_RATIO = 2000
 _MANY_VALUES = 100_000
 _MOST_CHUNKS = 1 << 20
+
+#: A heap begins so; its objects begin with an index (0 is free space), two counts and a length.
+_HEAP = b"GCOL\x01"
+_HEAP_OBJECT = struct.Struct("<H6xQ")
 
 
 @contextmanager
@@ -91,25 +102,77 @@ def read_array(item: h5py.Dataset) -> Any:
     MalformedDataError
         If it lies in another file.
     ValueError
-        If it promises more than is stored, or more than `MOST_BYTES`.
+        If it promises more than is stored, or more than `MOST_BYTES`, or is kept in a damaged heap.
     """
-    if item.is_virtual or item.external:
-        raise MalformedDataError(
-            f"{item.file.filename} was refused: {item.name} is kept in another file; save it in "
-            "this one."
-        )
-    if item.nbytes > MOST_BYTES:
-        raise ValueError(f"it holds {item.nbytes} bytes; at most {MOST_BYTES} are read")
-    if item.size > _MANY_VALUES:
-        stored_bytes = item.id.get_storage_size()
-        if item.nbytes > _LARGEST_RATIO * stored_bytes:
-            raise ValueError(f"{item.nbytes} bytes are promised, {stored_bytes} are stored")
-    if item.chunks:
-        n_values = math.prod(item.chunks)
-        n_chunks = math.prod(-(-n // c) for n, c in zip(item.shape, item.chunks, strict=True))
-        if n_values * item.dtype.itemsize > MOST_BYTES or n_chunks > _MOST_CHUNKS:
-            raise ValueError(f"an array of shape {item.shape} in chunks of shape {item.chunks}")
+    _require_bounded(item.id, item.dtype)
+    if is_on_heap(item.dtype):
+        _require_sound_heaps(item.file)
     return item[()]
+
+
+def read_numbers(dataset: h5d.DatasetID) -> NDArray[Any] | None:
+    """Read as `read_array`, without h5py's objects; None for anything but real numbers."""
+    dtype, shape = dataset.dtype, dataset.shape
+    if dtype.kind not in "fiu" or not shape:
+        return None
+    _require_bounded(dataset, dtype)
+    values = np.empty(shape, dtype)
+    dataset.read(h5s.ALL, h5s.ALL, values, _type_in_memory(dtype))
+    return values
+
+
+_type_in_memory = cache(h5t.py_create)
+
+
+def _require_bounded(dataset: h5d.DatasetID, dtype: np.dtype[Any]) -> None:
+    layout, shape = dataset.get_create_plist(), dataset.shape
+    if layout.get_layout() == h5d.VIRTUAL or layout.get_external_count():
+        file, name = _text(h5i.get_file_id(dataset).name), _text(h5i.get_name(dataset))
+        raise MalformedDataError(
+            f"{file} was refused: {name} is kept in another file; save it in this one."
+        )
+    n_values = math.prod(shape)
+    n_bytes = n_values * dtype.itemsize
+    if n_bytes > MOST_BYTES:
+        raise ValueError(f"it holds {n_bytes} bytes; at most {MOST_BYTES} are read")
+    if n_values > _MANY_VALUES:
+        stored_bytes = dataset.get_storage_size()
+        if n_bytes > _LARGEST_RATIO * stored_bytes:
+            raise ValueError(f"{n_bytes} bytes are promised, {stored_bytes} are stored")
+    if layout.get_layout() == h5d.CHUNKED:
+        chunks = layout.get_chunk()
+        n_chunks = math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=True))
+        if math.prod(chunks) * dtype.itemsize > MOST_BYTES or n_chunks > _MOST_CHUNKS:
+            raise ValueError(f"an array of shape {shape} in chunks of shape {chunks}")
+
+
+def _text(name: bytes | None) -> str:
+    return (name or b"a value").decode("utf-8", "replace")
+
+
+def is_on_heap(dtype: np.dtype[Any]) -> bool:
+    """Tell whether values of a type have lengths of their own, and lie in a heap of the file."""
+    return bool(dtype.hasobject) and h5py.check_ref_dtype(dtype) is None
+
+
+def _require_sound_heaps(file: h5py.File) -> None:
+    """Refuse heaps on whose chain of objects the library would not get on (format spec., III.E)."""
+    if file.id.get_create_plist().get_sizes() != (8, 8):
+        raise ValueError("its lengths do not have eight bytes")
+    with (
+        Path(file.filename).open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        at = -1
+        while (at := content.find(_HEAP, at + 1)) >= 0:
+            (size,) = struct.unpack_from("<Q", content, at + 8)
+            place, end = at + _HEAP_OBJECT.size, min(at + size, len(content))
+            while place + _HEAP_OBJECT.size <= end:
+                index, length = _HEAP_OBJECT.unpack_from(content, place)
+                step = _HEAP_OBJECT.size + length + -length % 8 if index else length
+                if not 0 < step <= end - place:
+                    raise ValueError(f"an object of {length} bytes at {place} of a heap")
+                place += step
 
 
 def _address_space_bytes() -> int | None:

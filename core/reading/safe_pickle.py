@@ -1,8 +1,9 @@
 """Read pickles of arrays and tables without letting them run code.
 
-A pickle is a program. It gets the names of `_CALLS` and `_BLANK` only, whatever module it looks for
-them in, and nothing is imported for it. Before it runs, its instructions are counted; while it
-runs, the states that numpy and pandas would trust are checked; afterwards, how much it holds.
+A pickle is a program. This one runs in the standard library's unpickler, but every name that it
+asks for becomes an inert part that only notes what it is called and filled with; names off the list
+are refused at once, and nothing is imported. Arrays and tables are then built of the parts by the
+public constructors of numpy and pandas, which check what they are given.
 """
 
 from __future__ import annotations
@@ -10,48 +11,32 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import math
-import mmap
 import os
 import pickle
-import pickletools
 import re
 import reprlib
 import zoneinfo
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import FunctionType
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 import pandas as pd
-from pandas._libs.internals import _unpickle_block  # type: ignore[import-not-found]
-from pandas._libs.sparse import IntIndex
-from pandas.core.internals.managers import (  # type: ignore[import-not-found]
-    BlockManager,
-    SingleBlockManager,
-)
 
 from core.errors import MalformedDataError, MissingDataError
-from core.reading.arrow_values import PendingArray, decode_arrow, unwrapped
 
-#: Bounds of what a pickle may hold: instructions, tables and their columns, axes that no data stand
-#: behind, bytes that are copied, depth, and items where shared parts count each time.
-MOST_INSTRUCTIONS, MOST_TABLES, MOST_COLUMNS = 5_000_000, 2_000, 20_000
-LONGEST_AXIS, MOST_COPIED_BYTES = 1_000_000, 1 << 30
+#: Bounds of what a pickle may take: steps of reading; bytes of what is built beyond those of the
+#: file (a column, or another part of a table, counts as `COLUMN_BYTES` for its time); depth; items
+#: where shared parts count each time.
+MOST_STEPS, MOST_BYTES, COLUMN_BYTES = 10_000_000, 1 << 30, 1 << 15
 DEEPEST_NESTING, MOST_ITEMS = 50, 10_000_000
 
+#: Larger numbers could be chosen to share one hash, which makes a dictionary quadratic.
 _LARGEST_KEY = 1 << 53
 
 _PLAIN_DTYPE = re.compile(r"b1|[iu][1248]|f(2|4|8|16)|c(8|16|32)|[mM]8|O[48]?|[SU][1-9]\d{0,5}")
-_KNOWN = {ord(known.code): known for known in pickletools.opcodes}
-_REFUSED = {"INST", "OBJ", "NEWOBJ_EX", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "DUP",
-            "EMPTY_SET", "ADDITEMS", "FROZENSET", "NEXT_BUFFER", "READONLY_BUFFER"}  # fmt: skip
-
-#: Bytes of each instruction's argument; below 0 where that has to be looked up.
-_LENGTHS = {
-    code: -100 if known.name in (*_REFUSED, "FRAME") else known.arg.n if known.arg else 0
-    for code, known in _KNOWN.items()
-}
-_WIDTHS = {-100: 8, pickletools.TAKEN_FROM_ARGUMENT1: 1, pickletools.TAKEN_FROM_ARGUMENT8U: 8}
+_PACKAGES = ("builtins", "__builtin__", "_codecs", "datetime", "easydict", "numpy", "pandas",
+             "pyarrow", "pytz", "zoneinfo")  # fmt: skip
 
 #: What else is found under the name of a pickle, by its first bytes.
 _OTHERS = {
@@ -98,11 +83,9 @@ def load_pickle(path: str | os.PathLike[str], instead: str = "use its CSV twin")
     try:
         with path.open("rb") as file:
             head = file.read(8)
-            _require_bounded_program(file.fileno())
             file.seek(0)
-            content = _Reader(file).load()
-        _Size().of(content)
-        return content
+            steps = _Steps(file)
+            return _Builder(steps.n_bytes).of([_Reader(steps).load()])[0][0]
     except RefusedError as refused:
         raise MalformedDataError(
             f"{path} was refused: its pickle {refused}, which no table or array needs. Such files "
@@ -120,108 +103,61 @@ def load_pickle(path: str | os.PathLike[str], instead: str = "use its CSV twin")
         ) from error
 
 
-def _require_bounded_program(handle: int) -> None:
-    """Go through the instructions without doing them; none may promise more than there is."""
-    with mmap.mmap(handle, 0, access=mmap.ACCESS_READ) as code:
-        at, end, stop = 0, len(code), pickle.STOP[0]
-        for _ in range(MOST_INSTRUCTIONS):
-            if at >= end:
-                raise EOFError(f"{at} bytes are promised in a file of {end}")
-            kind = code[at]
-            length = _LENGTHS[kind]
-            at = at + 1 + length if length >= 0 else _end_of(code, kind, at + 1)
-            if kind == stop:
-                return
-    raise RefusedError(f"has more than {MOST_INSTRUCTIONS} instructions")
+class _Steps:
+    """A file of which the unpickler reads each instruction by itself, so that reads are steps."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.readline = file, file.readline
+        self.n_bytes, self._n_steps = os.fstat(file.fileno()).st_size, 0
+
+    def read(self, size: int) -> bytes:
+        self._n_steps += 1
+        if self._n_steps > MOST_STEPS:
+            raise RefusedError(f"takes more than {MOST_STEPS} steps")
+        return self._file.read(min(size, self.n_bytes))  # or memory is taken for all it promises
 
 
-def _end_of(code: mmap.mmap, kind: int, at: int) -> int:
-    known = _KNOWN[kind]
-    if known.name in _REFUSED:
-        raise RefusedError(f"has the instruction {known.name}")
-    if _LENGTHS[kind] == pickletools.UP_TO_NEWLINE:
-        for _ in range(2 if known.name == "GLOBAL" else 1):
-            at = code.find(b"\n", at) + 1 or len(code) + 1
-        return at
-    width = _WIDTHS.get(_LENGTHS[kind], 4)
-    end = at + width + int.from_bytes(code[at : at + width], "little")
-    return at + width if known.name == "FRAME" and end <= len(code) else end
+class _Part:
+    """A name of the list, and what it was called and filled with; `arguments` None: not called."""
+
+    def __init__(self, name: str, arguments: tuple[Any, ...] | None = None) -> None:
+        self.name, self.arguments, self.state = name, arguments, None
 
 
 class _Reader(pickle._Unpickler):
-    """The standard library's unpickler in Python, which unlike the one in C shows every step."""
+    """The standard library's unpickler in Python, which takes no memory before it has the bytes."""
 
     stack: list[Any]
-
-    def load(self) -> Any:
-        self._unfilled: dict[int, Any] = {}
-        self._n_tables = self._n_copied = 0
-        return super().load()
 
     def find_class(self, module: str, name: str) -> Any:
         if module.partition(".")[0] not in _PACKAGES or name not in _NAMES:
             raise RefusedError(f"asks for {module}.{name}")
-        return _NAMES[name]
+        return pd.NA if name == "NA" else _Part(name)
 
     def _call(self) -> None:
-        arguments, function = self.stack.pop(), self.stack.pop()
-        if id(function) not in _CALLABLE or not isinstance(arguments, tuple):
-            raise RefusedError(f"calls {_told(function)} with {_told(arguments)}")
-        part = _CALLABLE[id(function)](*arguments)
-        self._n_copied += len(part) if isinstance(part, bytes | bytearray) else 0
-        if self._n_copied > MOST_COPIED_BYTES:
-            raise RefusedError(f"copies more than {MOST_COPIED_BYTES} bytes")
-        if function is _blank_array:
-            self._unfilled[id(part)] = part
-        self.stack.append(part)
-
-    def _make(self) -> None:
-        arguments, kind = self.stack.pop(), self.stack.pop()
-        if kind not in _BLANK or arguments != ():
-            raise RefusedError(f"makes {_told(kind)} of {reprlib.repr(arguments)}")
-        self._n_tables += kind in (pd.DataFrame, pd.Series)
-        if self._n_tables > MOST_TABLES:
-            raise RefusedError(f"makes more than {MOST_TABLES} tables")
-        self.stack.append(kind.__new__(kind))
+        arguments, part = self.stack.pop(), self.stack.pop()
+        if isinstance(part, _Part) and part.name == "getattr" and part.arguments:
+            part = _Part("ZoneInfo")  # its method of unpickling: getattr(ZoneInfo, "_unpickle")
+        is_free = isinstance(part, _Part) and part.arguments is None
+        if not is_free or not isinstance(arguments, tuple):
+            raise RefusedError(f"calls {_told(part)} with {_told(arguments)}")
+        is_easy = part.name == "EasyDict"
+        self.stack.append(AttributeDict() if is_easy else _Part(part.name, arguments))
 
     def _fill(self) -> None:
         state, part = self.stack.pop(), self.stack[-1]
-        if isinstance(part, np.ndarray):
-            if self._unfilled.pop(id(part), None) is None:  # it frees memory that others use
-                raise RefusedError("fills an array twice")
-            _require_fit(state[4], state[2], state[1])
-        elif isinstance(part, dict) and not isinstance(state, dict):
-            raise RefusedError(f"fills a dictionary with {_told(state)}")
-        elif isinstance(part, dict | PendingArray):
-            part.update(state)  # an EasyDict's instance dictionary repeats its items
-            return
-        elif not isinstance(part, (np.dtype, *_BLANK)) or isinstance(part, pd.Index):
-            raise RefusedError(f"fills {_told(part)} with state")
-        _require_sound(part, state)
-        if hasattr(part, "__setstate__"):
-            part.__setstate__(state)
-        else:
-            vars(part).update(state)
-        if isinstance(part, pd.Categorical):
-            pd.Categorical.from_codes(part.codes, dtype=part.dtype)
-
-    def _recall(self, place: int) -> None:
-        part = self.memo[place]  # type: ignore[attr-defined]
-        if id(part) in self._unfilled:
-            raise RefusedError("uses an array that it has not filled yet")
-        self.stack.append(part)
-
-    def _append(self, items: list[Any]) -> None:
-        if type(self.stack[-1]) is not list:
-            raise RefusedError(f"appends to {_told(self.stack[-1])}")
-        self.stack[-1].extend(items)
+        if isinstance(part, AttributeDict):
+            return  # the attributes of an EasyDict repeat its items
+        if not isinstance(part, _Part) or part.arguments is None or part.state is not None:
+            raise RefusedError(f"fills {_told(part)} with state, or twice")
+        part.state = state
 
     def _set_items(self, items: list[Any]) -> None:
         if not isinstance(self.stack[-1], dict):
             raise RefusedError(f"sets items of {_told(self.stack[-1])}")
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(key, str | bytes | int | None) or (
-                isinstance(key, int) and abs(key) > _LARGEST_KEY  # larger ones could share a hash
+                isinstance(key, int) and abs(key) > _LARGEST_KEY
             ):
                 raise RefusedError(f"has {_told(key)} for a key")
             self.stack[-1][key] = value
@@ -231,249 +167,304 @@ class _Reader(pickle._Unpickler):
         self.stack.append({})
         self._set_items(items)
 
+    def _set(self) -> None:
+        raise RefusedError("makes a set")
+
+    def _bytearray(self) -> None:
+        read = self.read  # type: ignore[attr-defined]
+        self.stack.append(bytearray(read(int.from_bytes(read(8), "little"))))
+
     dispatch: ClassVar[dict[int, Any]] = {
         **pickle._Unpickler.dispatch,
         pickle.REDUCE[0]: _call,
-        pickle.NEWOBJ[0]: _make,
+        pickle.NEWOBJ[0]: _call,
         pickle.BUILD[0]: _fill,
         pickle.DICT[0]: _dictionary,
-        pickle.GET[0]: lambda self: self._recall(int(self.readline())),
-        pickle.BINGET[0]: lambda self: self._recall(self.read(1)[0]),
-        pickle.LONG_BINGET[0]: lambda self: self._recall(int.from_bytes(self.read(4), "little")),
-        pickle.APPEND[0]: lambda self: self._append([self.stack.pop()]),
-        pickle.APPENDS[0]: lambda self: self._append(self.pop_mark()),
         pickle.SETITEM[0]: lambda self: self._set_items([self.stack.pop(-2), self.stack.pop()]),
         pickle.SETITEMS[0]: lambda self: self._set_items(self.pop_mark()),
+        pickle.EMPTY_SET[0]: _set,
+        pickle.FROZENSET[0]: _set,
+        pickle.BYTEARRAY8[0]: _bytearray,
+        pickle.FRAME[0]: lambda self: self.read(8),  # a frame would be read in one step
     }
 
 
-def _require_sound(part: Any, state: Any) -> None:
-    """Refuse states that numpy and pandas would take for pointers, or for places of memory."""
-    if isinstance(part, np.dtype):
-        own = part.__reduce__()[2]
-        if (state[0], *state[2:8]) != (own[0], *own[2:8]) or state[1] not in tuple("<>=|"):
-            raise RefusedError(f"alters the dtype {part.str} by {reprlib.repr(state)}")
-    elif isinstance(part, BlockManager | SingleBlockManager):
-        content = state[3]["0.14.1"]
-        for block in content["blocks"]:
-            block["values"] = unwrapped(block["values"])
-            _require_places(block["values"], block["mgr_locs"], len(content["axes"]))
-            if block["values"].shape[-1] != len(content["axes"][-1]):
-                raise RefusedError("fills a column with values for another index")
-    elif isinstance(part, tuple(_ON_NUMPY)):
-        values = state[1] if isinstance(state[1], np.ndarray) else state[0]
-        if values.dtype.kind not in _ON_NUMPY[type(part)]:
-            raise RefusedError(f"makes a {type(part).__name__} of {values.dtype}")
+class _Builder:
+    """Builds arrays and tables of what a pickle noted, from the inside out, each part once."""
+
+    def __init__(self, n_given: int) -> None:
+        self._done: dict[int, tuple[Any, int]] = {}
+        self._left = 2 * n_given + MOST_BYTES
+
+    def of(self, value: Any, depth: int = 0) -> tuple[Any, int]:
+        """Return what a value stands for, and how many items it holds when written out."""
+        if not isinstance(value, dict | list | tuple | _Part):
+            return value, 1
+        if depth > DEEPEST_NESTING:
+            raise RefusedError(f"nests more than {DEEPEST_NESTING} deep")
+        if id(value) not in self._done:
+            inner, size = [], 1
+            for item in _inside(value):
+                part, n_items = self.of(item, depth + 1)
+                inner.append(part)
+                size += n_items
+                if size > MOST_ITEMS:
+                    raise RefusedError(f"holds more than {MOST_ITEMS} items")
+            self._done[id(value)] = self._made(value, inner), size
+        return self._done[id(value)]
+
+    def _made(self, value: Any, inner: list[Any]) -> Any:
+        if isinstance(value, _Part):
+            if value.arguments is None:
+                return value
+            *arguments, state = inner
+            if value.name in _CALLED:
+                return _CALLED[value.name](*arguments)
+            if value.name in _ARRAYS:
+                return _ARRAYS[value.name](self, state, *arguments)
+            self._take(COLUMN_BYTES)
+            if value.name in _FILLED:
+                return _FILLED[value.name](state)
+            if value.name not in _TABLES:
+                raise RefusedError(f"calls {value.name}")
+            return _TABLES[value.name](self, state, *arguments)
+        if any(isinstance(item, _Part) for item in inner):
+            raise RefusedError("holds a name in place of a value")
+        return type(value)(zip(value, inner, strict=True) if isinstance(value, dict) else inner)
+
+    def _take(self, n_bytes: int) -> None:
+        self._left -= n_bytes
+        if self._left < 0:
+            raise RefusedError(f"makes arrays, texts or columns of more than {MOST_BYTES} bytes")
+
+    def _bytes(self, _: Any, data: Any = b"", encoding: Any = "latin1") -> bytes:
+        if encoding not in ("latin1", "latin-1") or isinstance(data, int):  # which is a length
+            raise RefusedError(f"makes bytes of {reprlib.repr(data)} as {reprlib.repr(encoding)}")
+        self._take(len(data))
+        return data.encode("latin1") if isinstance(data, str) else bytes(data)
+
+    def _bytearray(self, _: Any, *arguments: Any) -> bytearray:
+        return bytearray(self._bytes(_, *arguments))
+
+    def _dtype(self, state: Any, code: Any, align: Any = False, copy: Any = True) -> np.dtype:
+        if align or not _PLAIN_DTYPE.fullmatch(code):
+            raise RefusedError(f"describes a dtype {reprlib.repr(code)}")
+        if state is None:
+            return np.dtype(code)
+        unit = f"[{state[8][1][0].decode()}]" if len(state) > 8 else ""
+        dtype = np.dtype(code + unit).newbyteorder(state[1])
+        if dtype.__reduce__()[2] != state:
+            raise RefusedError(f"alters the dtype {dtype.str} by {reprlib.repr(state)}")
+        return dtype
+
+    def _filled(self, data: Any, dtype: Any, shape: Any, order: Any) -> Any:
+        if not isinstance(dtype, np.dtype) or any(type(n) is not int or n < 0 for n in shape):
+            raise RefusedError(f"makes an array of shape {reprlib.repr(shape)}")
+        is_objects = dtype.kind == "O"
+        if not isinstance(data, list if is_objects else bytes | bytearray):
+            raise RefusedError(f"fills an array of {dtype} with {_told(data)}")
+        if math.prod(shape) * (1 if is_objects else dtype.itemsize) != len(data):
+            raise RefusedError(f"fills an array of shape {shape} with {len(data)} items or bytes")
+        self._take(max(len(data) * (8 if is_objects else 1), *shape, 0))
+        if isinstance(data, list):
+            return np.fromiter(data, dtype=object, count=len(data)).reshape(shape, order=order)
+        return np.ndarray(shape, dtype, data, order=order).copy(order="K")
+
+    def _array(self, state: Any, *_: Any) -> np.ndarray:
+        _version, shape, dtype, is_fortran, data = state
+        return self._filled(data, dtype, shape, "F" if is_fortran else "C")
+
+    def _array_of_buffer(
+        self, _: Any, data: Any, dtype: Any, shape: Any, order: str, axes: Any = None
+    ) -> np.ndarray:
+        array = self._filled(data, dtype, shape, "C" if order == "K" else order)
+        return array.transpose(axes) if order == "K" else array
+
+    def _scalar(self, _: Any, dtype: Any, data: Any) -> Any:
+        return self._filled(data, dtype, (1,), "C")[0]
+
+    def _index(self, _: Any, kind: Any, content: Any) -> pd.Index:
+        name = content.get("name")
+        if kind.name == "RangeIndex":
+            numbers = range(content["start"], content["stop"], content["step"])
+            self._take(8 * len(numbers))
+            return pd.RangeIndex(numbers, name=name)
+        if kind.name == "MultiIndex":
+            return pd.MultiIndex(content["levels"], content["codes"], names=content["names"])
+        data = content["data"]
+        index = pd.Index(data, dtype=data.dtype, name=name, tupleize_cols=False)
+        freq = content.get("freq")
+        return index if freq is None else pd.DatetimeIndex(index, freq=freq, name=name)
+
+    def _block(self, _: Any, values: Any, places: Any, ndim: Any) -> list[tuple[int, Any]]:
+        rows = values if isinstance(values, list) or values.ndim == 2 else [values]
+        self._take(len(rows) * COLUMN_BYTES)
+        if isinstance(places, slice):
+            places = range(places.start, places.stop, places.step or 1)
+        return list(zip(places, rows, strict=True))
+
+    def _table(self, _: Any, blocks: Any, axes: Any) -> pd.DataFrame:
+        items, index = axes
+        columns = dict(itertools.chain(*blocks))
+        if len(columns) != len(items) or sum(map(len, blocks)) != len(items):
+            raise RefusedError(f"fills {len(columns)} of the {len(items)} columns of a table")
+        content = {place: _series(columns[place], index) for place in range(len(items))}
+        return pd.DataFrame(content, index=index).set_axis(items, axis=1)
+
+    def _sparse_index(self, _: Any, length: int, places: Any) -> tuple[int, Any]:
+        self._take(8 * length)
+        return length, places
+
+    def _arrow(self, _: Any, stored: Any) -> Any:
+        """Decode numbers, truth values or text of the Arrow Columnar Format 1.4.
+
+        Buffers hold one bit per value that is there, then numbers, or the ends of texts and the
+        UTF-8 of all of them.
+        """
+        kind, length, _, offset, (present, first, *texts), children, dictionary = stored
+        if kind not in _ARROW or children or dictionary is not None or length < 0 or offset < 0:
+            raise ValueError(f"an Arrow array of type {kind!s:.40}")
+        self._take(length)
+        chosen = slice(offset, offset + length)
+        gone = np.zeros(length, bool) if present is None else ~_bits(present)[chosen]
+        if kind == "bool":
+            return pd.arrays.BooleanArray(_bits(first)[chosen], gone)
+        values = np.frombuffer(first, _ARROW[kind])
+        if not texts:
+            is_real = values.dtype.kind == "f"
+            make = pd.arrays.FloatingArray if is_real else pd.arrays.IntegerArray
+            return make(values[chosen].copy(), gone)
+        ends = values[offset : offset + length + 1]
+        if (np.diff(ends) < 0).any():
+            raise RefusedError("lets texts of Arrow overlap")
+        cut = ((texts[0] or b"")[a:b].decode() for a, b in itertools.pairwise(ends.tolist()))
+        pairs = zip(cut, gone, strict=True)
+        return np.array([None if is_gone else text for text, is_gone in pairs], dtype=object)
 
 
-def _require_fit(data: Any, dtype: Any, shape: Any) -> None:
-    wanted = list if getattr(dtype, "kind", "") == "O" else bytes | bytearray
-    if not isinstance(dtype, np.dtype) or not isinstance(data, wanted):
-        raise RefusedError(f"fills an array with {_told(data)} as {_told(dtype)}")
-    if any(type(n) is not int or n < 0 for n in shape):
-        raise RefusedError(f"makes an array of shape {reprlib.repr(shape)}")
-    if 0 in shape and max(shape) > LONGEST_AXIS:
-        raise RefusedError(f"makes an empty array of shape {reprlib.repr(shape)}")
-    if math.prod(shape) * (1 if wanted is list else dtype.itemsize) != len(data):
-        raise RefusedError(f"fills an array of shape {shape} with {len(data)} items or bytes")
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, _Part):
+        return () if value.arguments is None else (*value.arguments, value.state)
+    return value.values() if isinstance(value, dict) else value
 
 
-def _require_places(values: Any, places: Any, n_axes: int) -> None:
-    """Compare the values of a block with its places on the first axis of a table."""
-    if isinstance(places, slice):
-        places = range(places.start, places.stop, places.step or 1)
-    n_rows = values.shape[0] if values.ndim == n_axes else 1
-    if len(places) != n_rows or (n_axes == 2 and not all(0 <= p < MOST_COLUMNS for p in places)):
-        raise RefusedError(f"has {n_rows} rows of values for {len(places)} places of a table")
+def _told(thing: Any) -> str:
+    return thing.name if isinstance(thing, _Part) else f"a {type(thing).__name__}"
 
 
-def _blank_array(kind: Any, shape: Any, code: Any) -> np.ndarray:
-    if kind is not _ndarray or shape != (0,) or code not in (b"b", "b"):
-        raise RefusedError(f"makes {_told(kind)} of shape {reprlib.repr(shape)}")
-    return np.empty(0, dtype=np.int8)
+def _bits(packed: bytes) -> np.ndarray:
+    return np.unpackbits(np.frombuffer(packed, "u1"), bitorder="little").astype(bool)
 
 
-def _array_of_bytes(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> np.ndarray:
-    if getattr(dtype, "kind", "O") == "O":
-        raise RefusedError("makes objects of bytes")
-    _require_fit(data, dtype, shape)
-    array = np.ndarray(shape, dtype, data, order="C" if order == "K" else order).copy(order="K")
-    return array.transpose(axes) if order == "K" else array
+def _series(values: Any, index: Any, name: Any = None) -> pd.Series:
+    return pd.Series(values, index=index, dtype=values.dtype, name=name)
 
 
-def _scalar(dtype: Any, data: Any) -> Any:
-    return _array_of_bytes(data, dtype, (1,), "C")[0]
+def _backed(_: Any, state: Any, kind: Any, *__: Any) -> Any:
+    """Make an extension array that pandas keeps in one of numpy; one row each where that is 2-D."""
+    dtype, values = state[:2] if isinstance(state[1], np.ndarray) else state[1::-1]
+    rows = [_BACKED[kind.name](row, dtype) for row in np.atleast_2d(values)]
+    return rows if values.ndim == 2 else rows[0]
 
 
-def _dtype(code: Any, align: Any = False, copy: Any = True) -> np.dtype:
-    if align or not _PLAIN_DTYPE.fullmatch(code):
-        raise RefusedError(f"describes a dtype {reprlib.repr(code)}")
-    return np.dtype(code, copy=True)  # not the one that all arrays of the kind share
+def _moments(values: Any, dtype: Any) -> Any:
+    zone, moments = getattr(dtype, "tz", None), pd.DatetimeIndex(values)
+    return (moments if zone is None else moments.tz_localize("UTC").tz_convert(zone)).array
 
 
-def _encode(text: Any, encoding: Any = "latin1") -> bytes:
-    if encoding not in ("latin1", "latin-1"):
-        raise RefusedError(f"encodes text as {reprlib.repr(encoding)}")
-    return text.encode("latin1")
-
-
-def _bytes(data: Any = b"", encoding: Any = "latin1") -> bytes:
-    # never of a number, which would be a length
-    return _encode(data, encoding) if isinstance(data, str) else bytes(memoryview(data))
-
-
-def _bytearray(data: Any = b"", encoding: Any = "latin1") -> bytearray:
-    return bytearray(_bytes(data, encoding))
-
-
-def _index(kind: Any, content: Any) -> pd.Index:
-    if kind is pd.RangeIndex:
-        numbers = range(content["start"], content["stop"], content["step"])
-        if len(numbers) > LONGEST_AXIS:
-            raise RefusedError(f"numbers {len(numbers)} rows")
-        return pd.RangeIndex(numbers, name=content["name"])
-    if kind is pd.MultiIndex:
-        return pd.MultiIndex(content["levels"], content["codes"], names=content["names"])
-    if not isinstance(kind, type) or not issubclass(kind, pd.Index):
-        raise RefusedError(f"makes an index as {_told(kind)}")
-    data, name = unwrapped(content["data"]), content.get("name")
-    index = pd.Index(data, dtype=data.dtype, name=name, tupleize_cols=False)
-    freq = content.get("freq")
-    return index if freq is None else pd.DatetimeIndex(index, freq=freq, name=name)
-
-
-def _block(values: Any, places: Any, ndim: Any) -> Any:
-    _require_places(unwrapped(values), places, ndim)
-    return _unpickle_block(unwrapped(values), places, ndim)
-
-
-def _manager(blocks: Any, axes: Any) -> BlockManager:
-    items, index = axes
-    places = [place for block in blocks for place in block.mgr_locs.as_array.tolist()]
-    if sorted(places) != list(range(min(len(items), MOST_COLUMNS))):
-        raise RefusedError(f"fills {len(places)} of the {len(items)} columns of a table")
-    if any(block.shape[-1] != len(index) for block in blocks):
-        raise RefusedError("fills a column with values for another index")
-    return BlockManager(blocks, axes)
-
-
-def _backed(kind: Any, checksum: Any, state: Any) -> Any:
-    if kind not in _ON_NUMPY or state is not None:
-        raise RefusedError(f"makes an array of {_told(kind)}")
-    return kind.__new__(kind)
-
-
-def _string_dtype(storage: Any = "python", na_value: Any = pd.NA) -> pd.StringDtype:
-    return pd.StringDtype(None if storage == "pyarrow" else storage, na_value=na_value)
-
-
-def _timestamp(value: Any, freq: Any, zone: Any, resolution: Any = 10) -> Any:
+def _timestamp(value: Any, _: Any, zone: Any, resolution: Any = 10) -> Any:
     moment = pd.Timestamp(value, unit=_RESOLUTIONS[resolution])
     return moment if zone is None else moment.tz_localize("UTC").tz_convert(zone)
 
 
-class _Size:
-    """Refuses what would grow without bound, or never end, when it is written out or walked."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, int] = {}
-
-    def of(self, value: Any, depth: int = 0) -> int:
-        if not isinstance(value, _CONTAINERS):
-            return 1
-        if depth > DEEPEST_NESTING:
-            raise RefusedError(f"nests more than {DEEPEST_NESTING} deep")
-        if id(value) not in self._known:
-            size = 1
-            for item in _items(value):
-                size += self.of(item, depth + 1)
-                if size > MOST_ITEMS:
-                    raise RefusedError(f"holds more than {MOST_ITEMS} items")
-            self._known[id(value)] = size
-        return self._known[id(value)]
+def _intervals(state: Any) -> Any:
+    left, right, dtype = (state[0][name] for name in ("_left", "_right", "_dtype"))
+    return pd.arrays.IntervalArray.from_arrays(left, right, closed=dtype.closed)
 
 
-_CONTAINERS = (dict, list, tuple, np.ndarray, pd.DataFrame, pd.Series, pd.Index)
+def _of_arrow(state: Any) -> Any:
+    values, dtype = state.get("_pa_array", state.get("_data")), state.get("_dtype")
+    return pd.array(values, dtype=dtype) if isinstance(values, np.ndarray) else values
 
 
-def _items(value: Any) -> Any:
-    """Go through what a container holds; arrays of numbers hold nothing that matters here."""
-    if isinstance(value, dict):
-        return value.values()
-    if isinstance(value, pd.DataFrame):
-        columns = (value.iloc[:, place] for place in range(value.shape[1]))
-        return itertools.chain([value.columns, value.index], columns)
-    if isinstance(value, pd.Series | pd.Index):
-        if not isinstance(value.name, str | int | float | np.generic | tuple | None):
-            raise RefusedError(f"names a column or an index by {_told(value.name)}")
-        if not isinstance(value, pd.MultiIndex) and len(value.isna()) != len(value):
-            raise RefusedError("fills a column with values for another index")
-    if isinstance(value, np.ndarray | pd.Series | pd.Index):
-        return np.asarray(value).flat if value.dtype == object else ()
-    return value
+def _sparse(state: Any) -> Any:
+    (length, places), dtype = state["_sparse_index"], state["_dtype"]
+    values = np.full(length, dtype.fill_value, dtype.subtype)
+    values[places] = state["_sparse_values"]
+    return pd.arrays.SparseArray(values, dtype=dtype)
 
 
-def _told(thing: Any) -> str:
-    is_named = isinstance(thing, type | FunctionType)
-    return thing.__name__.strip("_") if is_named else f"a {type(thing).__name__}"
+def _text_dtype(_: Any, state: Any, storage: Any = None, na_value: Any = pd.NA) -> Any:
+    is_python = "python" in (storage, (state or {}).get("storage"))  # pyarrow may be missing here
+    return pd.StringDtype("python" if is_python else None, na_value=na_value)
 
 
-class _ndarray:
-    """The name of numpy.ndarray, which is never made by itself."""
-
-
-def _zone(name: Any, *_: Any) -> Any:
-    return zoneinfo.ZoneInfo(name)
-
-
-_PACKAGES = ("builtins", "__builtin__", "_codecs", "datetime", "easydict", "numpy", "pandas",
-             "pyarrow", "pytz", "zoneinfo")  # fmt: skip
 _RESOLUTIONS: dict[int, Any] = {7: "s", 8: "ms", 9: "us", 10: "ns"}
-_ON_NUMPY: dict[Any, str] = {
-    pd.Categorical: "i", pd.arrays.DatetimeArray: "M", pd.arrays.TimedeltaArray: "m",
-    pd.arrays.PeriodArray: "i", pd.arrays.StringArray: "O",
+
+#: Types of Arrow, and the numpy type of their numbers or of the ends of their texts.
+_ARROW = {
+    "string": "<i4", "large_string": "<i8", "bool": "u1", "float": "<f4", "double": "<f8",
+    **{f"{sign}int{8 * n}": f"<{sign or 'i'}{n}" for sign in ("", "u") for n in (1, 2, 4, 8)},
 }  # fmt: skip
 
-_NUMBERS = (
-    *(f"{kind}{8 * n}Dtype" for kind in ("Int", "UInt") for n in (1, 2, 4, 8)),
-    "Float32Dtype", "Float64Dtype", "BooleanDtype",
-)  # fmt: skip
-_OFFSETS = ("Day", "Hour", "Minute", "Second", "Milli", "Micro", "Nano", "MonthBegin", "MonthEnd",
-            "QuarterEnd", "YearEnd")  # fmt: skip
-
-#: What may be called, by the name that pickles know it by.
-_CALLS: dict[str, Any] = {
-    "bytes": _bytes, "bytearray": _bytearray, "encode": _encode, "complex": complex, "slice": slice,
-    "date": dt.date, "datetime": dt.datetime, "timedelta": dt.timedelta, "timezone": dt.timezone,
-    "dtype": _dtype, "_reconstruct": _blank_array, "scalar": _scalar,
-    "_frombuffer": _array_of_bytes, "_new_Index": _index, "_new_DatetimeIndex": _index,
-    "_unpickle_block": _block, "BlockManager": _manager, "__pyx_unpickle_NDArrayBacked": _backed,
-    "__pyx_unpickle_IntervalMixin": lambda *_: PendingArray(),
-    "_restore_array": decode_arrow, "py_buffer": _bytes, "type_for_alias": str,
+#: What may be called, with the arguments that a pickle gives.
+_CALLED: dict[str, Callable[..., Any]] = {
+    "complex": complex, "slice": slice, "date": dt.date, "datetime": dt.datetime,
+    "timedelta": dt.timedelta, "timezone": dt.timezone, "type_for_alias": str,
     "PeriodDtype": pd.PeriodDtype, "_unpickle_timestamp": _timestamp,
     "_timedelta_unpickle": lambda value, unit: pd.Timedelta(value, unit=_RESOLUTIONS[unit]),
-    "_nat_unpickle": lambda _: pd.NaT, "__nat_unpickle": lambda _: pd.NaT, "IntIndex": IntIndex,
-    "_UTC": lambda: dt.UTC, "_p": _zone, "getattr": lambda *_: _zone, "ZoneInfo": _zone,
-    **{name: getattr(pd.offsets, name) for name in _OFFSETS},
+    "_nat_unpickle": lambda _: pd.NaT, "__nat_unpickle": lambda _: pd.NaT, "_UTC": lambda: dt.UTC,
+    **dict.fromkeys(("_p", "ZoneInfo"), lambda name, *_: zoneinfo.ZoneInfo(name)),
+    **{f"{kind}{bits}Dtype": getattr(pd, f"{kind}{bits}Dtype")
+       for kind in ("Int", "UInt", "Float") for bits in (8, 16, 32, 64)
+       if hasattr(pd, f"{kind}{bits}Dtype")},
+    "BooleanDtype": pd.BooleanDtype,
+    **{name: getattr(pd.offsets, name) for name in (
+        "Day", "Hour", "Minute", "Second", "Milli", "Micro", "Nano", "MonthBegin", "MonthEnd",
+        "QuarterEnd", "YearEnd")},
 }  # fmt: skip
 
-#: What may be made without a call, to be filled.
-_BLANK: tuple[Any, ...] = (
-    AttributeDict, PendingArray, pd.DataFrame, pd.Series, SingleBlockManager,
-    pd.CategoricalDtype, pd.DatetimeTZDtype, pd.IntervalDtype, pd.SparseDtype, pd.StringDtype,
-    *_ON_NUMPY, pd.arrays.BooleanArray, pd.arrays.FloatingArray,
-    pd.arrays.IntegerArray, pd.arrays.SparseArray, *(getattr(pd, name) for name in _NUMBERS),
-)  # fmt: skip
-
-_NAMES: dict[str, Any] = {
-    **{kind.__name__: kind for kind in _BLANK},
-    **{kind.__name__: kind for kind in (pd.Index, pd.RangeIndex, pd.MultiIndex, pd.CategoricalIndex,
-       pd.DatetimeIndex, pd.TimedeltaIndex, pd.PeriodIndex, pd.IntervalIndex,
-       pd.arrays.IntervalArray)},
-    **dict.fromkeys(("Int64Index", "UInt64Index", "Float64Index"), pd.Index),
-    **dict.fromkeys(("ArrowStringArray", "ArrowStringArrayNumpySemantics", "ArrowExtensionArray",
-                     "ArrowDtype"), PendingArray),
-    **_CALLS, "ndarray": _ndarray, "EasyDict": AttributeDict, "NA": pd.NA,
+#: What is made of its state alone.
+_FILLED: dict[str, Callable[[Any], Any]] = {
+    "DataFrame": lambda state: state["_mgr"],
+    "Series": lambda state: state["_mgr"].rename(state.get("_name", state.get("name"))),
+    "SingleBlockManager": lambda state: _series(state[1][0], state[0][0]),
+    "CategoricalDtype": lambda state: pd.CategoricalDtype(state["categories"], state["ordered"]),
+    "DatetimeTZDtype": lambda state: pd.DatetimeTZDtype(state["unit"], state["tz"]),
+    "IntervalDtype": lambda state: pd.IntervalDtype(state["subtype"], state["closed"]),
+    "SparseDtype": lambda state: pd.SparseDtype(state["_dtype"], state["_fill_value"]),
+    "ArrowDtype": lambda _: None, "SparseArray": _sparse, "ArrowStringArray": _of_arrow,
+    "ArrowStringArrayNumpySemantics": _of_arrow, "ArrowExtensionArray": _of_arrow,
+    "__pyx_unpickle_IntervalMixin": _intervals,
+    "BooleanArray": lambda state: pd.arrays.BooleanArray(state["_data"], state["_mask"]),
+    "FloatingArray": lambda state: pd.arrays.FloatingArray(state["_data"], state["_mask"]),
+    "IntegerArray": lambda state: pd.arrays.IntegerArray(state["_data"], state["_mask"]),
 }  # fmt: skip
-_CALLABLE = {id(function): function for function in _CALLS.values()}
-_CALLABLE[id(pd.StringDtype)] = _string_dtype
+
+#: What is built of a state and arguments: bytes and arrays; parts of tables.
+_ARRAYS: dict[str, Callable[..., Any]] = {
+    "bytes": _Builder._bytes, "encode": _Builder._bytes, "py_buffer": _Builder._bytes,
+    "bytearray": _Builder._bytearray, "dtype": _Builder._dtype, "_reconstruct": _Builder._array,
+    "scalar": _Builder._scalar, "_frombuffer": _Builder._array_of_buffer,
+}  # fmt: skip
+_TABLES: dict[str, Callable[..., Any]] = {
+    "_restore_array": _Builder._arrow, "_new_Index": _Builder._index,
+    "_new_DatetimeIndex": _Builder._index, "_unpickle_block": _Builder._block,
+    "BlockManager": _Builder._table, "IntIndex": _Builder._sparse_index, "StringDtype": _text_dtype,
+    "__pyx_unpickle_NDArrayBacked": _backed,
+}  # fmt: skip
+
+#: Arrays of pandas that stand on one of numpy, made of that and the dtype.
+_BACKED: dict[str, Callable[[Any, Any], Any]] = {
+    "Categorical": lambda codes, dtype: pd.Categorical.from_codes(codes, dtype=dtype),
+    "DatetimeArray": _moments,
+    "TimedeltaArray": lambda values, _: pd.TimedeltaIndex(values).array,
+    "PeriodArray": lambda ordinals, dtype: pd.arrays.PeriodArray(ordinals, dtype=dtype),
+    "StringArray": lambda texts, dtype: pd.array(texts, dtype=dtype),
+}
+
+_NAMES = frozenset((
+    *_CALLED, *_FILLED, *_ARRAYS, *_TABLES, *_BACKED, "NA", "ndarray", "getattr", "EasyDict",
+    "IntervalArray", "Index", "RangeIndex", "MultiIndex", "CategoricalIndex", "DatetimeIndex",
+    "TimedeltaIndex", "PeriodIndex", "IntervalIndex", "Int64Index", "UInt64Index", "Float64Index",
+))  # fmt: skip

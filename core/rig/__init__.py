@@ -18,7 +18,7 @@ _HOME = {
     "FakeRig": "fake",
     "FolderRig": "folder",
     "Request": "blocks",
-    "Responses": "blocks",
+    "BlockResponses": "blocks",
     "Rig": "session",
     "RigChannel": "session",
     "SessionInfo": "session",

@@ -55,7 +55,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Responses:
+class BlockResponses:
     """What was recorded in a block, one row per trial.
 
     Attributes
@@ -72,7 +72,7 @@ class Responses:
     evoked: FloatArray
     psth: NDArray[np.float32] | None = None
 
-    def in_order_of(self, trials: Sequence[str], source: str) -> Responses:
+    def in_order_of(self, trials: Sequence[str], source: str) -> BlockResponses:
         """Return the responses in the order of the trials; trials that are missing are lost.
 
         The k-th response to a picture belongs to its k-th presentation.
@@ -93,10 +93,10 @@ class Responses:
             )
         row_of = {(name, k): row for row, (name, k) in enumerate(_numbered(self.names))}
         rows = np.array([row_of.get(trial, -1) for trial in _numbered(trials)])
-        return Responses(tuple(trials), _rows(self.evoked, rows), _rows(self.psth, rows))
+        return BlockResponses(tuple(trials), _rows(self.evoked, rows), _rows(self.psth, rows))
 
 
-def responses_from(arrays: Mapping[str, Any], source: str) -> Responses:
+def responses_from(arrays: Mapping[str, Any], source: str) -> BlockResponses:
     """Make responses of the arrays that a rig wrote, by XDream's names.
 
     Parameters
@@ -143,7 +143,7 @@ def responses_from(arrays: Mapping[str, Any], source: str) -> Responses:
         )
     if np.isinf(evoked).any():
         raise MalformedDataError(f"{source} holds infinite responses; lost trials are NaN.")
-    return Responses(names, evoked, psth)
+    return BlockResponses(names, evoked, psth)
 
 
 def plain_name(name: str) -> str:

@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from core.errors import UsageError
 from core.files import atomic_write
-from core.rig.blocks import EVOKED_MS, Request, Responses, from_png
+from core.rig.blocks import EVOKED_MS, BlockResponses, Request, from_png
 from core.rig.folder import read_request, waiting_blocks
 from core.rig.session import Rig, SessionInfo
 
@@ -121,7 +121,7 @@ class FakeNeurons:
         offsets = [d.mean() - rate / gain for d, gain in zip(found, gains, strict=True)]
         return cls(drives, offsets, gains, **options)
 
-    def __call__(self, request: Request) -> Responses:
+    def __call__(self, request: Request) -> BlockResponses:
         """Answer a block: the same block gets the same spikes."""
         names = list(request.pictures)
         evoked = self._evoked_rates([from_png(request.pictures[name]) for name in names])
@@ -134,7 +134,7 @@ class FakeNeurons:
             if rng.random() >= self.lost:
                 psth[trial] = self._trial(evoked[row_of[name]] * self._drift(request.block), rng)
         responses = psth[:, slice(*EVOKED_MS)].mean(axis=1, dtype=np.float64)
-        return Responses(tuple(request.trials), responses, psth)
+        return BlockResponses(tuple(request.trials), responses, psth)
 
     def _evoked_rates(self, pictures: Sequence[NDArray[np.uint8]]) -> FloatArray:
         """Return the rates (n, channels) that pictures evoke, averaged over 50 to 200 ms."""
@@ -186,7 +186,7 @@ class FakeRig(Rig):
         self.neurons = neurons
         super().__init__(session, info, references=references, repeats=repeats, seed=seed)
 
-    def exchange(self, request: Request) -> Responses:
+    def exchange(self, request: Request) -> BlockResponses:
         """Answer at once."""
         return self.neurons(request).in_order_of(request.trials, "fake neurons")
 
@@ -220,7 +220,7 @@ def serve_folder(
         time.sleep(poll_s)
 
 
-def write_responses(responses: Responses, path: Path) -> None:
+def write_responses(responses: BlockResponses, path: Path) -> None:
     """Write responses as a rig does: under another name first, then renamed.
 
     Raises
@@ -246,7 +246,7 @@ def _write_csv(path: Path, names: Sequence[str], columns: dict[str, FloatArray])
     pd.DataFrame({"stimulusID": list(names), **columns}).to_csv(path, index=False)
 
 
-def _write_h5(path: Path, responses: Responses) -> None:
+def _write_h5(path: Path, responses: BlockResponses) -> None:
     import h5py
 
     with h5py.File(path, "w", locking=False) as file:  # it is locked already

@@ -22,7 +22,7 @@ from typing import Any
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError
 from core.files import flush_to_disk, read_json, staging_folder, write_json
-from core.rig.blocks import Request, Responses
+from core.rig.blocks import BlockResponses, Request
 from core.rig.response_files import ENDINGS, read_responses
 from core.rig.session import Rig, SessionInfo
 from core.settings_note import claim
@@ -75,7 +75,7 @@ class FolderRig(Rig):
         _claim(self.folder, info.experiment)
         super().__init__(session, info, references=references, repeats=repeats, seed=seed)
 
-    def exchange(self, request: Request) -> Responses:
+    def exchange(self, request: Request) -> BlockResponses:
         """Put a block into the folder, and wait for its responses.
 
         Raises

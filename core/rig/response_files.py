@@ -8,11 +8,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
-from scipy.io import loadmat
 
 from core.errors import MalformedDataError
 from core.reading.hdf5 import bounded_memory, member, read_array
-from core.rig.blocks import Responses, responses_from
+from core.reading.matlab_v5 import read_v5
+from core.rig.blocks import BlockResponses, responses_from
 
 #: Endings of files of responses.
 ENDINGS = (".csv", ".mat", ".h5", ".hdf5")
@@ -28,7 +28,7 @@ _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MATLAB_HEADER_BYTES = 512
 
 
-def read_responses(path: Path) -> Responses:
+def read_responses(path: Path) -> BlockResponses:
     """Read a file of responses.
 
     A .csv file has a column ``stimulusID``, columns that begin with ``tEvokedResp`` (one per
@@ -77,8 +77,7 @@ def _from_csv(path: Path) -> dict[str, Any]:
 
 
 def _from_v5(path: Path) -> dict[str, Any]:
-    found = loadmat(path, variable_names=VARIABLES, chars_as_strings=True)
-    arrays = {name: found[name] for name in VARIABLES if name in found}
+    arrays = read_v5(path, VARIABLES)
     if "stimulusID" in arrays:
         cells = np.ravel(arrays["stimulusID"])
         arrays["stimulusID"] = [str(np.ravel(cell)[0]) if np.size(cell) else "" for cell in cells]

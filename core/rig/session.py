@@ -23,11 +23,11 @@ from PIL import Image
 from core.errors import MalformedDataError, MissingDataError, UsageError
 from core.files import atomic_write, flush_to_disk
 from core.reading.array_files import read_arrays, write_arrays
-from core.rig.blocks import FloatArray, Request, Responses, as_png
+from core.rig.blocks import BlockResponses, FloatArray, Request, as_png
 from core.settings_note import claim
 
 if TYPE_CHECKING:
-    from core.utils.evolution.scoring import Shown
+    from core.utils.evolution.scoring import Pictures
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ class Rig(ABC):
         self._claim({"info": asdict(info), "repeats": repeats, "seed": seed})
 
     @abstractmethod
-    def exchange(self, request: Request) -> Responses:
+    def exchange(self, request: Request) -> BlockResponses:
         """Show a block and return its responses, in the order of its trials.
 
         A request that was answered before may come again after a crash.
@@ -185,14 +185,14 @@ class Rig(ABC):
         """Return the objective of a weighted sum of channels."""
         return RigChannel(self, np.asarray(weights, dtype=np.float64), "weighted channels")
 
-    def show(self, block: int, shown: Sequence[Shown], attempt: int = 0) -> list[FloatArray]:
-        """Show a block; see `core.utils.evolution.scoring.Rig`.
+    def show(self, block: int, shown: Sequence[Pictures], attempt: int = 0) -> list[FloatArray]:
+        """Show a block; see `core.utils.evolution.scoring.ShowsBlocks`.
 
         Parameters
         ----------
         block : int
             From 0.
-        shown : sequence of Shown
+        shown : sequence of Pictures
             One per thread.
         attempt : int
             Above 0: only pictures that were lost, again.
@@ -223,7 +223,7 @@ class Rig(ABC):
         with (self.session / LOG_FILE).open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow([time.strftime("%Y-%m-%dT%H:%M:%S"), label, event])
 
-    def _names(self, block: int, shown: Sequence[Shown], attempt: int) -> list[list[str]]:
+    def _names(self, block: int, shown: Sequence[Pictures], attempt: int) -> list[list[str]]:
         """Name the pictures of each thread as the paper does; lost ones keep their names."""
         if attempt:
             earlier = read_arrays(self.session / f"block{block:03d}.npz")
@@ -241,7 +241,7 @@ class Rig(ABC):
         return names
 
     def _request(
-        self, block: int, attempt: int, shown: Sequence[Shown], names: Sequence[Sequence[str]]
+        self, block: int, attempt: int, shown: Sequence[Pictures], names: Sequence[Sequence[str]]
     ) -> Request:
         pictures = {
             name: as_png(image)
@@ -268,9 +268,9 @@ class Rig(ABC):
     def _record(
         self,
         path: Path,
-        responses: Responses,
+        responses: BlockResponses,
         names: Sequence[Sequence[str]],
-        shown: Sequence[Shown],
+        shown: Sequence[Pictures],
         digest: str,
     ) -> None:
         arrays: dict[str, Any] = {
@@ -330,7 +330,7 @@ def _is_whole(path: Path) -> bool:
     return path.is_file() and path.read_bytes().endswith(_PNG_END)
 
 
-def _means(responses: Responses, names: Sequence[str]) -> FloatArray:
+def _means(responses: BlockResponses, names: Sequence[str]) -> FloatArray:
     """Average the repeats of each picture that were seen."""
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(responses.names):
@@ -345,11 +345,11 @@ def _means(responses: Responses, names: Sequence[str]) -> FloatArray:
     return means
 
 
-def _images(thread: Shown) -> NDArray[Any]:
+def _images(thread: Pictures) -> NDArray[Any]:
     return np.asarray(thread.images).transpose(0, 2, 3, 1)
 
 
-def _digest(shown: Sequence[Shown]) -> str:
+def _digest(shown: Sequence[Pictures]) -> str:
     """Name the codes of a block, so that responses to others are never taken for theirs."""
     digest = hashlib.sha256()
     for thread in shown:
@@ -358,7 +358,7 @@ def _digest(shown: Sequence[Shown]) -> str:
     return digest.hexdigest()
 
 
-def _recorded(path: Path, digest: str) -> Responses:
+def _recorded(path: Path, digest: str) -> BlockResponses:
     try:
         found = read_arrays(path)
         names, evoked = tuple(map(str, found["trials"])), found["evoked"]
@@ -370,7 +370,7 @@ def _recorded(path: Path, digest: str) -> Responses:
             f"{path} holds the responses to other codes; this session belongs to another "
             "evolution. Give another folder."
         )
-    return Responses(names, evoked, found.get("psth"))
+    return BlockResponses(names, evoked, found.get("psth"))
 
 
 def _names_of(earlier: Mapping[str, Any], thread: str, codes: NDArray[Any]) -> list[str]:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import MalformedDataError, MissingDataError, UsageError
-from core.rig.blocks import Request, Responses, responses_from
+from core.rig.blocks import BlockResponses, Request, responses_from
 from core.rig.session import Rig, SessionInfo
 
 #: No block of pictures comes near this.
@@ -62,7 +62,7 @@ class SocketRig(Rig):
         self.address, self.timeout_s = local_address(address), timeout_s
         super().__init__(session, info, references=references, repeats=repeats, seed=seed)
 
-    def exchange(self, request: Request) -> Responses:
+    def exchange(self, request: Request) -> BlockResponses:
         """Send a block and wait for its responses; connect again if the rig went away.
 
         Raises
@@ -93,7 +93,7 @@ class SocketRig(Rig):
 
 
 def serve(
-    answer: Callable[[Request], Responses],
+    answer: Callable[[Request], BlockResponses],
     port: int = 0,
     *,
     ready: Callable[[int], None] = lambda port: None,
@@ -138,7 +138,7 @@ def local_address(address: tuple[str, int]) -> tuple[str, int]:
     return host, int(port)
 
 
-def _serve_one(connection: socket.socket, answer: Callable[[Request], Responses]) -> None:
+def _serve_one(connection: socket.socket, answer: Callable[[Request], BlockResponses]) -> None:
     try:
         line = _line_from(connection, float("inf"))
         if line:
@@ -184,7 +184,7 @@ def _request(line: bytes) -> Request:
     return Request(found["experiment"], found["block"], found["attempt"], pictures, trials)
 
 
-def _response_line(responses: Responses, request: Request) -> bytes:
+def _response_line(responses: BlockResponses, request: Request) -> bytes:
     message: dict[str, Any] = {
         "block": request.block,
         "attempt": request.attempt,
@@ -196,7 +196,7 @@ def _response_line(responses: Responses, request: Request) -> bytes:
     return _line(message)
 
 
-def responses_of(line: bytes, request: Request, source: str) -> Responses:
+def responses_of(line: bytes, request: Request, source: str) -> BlockResponses:
     """Return the responses to a block that a line of JSON holds, in the order of its trials.
 
     Raises

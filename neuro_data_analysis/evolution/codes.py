@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from core.brief import brief
 from core.errors import MalformedDataError, MissingDataError
+from core.reading.matlab_v5 import read_v5
 from neuro_data_analysis.matlab import v73 as matlab_v73
-from neuro_data_analysis.matlab.v5 import read_v5
 from neuro_data_analysis.matlab.values import as_integers, as_numbers, as_text, flat
 
 #: Length of a code in each generative space; ``BigGAN_class`` is the class half of ``BigGAN``.

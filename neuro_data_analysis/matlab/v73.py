@@ -16,9 +16,18 @@ from typing import Any
 import h5py
 import numpy as np
 import scipy.sparse
+from h5py import h5a, h5d, h5r, h5t
 
 from core.errors import MalformedDataError, MissingDataError, UserError
-from core.reading.hdf5 import MOST_BYTES, bounded_memory, member, names_in, read_array
+from core.reading.hdf5 import (
+    MOST_BYTES,
+    bounded_memory,
+    is_on_heap,
+    member,
+    names_in,
+    read_array,
+    read_numbers,
+)
 
 #: HDF5 keeps what it has read of a file's structure, by default 32 MiB by its own count, which is
 #: ten times that in memory; a value that is read once needs none of it again.
@@ -28,6 +37,8 @@ _METADATA_CACHE_BYTES = 1 << 20
 _NUMBERS = frozenset(
     {"double", "single", *(f"{sign}int{8 * n}" for sign in ("", "u") for n in (1, 2, 4, 8))}
 )
+_PLAIN_CLASSES = {name.encode(): name for name in (*_NUMBERS, "logical", "char")}
+_SHORT_TEXT = h5t.py_create(np.dtype("S16"), logical=True)
 _CLASSES = _NUMBERS | {"logical", "char", "cell", "struct", "canonical empty", ""}
 
 #: What to do in MATLAB about values that only MATLAB can rebuild.
@@ -300,9 +311,39 @@ def _decode_references(
 ) -> np.ndarray:
     budget.spend(n_items=references.size)
     cells = np.empty(references.shape, dtype=object)
+    file = item.file
     for position, reference in np.ndenumerate(references):
-        cells[position] = _decode(item.file[reference], name, budget)
+        plain = _decode_plain(h5r.dereference(reference, file.id), budget)
+        cells[position] = _decode(file[reference], name, budget) if plain is None else plain
     return cells.T
+
+
+def _decode_plain(dataset: Any, budget: _Budget) -> str | np.ndarray | None:
+    """Decode what cells are full of, numbers and text; None for anything else."""
+    if not isinstance(dataset, h5d.DatasetID):
+        return None
+    matlab_class = _plain_class(dataset)
+    values = None if matlab_class is None else read_numbers(dataset)
+    if matlab_class is None or values is None:
+        return None
+    budget.spend(values.size * max(1, values.itemsize // 8))
+    if matlab_class == "char":
+        return _text(values, budget)
+    return _of_class(values, matlab_class).T
+
+
+def _plain_class(dataset: h5d.DatasetID) -> str | None:
+    """Return the class of a dataset with no attribute but its class and how it is decoded."""
+    n_attributes = 1 + h5a.exists(dataset, b"MATLAB_int_decode")
+    if h5a.get_num_attrs(dataset) != n_attributes or not h5a.exists(dataset, b"MATLAB_class"):
+        return None
+    attribute = h5a.open(dataset, b"MATLAB_class")
+    kind = attribute.get_type()
+    if kind.get_class() != h5t.STRING or kind.is_variable_str() or attribute.shape:
+        return None
+    stored = np.empty((), dtype="S16")
+    attribute.read(stored, _SHORT_TEXT)
+    return _PLAIN_CLASSES.get(bytes(stored[()]))
 
 
 def _references_of(group: h5py.Group) -> dict[str, Any]:
@@ -345,6 +386,8 @@ def _attribute(item: h5py.Dataset | h5py.Group, name: str, absent: Any = None) -
     stored = item.attrs.get_id(name)
     if stored.get_storage_size() > _LARGEST_ATTRIBUTE:
         raise ValueError(f"attribute {name} has {stored.get_storage_size()} bytes")
+    if is_on_heap(stored.dtype):
+        raise ValueError(f"attribute {name} has no fixed length, as MATLAB's has")
     return item.attrs[name]
 
 
@@ -360,12 +403,15 @@ def _shape_of_empty(item: h5py.Dataset) -> tuple[int, ...]:
 
 def _is_struct_array(group: h5py.Group) -> bool:
     # A struct array keeps one dataset of references per field, which (unlike a cell) has no class.
-    fields = [member(group, name) for name in names_in(group)]
-    return bool(fields) and all(
+    names = names_in(group)
+    return bool(names) and all(_is_column(member(group, name)) for name in names)
+
+
+def _is_column(field: Any) -> bool:
+    return (
         isinstance(field, h5py.Dataset)
         and field.dtype == h5py.ref_dtype
         and "MATLAB_class" not in field.attrs
-        for field in fields
     )
 
 

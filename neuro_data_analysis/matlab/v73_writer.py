@@ -1,7 +1,8 @@
 """Write MATLAB v7.3 files (HDF5), the counterpart of `matlab_v73`.
 
-Values go to disk as they come, so a struct array of any length needs the memory of one element. The
-file carries no time of day: the same values give the same bytes.
+Values go to disk as they come, so a struct array of any length needs the memory of one element;
+texts in cells are kept, and equal ones are stored once in a file. The file carries no time of day:
+the same values give the same bytes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import cache, lru_cache
 from types import TracebackType
 from typing import Any
 
@@ -53,8 +55,9 @@ class MatlabV73Writer:
         self._file = h5py.File(disk, "w", userblock_size=_HEADER_BYTES)
         self._referenced = self._file.create_group("#refs#").id
         self._n_referenced = 0
-        self._layout = h5p.create(h5p.DATASET_CREATE)
-        self._layout.set_obj_track_times(False)
+        self._texts: dict[str, h5py.Reference] = {}
+        self._compact, self._contiguous = _layout(), _layout()
+        self._compact.set_layout(h5d.COMPACT)
 
     def __enter__(self) -> MatlabV73Writer:
         return self
@@ -113,11 +116,11 @@ class MatlabV73Writer:
 
     def _write(self, parent: Any, name: str, value: Any) -> Any:
         """Write a value as a named child; return the id of what was made."""
-        if isinstance(value, Mapping):
-            return self._write_struct(parent, name, value)
         if isinstance(value, str):
             codes = np.frombuffer(value.encode("utf-16-le"), dtype=np.uint16)
             return self._write_matrix(parent, name, codes[np.newaxis, :], "char")
+        if isinstance(value, Mapping):
+            return self._write_struct(parent, name, value)
         if isinstance(value, list | tuple):
             return self._write_cell(parent, name, _row_of_cells(value))
         matrix: NDArray[Any] = np.zeros((0, 0)) if value is None else np.asarray(value)
@@ -139,12 +142,9 @@ class MatlabV73Writer:
         if cells.size == 0:
             return self._write_empty(parent, name, cells.shape, "cell")
         references = np.empty(cells.shape, dtype=h5py.ref_dtype)
-        values: list[Any] = cells.ravel().tolist()
-        texts = dict.fromkeys(value for value in values if isinstance(value, str))
-        stored = {text: self._reference_to(text) for text in texts}  # equal ones once
         references.ravel()[:] = [
-            stored[value] if isinstance(value, str) else self._reference_to(value)
-            for value in values
+            self._reference_to_text(value) if isinstance(value, str) else self._reference_to(value)
+            for value in cells.ravel().tolist()
         ]
         item = self._store(parent, name, references.T)
         _set_class(item, "cell")
@@ -167,20 +167,30 @@ class MatlabV73Writer:
         return item
 
     def _store(self, parent: Any, name: str, stored: NDArray[Any]) -> Any:
-        layout = self._layout
-        if stored.nbytes >= _COMPRESS_FROM_BYTES and stored.dtype != h5py.ref_dtype:
-            layout = self._layout.copy()
-            layout.set_chunk(stored.shape)
-            layout.set_deflate(_DEFLATE_LEVEL)
-        kind = h5t.py_create(stored.dtype, logical=True)
-        space = h5s.create_simple(stored.shape)
-        item = h5d.create(parent, name.encode(), kind, space, layout)
-        item.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(stored))
+        in_file, in_memory = _types_of(stored.dtype)
+        space, layout = _space_of(stored.shape), self._layout_of(stored)
+        item = h5d.create(parent, name.encode(), in_file, space, layout)
+        item.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(stored), in_memory)
         return item
+
+    def _layout_of(self, stored: NDArray[Any]) -> Any:
+        if stored.nbytes < _COMPRESS_FROM_BYTES:
+            return self._compact
+        if stored.dtype == h5py.ref_dtype:
+            return self._contiguous
+        layout = self._contiguous.copy()
+        layout.set_chunk(stored.shape)
+        layout.set_deflate(_DEFLATE_LEVEL)
+        return layout
 
     def _reference_to(self, value: Any) -> h5py.Reference:
         self._n_referenced += 1
         return _reference(self._write(self._referenced, f"{self._n_referenced:x}", value))
+
+    def _reference_to_text(self, text: str) -> h5py.Reference:
+        if text not in self._texts:
+            self._texts[text] = self._reference_to(text)
+        return self._texts[text]
 
     def _reference_to_never_assigned(self) -> h5py.Reference:
         self._n_referenced += 1
@@ -302,8 +312,14 @@ def _class_of(dtype: np.dtype[Any]) -> str:
     return _CLASS_NAMES.get(dtype.name, dtype.name)
 
 
+def _layout() -> Any:
+    layout = h5p.create(h5p.DATASET_CREATE)
+    layout.set_obj_track_times(False)
+    return layout
+
+
 def _set_class(item: Any, matlab_class: str) -> None:
-    _set_attribute(item, b"MATLAB_class", np.array(matlab_class.encode()))
+    _set_attribute(item, b"MATLAB_class", _class_name(matlab_class))
     if matlab_class in _DECODED_WIDTHS:
         _set_attribute(item, b"MATLAB_int_decode", np.int32(_DECODED_WIDTHS[matlab_class]))
 
@@ -318,8 +334,31 @@ def _set_field_order(struct: Any, fields: Sequence[str]) -> None:
 
 def _set_attribute(item: Any, name: bytes, value: Any) -> None:
     value = np.asarray(value)
-    space = h5s.create_simple(value.shape) if value.ndim else h5s.create(h5s.SCALAR)
-    h5a.create(item, name, h5t.py_create(value.dtype, logical=True), space).write(value)
+    in_file, in_memory = _types_of(value.dtype)
+    h5a.create(item, name, in_file, _space_of(value.shape)).write(value, in_memory)
+
+
+# What describes arrays is made once: a file holds hundreds of thousands of small ones.
+@cache
+def _class_name(matlab_class: str) -> NDArray[np.bytes_]:
+    return np.array(matlab_class.encode())
+
+
+def _types_of(dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    """Return how values are kept in the file and in memory; that of objects is in `metadata`."""
+    return _types_of_objects(dtype) if dtype.hasobject else _types_of_numbers(dtype)
+
+
+def _types_of_objects(dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    return h5t.py_create(dtype, logical=True), h5t.py_create(dtype)
+
+
+_types_of_numbers = cache(_types_of_objects)
+
+
+@lru_cache(maxsize=1024)
+def _space_of(shape: tuple[int, ...]) -> Any:
+    return h5s.create_simple(shape) if shape else h5s.create(h5s.SCALAR)
 
 
 def _reference(item: Any) -> h5py.Reference:

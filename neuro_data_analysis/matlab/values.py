@@ -60,7 +60,7 @@ def as_numbers(value: Any, name: str) -> NDArray[np.float64]:
         return np.zeros(array.shape)
     if array.dtype.kind not in "biuf":
         raise MalformedDataError(f"field {name!r} holds {reprlib.repr(value)}; expected numbers")
-    return array.astype(np.float64)
+    return array.astype(np.float64, copy=False)
 
 
 def as_integers(value: Any, name: str) -> NDArray[np.intp]:

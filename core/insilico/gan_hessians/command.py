@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from core.errors import MalformedDataError, UsageError, choose_from
 from core.files import writes_alone
-from core.insilico.commands import Experiment, flag
+from core.insilico.commands import ResumableExperiment, flag
 from core.insilico.gan_hessians.hessian import (
     METHODS,
     Distance,
@@ -292,7 +292,7 @@ def _run(settings: HessianSettings, given: argparse.Namespace) -> list[Path]:
     return [compute_hessians(settings, given.output, given.resume, given.device, told)]
 
 
-main = Experiment(
+main = ResumableExperiment(
     module="core.insilico.gan_hessians",
     does="Average the Hessian of an image distance over codes of a generator.",
     example="--generator BigGAN --codes 3 --distance MSE --method BackwardIter --cutoff 20 "

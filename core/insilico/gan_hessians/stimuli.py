@@ -28,7 +28,7 @@ from scipy.optimize import elementwise
 from core.command_line import a_path
 from core.errors import MalformedDataError, UsageError, choose_from
 from core.files import atomic_write, locked
-from core.insilico.commands import Experiment, flag
+from core.insilico.commands import ResumableExperiment, flag
 from core.insilico.gan_hessians.command import (
     DISTANCES,
     HessianSettings,
@@ -330,7 +330,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-main = Experiment(
+main = ResumableExperiment(
     module="core.insilico.gan_hessians.stimuli",
     does="Make the images of a tuning session: steps of equal perceptual distance along the axes "
     "of BigGAN's Hessian, from one code (Figure 6).",

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from core.command_line import a_path
 from core.errors import UsageError
 from core.files import sha256_of, writes_alone
-from core.insilico.commands import Experiment
+from core.insilico.commands import ResumableExperiment
 from core.insilico.extended_figure5_tables import save_tables
 from core.insilico.latent_linearity.caffenet_layers import LAYER_INDEX, LAYERS
 from core.insilico.latent_linearity.codes import (
@@ -38,6 +38,7 @@ from core.insilico.latent_linearity.responses import ResponseFiles
 from core.insilico.resumable import claim_folder
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import Table
+from core.utils.batching import batch_from_memory
 from core.versions import software_versions
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def run(
     units_per_layer: int | None = None,
     resume: bool = False,
     device: str = "auto",
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = BATCH_SIZE,
 ) -> list[Path]:
     """Compute the table of one generator.
 
@@ -104,7 +105,8 @@ def run(
     codes = sample_codes(settings, generator)
     files = ResponseFiles(Path(output) / "responses" / settings.space)
     claim_folder(files.folder, asdict(settings), resume)
-    files.fill(codes, generator, network, LAYERS, batch_size)
+    at_once = batch_size or batch_from_memory(generator.device)
+    files.fill(codes, generator, network, LAYERS, at_once)
     features = features_of(codes, bases)
     tables = []
     for layer in LAYERS:
@@ -216,7 +218,7 @@ def _origin(
     return Provenance("computed" if trained else "untrained", details | versions)
 
 
-main = Experiment(
+main = ResumableExperiment(
     module="core.insilico.latent_linearity",
     does="Predict the units of CaffeNet from latent codes: a table of Extended Figure 5D (BigGAN) "
     "or 5E (fc6, the DeePSim generator).",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from core.errors import MalformedDataError
 from core.reading.array_files import read_arrays, write_arrays
 from core.utils.batching import over_batches
+from core.utils.generators.protocol import ImageGenerator
 from core.utils.layers.record import record
 
 logger = logging.getLogger(__name__)
@@ -25,14 +26,7 @@ IMAGE_SIZE = 224
 #: Codes whose responses make one file.
 CODES_PER_FILE = 250
 
-Responses = dict[str, NDArray[np.float32]]
-
-
-class Generator(Protocol):
-    """What makes images (n, 3, height, width) in [0, 1] from codes."""
-
-    def visualize(self, codes: Tensor, /) -> Tensor:
-        """Return the images of codes (n, d)."""
+LayerResponses = dict[str, NDArray[np.float32]]
 
 
 class ImageNetwork(Protocol):
@@ -46,11 +40,11 @@ class ImageNetwork(Protocol):
 
 def responses_of(
     codes: NDArray[np.float32],
-    generator: Generator,
+    generator: ImageGenerator,
     network: ImageNetwork,
     layers: Iterable[str],
     batch_size: int,
-) -> Responses:
+) -> LayerResponses:
     """Return the responses of the units of some layers to the images of codes.
 
     Parameters
@@ -58,7 +52,7 @@ def responses_of(
     codes : numpy.ndarray, shape (n_codes, d)
         Latent codes.
     generator, network
-        See `Generator` and `ImageNetwork`.
+        See `ImageGenerator` and `ImageNetwork`.
     layers : iterable of str
         Children of ``network.net``.
     batch_size : int
@@ -72,7 +66,7 @@ def responses_of(
     """
     modules = {layer: network.net.get_submodule(layer) for layer in layers}
 
-    def respond(rows: slice) -> Responses:
+    def respond(rows: slice) -> LayerResponses:
         images = resized(generator.visualize(torch.from_numpy(codes[rows])))
         with record(network.net, modules, read=dict.fromkeys(modules, centre_units)) as activations:
             network(images, preproc=True)
@@ -113,7 +107,7 @@ class ResponseFiles:
     def fill(
         self,
         codes: NDArray[np.float32],
-        generator: Generator,
+        generator: ImageGenerator,
         network: ImageNetwork,
         layers: Iterable[str],
         batch_size: int,

@@ -24,7 +24,7 @@ import pandas as pd
 
 from core.errors import UsageError
 from core.files import writes_alone
-from core.insilico.commands import Experiment, flag
+from core.insilico.commands import ResumableExperiment, flag
 from core.insilico.extended_figure5_tables import save_tables
 from core.insilico.realnvp_alignment.climbs import OPTIMIZERS, Climbs, GridCell, cell_path, climb
 from core.insilico.resumable import claim_folder, unfinished
@@ -191,7 +191,7 @@ def _origin(seeds: Sequence[int]) -> Provenance:
     )
 
 
-main = Experiment(
+main = ResumableExperiment(
     module="core.insilico.realnvp_alignment",
     does="Climb a hill through random invertible networks, by Adam and by CMA-ES: the tables of "
     "Extended Figure 5C. The whole grid takes a few minutes.",

@@ -103,11 +103,11 @@ class Objective:
         return f"{told} in {self.scorer.name}"
 
     @cached_property
-    def _panel(self) -> Panel:
-        return Panel([self])
+    def _panel(self) -> JointObjectives:
+        return JointObjectives([self])
 
 
-class Panel:
+class JointObjectives:
     """Several objectives of one scorer, scored in one pass of its network.
 
     Parameters

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from core.errors import UsageError
 from core.utils.batching import over_batches
 from core.utils.CNN_scorers import TorchScorer
-from core.utils.evolution.objectives import Objective, Panel
+from core.utils.evolution.objectives import JointObjectives, Objective
 from core.utils.evolution.stopping import FloatArray
 from core.utils.evolution.threads import CodeArray, Thread
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Shown:
+class Pictures:
     """The pictures of one thread in one block.
 
     Attributes
@@ -38,10 +38,10 @@ class Shown:
     codes: CodeArray
 
 
-class Rig(Protocol):
+class ShowsBlocks(Protocol):
     """What shows pictures to something that answers, block by block: `core.rig`."""
 
-    def show(self, block: int, shown: Sequence[Shown], attempt: int = 0) -> list[FloatArray]:
+    def show(self, block: int, shown: Sequence[Pictures], attempt: int = 0) -> list[FloatArray]:
         """Return per thread the mean responses (n, channels), NaN where nothing was shown."""
 
 
@@ -112,7 +112,7 @@ def _by_rig(
     threads: list[Thread], populations: list[CodeArray], block: int, batch: int, attempt: int
 ) -> list[Answers]:
     shown = [
-        Shown(thread.name, _images(thread, codes, batch), codes)
+        Pictures(thread.name, _images(thread, codes, batch), codes)
         for thread, codes in zip(threads, populations, strict=True)
     ]
     responses = threads[0].objective.rig.show(block, shown, attempt)
@@ -143,7 +143,7 @@ def _by_network(
         ]
     codes, generator = np.concatenate(populations), threads[0].generator
     owner = np.repeat(np.arange(len(threads)), [len(p) for p in populations])
-    panel = Panel([thread.objective for thread in threads])
+    panel = JointObjectives([thread.objective for thread in threads])
 
     def respond(rows: slice) -> torch.Tensor:
         images = generator.visualize(codes[rows])

@@ -35,7 +35,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Generator:
+class GeneratorSpec:
     """Shape of the code, and the layers from code to image."""
 
     latent_shape: tuple[int, ...]
@@ -138,26 +138,26 @@ _NORM1 = (
 
 #: By the CaffeNet layer that is inverted; fc6_eucl was trained with a Euclidean loss alone.
 GENERATORS = {
-    "fc6": Generator((4096,), _FC),
-    "fc6_eucl": Generator((4096,), _FC),
-    "fc7": Generator((4096,), _FC),
-    "fc8": Generator((1000,), _FC),
-    "pool5": Generator((256, 6, 6), _POOL5),
-    "conv3": Generator((384, 13, 13), _CONV),
-    "conv4": Generator((384, 13, 13), _CONV),
-    "norm1": Generator((96, 27, 27), _NORM1),
-    "norm2": Generator((256, 13, 13), _NORM2),
+    "fc6": GeneratorSpec((4096,), _FC),
+    "fc6_eucl": GeneratorSpec((4096,), _FC),
+    "fc7": GeneratorSpec((4096,), _FC),
+    "fc8": GeneratorSpec((1000,), _FC),
+    "pool5": GeneratorSpec((256, 6, 6), _POOL5),
+    "conv3": GeneratorSpec((384, 13, 13), _CONV),
+    "conv4": GeneratorSpec((384, 13, 13), _CONV),
+    "norm1": GeneratorSpec((96, 27, 27), _NORM1),
+    "norm2": GeneratorSpec((256, 13, 13), _NORM2),
 }
 
 
-def generator_spec(name: str) -> Generator:
+def generator_spec(name: str) -> GeneratorSpec:
     """Return one row of `GENERATORS`; a `UsageError` lists them all."""
     if name not in GENERATORS:
         raise UsageError(choose_from(name, GENERATORS, "generator"))
     return GENERATORS[name]
 
 
-def build(spec: Generator) -> nn.Sequential:
+def build(spec: GeneratorSpec) -> nn.Sequential:
     """Make the network of a row: a Sequential whose children carry the published names."""
     children: OrderedDict[str, nn.Module] = OrderedDict()
     channels = spec.latent_shape[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from core.errors import UsageError
 from core.reading.array_files import write_arrays
 from core.utils.optimizers.arguments import FLOAT32_ROUNDING, FloatArray, code_rows, scores_of
+from core.utils.optimizers.rank_weights import best_first
 from core.utils.optimizers.state import array_entry, read_state, require_counts
 
 logger = logging.getLogger(__name__)
@@ -109,7 +111,7 @@ class AskTellOptimizer(ABC):
 
     def ask(self) -> NDArray[Any]:
         """Return the codes that wait for scores, one per row; the same ones until `tell`."""
-        return self._population().astype(self.dtype, copy=False)
+        return self._population().astype(self.dtype)
 
     def tell(self, scores: ArrayLike) -> None:
         """Take the scores of the codes of the last `ask`, in their order.
@@ -274,24 +276,26 @@ class AskTellOptimizer(ABC):
 
     def _better(self, scores: FloatArray, codes: NDArray[Any] | None) -> Best | None:
         """Return the best code with those of this generation."""
-        if np.isnan(scores).all():
+        order = best_first(scores, self.maximize)
+        if not len(order):
             return self.best
-        row = int(np.nanargmax(scores) if self.maximize else np.nanargmin(scores))
+        row = order[0]
         score, before = float(scores[row]), self.best
         if before is not None and (score <= before.score) == self.maximize:
             return before
-        shown = self.ask() if codes is None else codes
+        shown = self._population() if codes is None else codes
         return Best(np.array(shown[row], dtype=self.dtype), score)
 
     def _note(self, scores: FloatArray, best: Best | None) -> None:
         seen = scores[np.isfinite(scores)]
         n = len(seen)
+        mean = np.add.reduce(seen) / n if n else np.nan  # seen.mean(), at a fifth of its time
         self.history.append(
             Generation(
                 len(scores),
                 len(scores) - n,
-                float(seen.mean()) if n else np.nan,
-                float(seen.std(ddof=1)) if n > 1 else np.nan,
+                float(mean),
+                math.sqrt(np.add.reduce((seen - mean) ** 2) / (n - 1)) if n > 1 else np.nan,
                 float(seen.max() if self.maximize else seen.min()) if n else np.nan,
             )
         )
@@ -336,8 +340,8 @@ class AskTellOptimizer(ABC):
         """Take over the search's own entries of a state, or raise and stay as it was."""
 
     @abstractmethod
-    def _population(self) -> FloatArray:
-        """Return a new array with the codes that wait for scores."""
+    def _population(self) -> NDArray[Any]:
+        """Return the codes that wait for scores, not to be modified."""
 
     @abstractmethod
     def _check_codes(self, codes: NDArray[Any]) -> None:

@@ -7,11 +7,12 @@ takes ``2 T k`` numbers instead of ``k²``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.utils.optimizers.arguments import FloatArray
 from core.utils.optimizers.state import array_entry
@@ -61,17 +62,8 @@ class DiagonalPlusOuter:
         return replace(self, scale=factor * self.scale)
 
     def __rmatmul__(self, rows: FloatArray) -> FloatArray:
-        diagonal, rank = self.scale * self.diagonal, self.rank
-        if rows.ndim == 1 or rank > THIN_RANK:
-            return rows * diagonal + (self.scale * (rows @ self.left.T)) @ self.right
-        product = np.empty_like(rows)
-        height = max(ONE_THREAD // (len(diagonal) * min(max(rank, 1), STRIP)), 1)
-        for block in _cut(len(rows), height):
-            np.multiply(rows[block], diagonal, out=product[block])
-            for strip in _cut(rank, STRIP):
-                weights = self.scale * (rows[block] @ self.left[strip].T)
-                product[block] += weights @ self.right[strip]
-        return product
+        diagonal = self.scale * self.diagonal
+        return rows * diagonal + (self.scale * (rows @ self.left.T)) @ self.right
 
     def __matmul__(self, column: FloatArray) -> FloatArray:
         return self.scale * (self.diagonal * column + (self.right @ column) @ self.left)
@@ -97,11 +89,52 @@ class DiagonalPlusOuter:
         return matrix.dense() if 2 * matrix.rank > len(self.diagonal) else matrix
 
 
+Matrix = DiagonalPlusOuter | FloatArray
+
+
+def samples(
+    A: Matrix,
+    sigma: float,
+    mean: FloatArray,
+    normals: FloatArray,
+    draw: Callable[[FloatArray], object],
+    dtype: np.dtype[Any],
+) -> NDArray[Any]:
+    """Return the rows ``mean + sigma · z A``.
+
+    Parameters
+    ----------
+    A : matrix, shape (k, k)
+    sigma : float
+    mean : numpy.ndarray, shape (k,)
+    normals : numpy.ndarray, shape (n, k)
+        The rows z.
+    draw : callable
+        Called with blocks of rows of `normals`, in their order, before each is used: what it fills
+        in is then still in a core's cache.
+    dtype : dtype
+        To which the rows are rounded.
+    """
+    if not isinstance(A, DiagonalPlusOuter) or A.rank > THIN_RANK:
+        draw(normals)
+        return (normals @ (sigma * A) + mean).astype(dtype, copy=False)
+    step = sigma * A.scale
+    diagonal, strips = step * A.diagonal, _cut(A.rank, STRIP)
+    height = max(ONE_THREAD // (len(mean) * min(max(A.rank, 1), STRIP)), 1)
+    rows = np.empty(normals.shape, dtype)
+    for block in _cut(len(rows), height):
+        z = normals[block]
+        draw(z)
+        x = z * diagonal
+        for strip in strips:
+            x += (step * (z @ A.left[strip].T)) @ A.right[strip]
+        x += mean
+        rows[block] = x
+    return rows
+
+
 def _cut(length: int, step: int) -> list[slice]:
     return [slice(start, start + step) for start in range(0, length, step)]
-
-
-Matrix = DiagonalPlusOuter | FloatArray
 
 
 def rank_one_update(A: Matrix, Ainv: Matrix, path: FloatArray, c1: float) -> tuple[Matrix, Matrix]:

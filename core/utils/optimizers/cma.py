@@ -18,7 +18,7 @@ from core.utils.optimizers.arguments import (
 from core.utils.optimizers.cholesky_factor import as_array
 from core.utils.optimizers.rank_one_cma import RankOneCMAES
 from core.utils.optimizers.rank_weights import best_first
-from core.utils.optimizers.state import checksum
+from core.utils.optimizers.state import array_entry, checksum, require_settings
 
 #: Exploration along an eigenvector is its eigenvalue to minus this power (BigGAN in the paper).
 HESSIAN_EXPONENT = 1 / 2.5
@@ -119,7 +119,7 @@ class CholeskyCMAES(RankOneCMAES):
             optim_params,
             dtype,
         )
-        self._search_along(np.ones(dimen), self._probe)
+        self._search_along(np.ones(dimen))
 
     @property
     def A(self) -> FloatArray:
@@ -131,8 +131,15 @@ class CholeskyCMAES(RankOneCMAES):
         """The inverse of the factor, shape (N, N), formed for the asking."""
         return as_array(self._Ainv)
 
-    def _as_codes(self, coordinates: FloatArray) -> FloatArray:
+    @property
+    def _search_dtype(self) -> np.dtype[Any]:
+        return self.dtype
+
+    def _as_codes(self, coordinates: NDArray[Any]) -> NDArray[Any]:
         return coordinates
+
+    def _begin_at(self, code: FloatArray) -> None:
+        self._mean = code
 
 
 class HessCMAES(RankOneCMAES):
@@ -171,6 +178,7 @@ class HessCMAES(RankOneCMAES):
     """
 
     _basis: FloatArray
+    _origin: FloatArray
 
     def __init__(
         self,
@@ -248,7 +256,8 @@ class HessCMAES(RankOneCMAES):
             np.asarray(eigvals), np.asarray(eigvects), self.space_dimen, self.cutoff
         )
         self._top_values = top_values
-        self._search_along(top_values**-expon, self._basis @ self._probe)
+        self._code_basis = self._basis.astype(self.dtype, copy=False)
+        self._search_along(top_values**-expon)
         self._axes = {"expon": expon, "hessian": checksum(top_values, self._basis)}
 
     @property
@@ -263,13 +272,33 @@ class HessCMAES(RankOneCMAES):
         self._known_scales()
         return self._basis.T @ as_array(self._Ainv)
 
-    def _as_codes(self, coordinates: FloatArray) -> FloatArray:
-        return coordinates @ self._basis
+    @property
+    def _search_dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.float64)
+
+    def _as_codes(self, coordinates: NDArray[Any]) -> NDArray[Any]:
+        codes = coordinates.astype(self.dtype, copy=False) @ self._code_basis
+        codes += self._origin.astype(self.dtype, copy=False)
+        return codes
+
+    @property
+    def xmean(self) -> FloatArray:
+        """Mean of the coming generation, shape (space_dimen,)."""
+        return self._origin if not self._mean.any() else self._origin + self._mean @ self._basis
+
+    def _begin_at(self, code: FloatArray) -> None:
+        self._origin = code
 
     def _state(self, whole: bool) -> dict[str, Any]:
         self._known_scales()
         axes = {"eigvals": self._top_values.copy(), "eigvects": self._basis.T.copy()}
-        return super()._state(whole) | (axes if whole else {})
+        return super()._state(whole) | {"origin": self._origin.copy()} | (axes if whole else {})
+
+    def _load_state(self, state: Mapping[str, Any]) -> None:
+        require_settings(state, self._settings())
+        origin = array_entry(state, "origin", (self.space_dimen,))
+        super()._load_state(state)
+        self._origin = origin
 
     def _settings(self) -> dict[str, Any]:
         self._known_scales()

@@ -6,7 +6,7 @@ Samples are ``xmean + sigma · z A`` with standard normal rows ``z``; there is n
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from core.utils.optimizers.cholesky_factor import (
     matrix_from_state,
     matrix_state,
     rank_one_update,
+    samples,
 )
 from core.utils.optimizers.rank_weights import best_first, rankweight
 from core.utils.optimizers.state import (
@@ -83,7 +84,8 @@ class RankOneCMAES(AskTellOptimizer):
         self.init_code = (
             None if init_code is None else single_code(init_code, space_dimen, "init_code")
         )
-        self.xmean = np.zeros(space_dimen) if self.init_code is None else self.init_code.copy()
+        self._mean = np.zeros(search_dimen)
+        self._begin_at(np.zeros(space_dimen) if self.init_code is None else self.init_code)
         self.pc = np.zeros(search_dimen)
         self.ps = np.zeros(search_dimen)
         self.istep = self.counteval = self.eigeneval = 0
@@ -94,19 +96,28 @@ class RankOneCMAES(AskTellOptimizer):
         }
         self._random = random_source(random_seed)
         self._normals = np.empty((0, search_dimen))
+        self._codes: NDArray[Any] | None = None
         self._axis_scales: FloatArray | None = None
-        self._probe = np.cos(np.arange(space_dimen))  # a fixed direction, oblique to all axes
 
-    def _search_along(self, axis_scales: FloatArray, probe: FloatArray) -> None:
-        """Begin with this exploration along each search axis; `probe` in search coordinates."""
+    def _search_along(self, axis_scales: FloatArray) -> None:
+        """Begin with this exploration along each search axis."""
         self._axis_scales = axis_scales
-        self._probe_coordinates = probe
         self._A = DiagonalPlusOuter.of(axis_scales)
         self._Ainv = DiagonalPlusOuter.of(1 / axis_scales)
 
+    @property
+    def xmean(self) -> FloatArray:
+        """Mean of the coming generation, shape (space_dimen,)."""
+        return self._mean
+
+    @property
     @abstractmethod
-    def _as_codes(self, coordinates: FloatArray) -> FloatArray:
-        """Turn rows of search coordinates into directions in code space."""
+    def _search_dtype(self) -> np.dtype[Any]:
+        """To what the coordinates of a population are rounded."""
+
+    @abstractmethod
+    def _as_codes(self, coordinates: NDArray[Any]) -> NDArray[Any]:
+        """Turn rows of search coordinates into codes, of type `dtype` if they are a population."""
 
     def get_init_pop(self) -> NDArray[Any]:
         """Return `init_code` as the only code of generation 0, shape (1, space_dimen).
@@ -134,7 +145,7 @@ class RankOneCMAES(AskTellOptimizer):
             "counteval": self.counteval,
             "eigeneval": self.eigeneval,
             "sigma": self.sigma,
-            "xmean": self.xmean.copy(),
+            "mean": self._mean.copy(),
             "pc": self.pc.copy(),
             "ps": self.ps.copy(),
             "normals": self._normals.copy(),
@@ -147,14 +158,14 @@ class RankOneCMAES(AskTellOptimizer):
         k, scales = self.search_dimen, self._known_scales()
         A = matrix_from_state(state, "A", scales)
         Ainv = matrix_from_state(state, "Ainv", 1 / scales)
-        xmean = array_entry(state, "xmean", (self.space_dimen,))
-        pc, ps = (array_entry(state, name, (k,)) for name in ("pc", "ps"))
+        mean, pc, ps = (array_entry(state, name, (k,)) for name in ("mean", "pc", "ps"))
         normals = array_entry(state, "normals", (self.lambda_, k), (0, k))
         sigma = float(array_entry(state, "sigma", ()))
         counts = [count_entry(state, name) for name in ("istep", "counteval", "eigeneval")]
         restore_random(self._random, state)
         self._A, self._Ainv = A, Ainv
-        self.xmean, self.pc, self.ps, self._normals, self.sigma = xmean, pc, ps, normals, sigma
+        self._mean, self.pc, self.ps, self.sigma = mean, pc, ps, sigma
+        self._normals, self._codes = normals, None
         self.istep, self.counteval, self.eigeneval = counts
 
     def _settings(self) -> dict[str, Any]:
@@ -176,12 +187,24 @@ class RankOneCMAES(AskTellOptimizer):
             )
         return self.init_code[np.newaxis].copy()
 
-    def _population(self) -> FloatArray:
+    def _population(self) -> NDArray[Any]:
         if self.istep == 0:
             return self._first_population()
-        codes = self._as_codes(self._normals @ (self.sigma * self._A))
-        codes += self.xmean
-        return codes
+        if self._codes is None:  # of a saved state
+            self._codes = self._sampled(lambda rows: None)
+        return self._codes
+
+    def _sampled(self, draw: Callable[[FloatArray], object]) -> NDArray[Any]:
+        """Return the codes ``mean + sigma · z A``; `draw` fills rows of z just before their use."""
+        return self._as_codes(
+            samples(self._A, self.sigma, self._mean, self._normals, draw, self._search_dtype)
+        )
+
+    def _draw(self, rows: FloatArray) -> None:
+        if isinstance(self._random, np.random.Generator):
+            self._random.standard_normal(out=rows)
+        else:
+            rows[:] = self._random.standard_normal(rows.shape)
 
     def _check_codes(self, codes: NDArray[Any]) -> None:
         if self.istep == 0:
@@ -192,11 +215,10 @@ class RankOneCMAES(AskTellOptimizer):
                 f"codes have shape {codes.shape}; generation {self.istep} was asked for "
                 f"{self.lambda_} codes of {self.space_dimen}."
             )
-        # codes · probe, predicted without the codes: (xmean + sigma Z A) probe
-        axis_products = self._A @ self._probe_coordinates
-        predicted = self.xmean @ self._probe + self.sigma * (self._normals @ axis_products)
-        tolerance = FLOAT32_ROUNDING * np.linalg.norm(codes[0]) * np.linalg.norm(self._probe)
-        if not (np.abs(codes @ self._probe - predicted) <= tolerance).all():
+        asked = self._population()
+        if (codes == asked).all():
+            return
+        if not (np.abs(codes - asked).max() <= FLOAT32_ROUNDING * np.abs(asked).max()):
             raise UsageError(
                 f"these are not the codes that generation {self.istep} was asked for; score all "
                 "rows as they were returned, in their order, at float32 precision or better."
@@ -208,10 +230,15 @@ class RankOneCMAES(AskTellOptimizer):
         if self.istep:
             self._adapt(order)
         else:
-            self.xmean = self._first_mean(order, codes)
-        self._normals = self._random.standard_normal((self.lambda_, self.search_dimen))
+            self._begin_at(self._first_mean(order, codes))
+            self._normals = np.empty((self.lambda_, self.search_dimen))
+        self._codes = self._sampled(self._draw)
         self.counteval += self.lambda_
         self.istep += 1
+
+    @abstractmethod
+    def _begin_at(self, code: FloatArray) -> None:
+        """Take a code as the first mean."""
 
     def _first_mean(self, order: NDArray[np.intp], codes: NDArray[Any] | None) -> FloatArray:
         """Return `init_code`, or the weighted mean of the best codes of generation 0."""
@@ -244,7 +271,7 @@ class RankOneCMAES(AskTellOptimizer):
         z_w = weights @ self._normals
         z_w_A = z_w @ self._A
         # x ← Σ w_i x_i = x + sigma z_w A, as the weights sum to 1
-        self.xmean = self.xmean + self.sigma * self._as_codes(z_w_A)
+        self._mean = self._mean + self.sigma * z_w_A
         # ps ← (1-cs) ps + sqrt(cs (2-cs) mueff) z_w;  pc likewise with z_w A
         self.ps = (1 - cs) * self.ps + np.sqrt(cs * (2 - cs) * mueff) * z_w
         self.pc = (1 - cc) * self.pc + np.sqrt(cc * (2 - cc) * mueff) * z_w_A

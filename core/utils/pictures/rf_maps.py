@@ -119,7 +119,7 @@ def twoD_Gaussian(
     return offset + amplitude * np.exp(-(along_x**2 + along_y**2) / 2)
 
 
-class GaussianFit(dict[str, Any]):
+class EllipseFit(dict[str, Any]):
     """A fit of `fit_2dgauss`: its entries are also attributes, ``fit.xo`` is ``fit["xo"]``."""
 
     def __getattr__(self, name: str) -> Any:
@@ -134,7 +134,7 @@ def fit_2dgauss(
     pop_str: str = "",
     outdir: str | os.PathLike[str] | None = None,
     plot: bool = False,
-) -> GaussianFit:
+) -> EllipseFit:
     """Fit an elliptic Gaussian to a map by least squares.
 
     Parameters
@@ -150,7 +150,7 @@ def fit_2dgauss(
 
     Returns
     -------
-    GaussianFit
+    EllipseFit
         ``amplitude``, ``xo``, ``yo``, ``sigma_x``, ``sigma_y``, ``theta``, ``offset`` and, all in
         one array, ``popt``: as in `twoD_Gaussian`, pixels and radians, **xo the row and yo the
         column of the centre** (also as ``row`` and ``column``). θ is between -π/4 and π/4, so that
@@ -172,7 +172,7 @@ def fit_2dgauss(
     # In units of its range: the stopping rules of the fit are absolute.
     popt = _canonical(_fitted(amplitude / scale, points))
     popt[[0, 6]] *= scale
-    result = GaussianFit(
+    result = EllipseFit(
         zip(GAUSSIAN_PARAMETERS, popt.tolist(), strict=True),
         popt=popt,
         row=float(popt[1]),

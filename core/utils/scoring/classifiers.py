@@ -27,7 +27,7 @@ from core.utils.scoring.network_input import (
     input_of_network,
     input_of_torchvision,
 )
-from core.utils.weights.fetch import require, require_network, weights_folder
+from core.utils.weights.fetch import require_network, required, weights_folder
 from core.utils.weights.give_weights import freeze
 from core.utils.weights.state_dicts import load_strictly, read_state_dict
 from core.utils.weights.untrained import Seed
@@ -144,9 +144,9 @@ def _loaded(
             "and give weights=PATH, or pretrained=False for an untrained network."
         )
     else:
-        path = require(source.registered, weights)
         network, _ = _untrained(source.build, seed=0)
-        _load(network, path)
+        with required(source.registered, weights) as path:
+            _load(network, path)
         origin = str(path)
     freeze(network)
     trained = pretrained or weights is not None

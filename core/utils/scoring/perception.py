@@ -21,7 +21,7 @@ from core.utils.device import resolve_device
 from core.utils.layers.record import record
 from core.utils.scoring.classifiers import load_classifier
 from core.utils.scoring.network_input import NetworkInput
-from core.utils.weights.fetch import require
+from core.utils.weights.fetch import required
 from core.utils.weights.state_dicts import load_strictly, read_state_dict
 from core.utils.weights.untrained import Seed
 
@@ -229,8 +229,9 @@ def load_lpips(
         module = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
     origin = f"untrained, seed {seed}"
     if weights is not None or pretrained:
-        path = require(LPIPS_TRUNKS[trunk], weights)
-        load_strictly(module.net, _trunk_state(module.net, read_state_dict(path)), path)
+        with required(LPIPS_TRUNKS[trunk], weights) as path:
+            state = read_state_dict(path)
+        load_strictly(module.net, _trunk_state(module.net, state), path)
         origin = str(path)
     return PerceptualNetwork(module.eval().requires_grad_(False).to(place), place, rescale, origin)
 

@@ -6,7 +6,8 @@ import errno
 import logging
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError
@@ -63,8 +64,9 @@ def locate(name: str, folder: str | os.PathLike[str] | None = None) -> Path | No
     return next((place for place in places if place.is_file()), None)
 
 
-def require(name: str, path: str | os.PathLike[str] | None = None) -> Path:
-    """Return a checked file of weights; fetch published ones at their first use.
+@contextmanager
+def required(name: str, path: str | os.PathLike[str] | None = None) -> Iterator[Path]:
+    """Yield a checked file of weights to be read; fetch published ones at their first use.
 
     Parameters
     ----------
@@ -73,8 +75,8 @@ def require(name: str, path: str | os.PathLike[str] | None = None) -> Path:
     path : path-like, optional
         A file to take instead of the published one. It needs no checksum.
 
-    Returns
-    -------
+    Yields
+    ------
     pathlib.Path
 
     Raises
@@ -83,17 +85,23 @@ def require(name: str, path: str | os.PathLike[str] | None = None) -> Path:
         If `path` does not exist, or if the weights are not here and cannot be fetched. The
         message names the file, the folder, and the command for a machine with network.
     MalformedDataError
-        If the file is not the one whose checksum is known.
+        If the file is not the one whose checksum is known, or is another one after the block.
     """
-    if path is not None:
-        if not Path(path).is_file():
-            raise MissingDataError(f"there is no file of weights {path}.")
-        return Path(path)
-    found = locate(name)
-    if found is None:
-        return fetch(name)
-    check(name, found)
-    return found
+    if path is not None and not Path(path).is_file():
+        raise MissingDataError(f"there is no file of weights {path}.")
+    found = Path(path) if path is not None else locate(name) or fetch(name)
+    before = _version_of(found)
+    if path is None:
+        check(name, found)
+    yield found
+    if _version_of(found) != before:
+        raise MalformedDataError(f"{found} changed while it was read; run this again.")
+
+
+def _version_of(path: Path) -> tuple[int, ...]:
+    """Return what a file that is written or replaced cannot keep."""
+    state = path.stat()
+    return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 def fetch(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from core.utils.weights.fetch import require
+from core.utils.weights.fetch import required
 from core.utils.weights.state_dicts import load_strictly, read_state_dict
 from core.utils.weights.untrained import State
 
@@ -48,8 +48,8 @@ def give_weights(
     """
     trained = pretrained or weights is not None
     if trained:
-        path = require(name, weights)
-        state = {rename(key): tensor for key, tensor in read_state_dict(path).items()}
+        with required(name, weights) as path:
+            state = {rename(key): tensor for key, tensor in read_state_dict(path).items()}
         load_strictly(network, state, path, surplus=surplus)
     else:
         load_strictly(network, untrained(), f"untrained {name}")

@@ -35,7 +35,7 @@ _NUMBERS = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13
             15: "u8"}  # fmt: skip
 _COMPLEX, _LOGICAL = 0x0800, 0x0200
 
-#: A variable that unpacks to more than this is no latent code.
+#: No latent codes and no block of responses unpack to more.
 _LARGEST_VARIABLE_BYTES = 1 << 30
 _DEEPEST_CELL = 8
 
