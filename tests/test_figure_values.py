@@ -15,6 +15,7 @@ from figure_reproduction import Figure2_reproduction as figure2
 from figure_reproduction import Figure4_reproduction as figure4
 from figure_reproduction import Figure5_reproduction as figure5
 from figure_reproduction import FigureExt4_reproduction as extended4
+from figure_reproduction import FigureExt5_reproduction as extended5
 
 DEEPSIM, BIGGAN = Space
 
@@ -246,3 +247,35 @@ def test_windows_are_compared_where_both_threads_lie_below_either_level(rng, p, 
     found = extended4.compute_4c(made_windows(rng), meta)
     n = {level: compared["IT", (0, 10)].n for level, compared in found.items()}
     assert n == {"p05": at_005, "p01": at_001}
+
+
+def box(low, high, *outliers):
+    return {"med": 0.1, "whislo": low, "whishi": high, "fliers": np.array(outliers)}
+
+
+def groups_of(*boxes):
+    return {("ReLU", "Test_R2"): extended5.LayerBoxes(list(boxes), 0.5, 0.1, 0.5, (0.4, 0.6))}
+
+
+@pytest.mark.parametrize(
+    ("boxes", "limits"),
+    [
+        ([box(0.1, 0.4), box(0, 0.2, 0.6, 0.1)], (-0.03, 0.78)),  # 1 and 6 twentieths of the range
+        ([box(0, 0.4, 0.5), box(np.nan, np.nan)], (-0.025, 0.65)),
+        ([box(-0.28, 0.2)], (-0.3, 0.344)),
+        ([box(0, 0.95)], (-0.0475, 1.05)),
+        ([box(0, 0.2, -250, 7)], (-0.3, 1.05)),
+    ],
+)
+def test_the_axis_of_r2_reaches_the_outliers_but_not_beyond_its_widest_range(boxes, limits):
+    assert extended5._limits(groups_of(*boxes)) == pytest.approx(limits)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "is_cut"),
+    [(-0.3, 1.05, False), (-0.31, 0.5, True), (0, 1.06, True), (0.5, 0.5, False)],
+)
+def test_whiskers_beyond_the_axis_are_told(low, high, is_cut):
+    groups = groups_of(box(0, 0.2), box(low, high), box(np.nan, np.nan))
+    found = extended5.Linearity(DEEPSIM, groups, {}, {}, 96, (-0.3, 1.05))
+    assert extended5._is_cut(found) == is_cut
