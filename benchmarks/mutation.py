@@ -44,8 +44,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 #: Tests of what recordings become: fast ones first, then every table against plain loops.
 _TABLE_TESTS = (
-    "tests/test_response_differences.py",
     "tests/test_evolution_stats.py",
+    "tests/test_response_differences.py",
     "tests/test_tables_by_loop.py",
     "tests/test_edges.py",
 )
@@ -98,10 +98,10 @@ _EVOLUTION, _PAGE = "neuro_data_analysis.evolution", "figure_reproduction.page"
 TARGETS = (
     Target(f"{_EVOLUTION}.stats", _TABLE_TESTS),
     Target(f"{_EVOLUTION}.population", _TABLE_TESTS),
-    Target(f"{_EVOLUTION}.tables", _TABLE_TESTS),
-    Target("neuro_data_analysis.similarity.response_differences", _TABLE_TESTS),
+    Target(f"{_EVOLUTION}.tables", _TABLE_TESTS[2:]),
+    Target("neuro_data_analysis.similarity.response_differences", _TABLE_TESTS[1:]),
     Target(
-        "neuro_data_analysis.neural_data_utils", ("tests/test_recordings.py", *_TABLE_TESTS)
+        "neuro_data_analysis.neural_data_utils", ("tests/test_session_names.py", *_TABLE_TESTS)
     ),
     Target(
         f"{_PAGE}.groups",
