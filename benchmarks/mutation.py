@@ -209,7 +209,7 @@ _DRAWING = frozenset({"axes", "canvas", "Axes", "FigureBase", "plt", "Drawing", 
 
 
 #: Functions to which the order of two arguments means nothing, or only that of texts.
-_UNORDERED = frozenset({"min", "max", "Statistic"})
+_UNORDERED = frozenset({"min", "max", "minimum", "maximum", "Statistic"})
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def _mutable(tree: ast.Module, nodes: Sequence[ast.AST]) -> list[int]:
     )
     for statement in tree.body:  # constants that only drawings use, and what is run on import
         if isinstance(statement, ast.Assign | ast.AnnAssign):
-            skipped += [] if _names(statement) & computing else [statement]
+            skipped += [] if _assigned(statement) & computing else [statement]
         elif not isinstance(statement, ast.FunctionDef | ast.ClassDef):
             skipped.append(statement)
     without = {id(part) for node in [*skipped, *drawing] for part in ast.walk(node)}
@@ -270,6 +270,11 @@ def _not_computing(node: ast.AST) -> Sequence[ast.AST]:
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return [node]
     return []
+
+
+def _assigned(statement: ast.Assign | ast.AnnAssign) -> set[str]:
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    return set().union(*map(_names, targets))
 
 
 def _names(node: ast.AST) -> set[str]:
@@ -296,9 +301,13 @@ def _changes(node: ast.AST) -> list[tuple[str, Any]]:
         return [("id", _NAMES[node.id])]
     if isinstance(node, ast.Attribute) and node.attr in _NAMES:
         return [("attr", _NAMES[node.attr])]
-    if isinstance(node, ast.Call) and len(node.args) == 2 and not _names(node.func) & _UNORDERED:
+    if isinstance(node, ast.Call) and len(node.args) == 2 and _called(node) not in _UNORDERED:
         return [("args", node.args[::-1])]
     return []
+
+
+def _called(node: ast.Call) -> str:
+    return str(getattr(node.func, "attr", getattr(node.func, "id", "")))
 
 
 def _other_constants(value: object) -> list[object]:

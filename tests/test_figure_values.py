@@ -16,6 +16,8 @@ from figure_reproduction import Figure4_reproduction as figure4
 from figure_reproduction import Figure5_reproduction as figure5
 from figure_reproduction import FigureExt4_reproduction as extended4
 from figure_reproduction import FigureExt5_reproduction as extended5
+from figure_reproduction.page import window_responses as windows
+from figure_reproduction.page.groups import Curve
 
 DEEPSIM, BIGGAN = Space
 
@@ -279,3 +281,75 @@ def test_whiskers_beyond_the_axis_are_told(low, high, is_cut):
     groups = groups_of(box(0, 0.2), box(low, high), box(np.nan, np.nan))
     found = extended5.Linearity(DEEPSIM, groups, {}, {}, 96, (-0.3, 1.05))
     assert extended5._is_cut(found) == is_cut
+
+
+def comparison(n_recorded, larger, padded=True):
+    """Return what is known of a window of nine experiments, one space larger in some blocks."""
+    nothing = np.zeros(len(larger))
+    curve = Curve(nothing, nothing, 9)
+    sides = {DEEPSIM: np.array(larger), BIGGAN: np.zeros(len(larger), dtype=bool)}
+    test = StudentTest(nothing, nothing, nothing, 9)
+    return windows.WindowComparison(
+        dict.fromkeys(Space, curve), sides, test, np.array(n_recorded), padded=padded
+    )
+
+
+def test_means_are_dotted_where_fewer_than_half_recorded_unless_padding_does_not_count():
+    counts = [9, 5, 4, 0]
+    found = comparison(counts, [False] * 4)
+    assert found.is_mostly_padding.tolist() == [False, False, True, True]
+    assert not comparison(counts, [False] * 4, padded=False).is_mostly_padding.any()
+
+
+def test_a_significant_block_up_to_45_rests_on_few_where_four_recorded_it():
+    n_recorded = np.full(48, 4)
+    n_recorded[[0, 1]] = 9, 5
+    marked = np.ones(48, dtype=bool)
+    marked[2] = False
+    found = comparison(n_recorded, marked).rests_on_few
+    assert np.flatnonzero(found).tolist() == list(range(3, 46))
+
+
+def test_means_over_recorded_blocks_divide_by_those_that_recorded(rng):
+    """Seven experiments of 9, 9, 8, 8, 8, 7 and 2 blocks; blocks below five have no mean."""
+    lengths = np.array([9, 9, 8, 8, 8, 7, 2])
+    values = {space: rng.random((7, 9)) for space in Space}
+    for of_space in values.values():
+        for row, length in zip(of_space, lengths, strict=True):
+            row[length:] = row[length - 2 : length].mean()
+    responses = {((0, 10), space): of_space for space, of_space in values.items()}
+    found = windows.compare_recorded(responses, masks_of(7), "bothsucc005")["IT", (0, 10)]
+    assert found.n_recorded.tolist() == [7, 7, 6, 6, 6, 6, 6, 5, 2]
+    assert (found.n, found.padded) == (7, False)
+    for space, of_space in values.items():
+        for block in range(9):
+            rates = of_space[lengths > block, block]
+            expected = (rates.mean(), rates.std() / np.sqrt(len(rates)))
+            curve = found.curves[space]
+            shown = (curve.mean[block], curve.sem[block])
+            assert shown == pytest.approx(expected if block < 8 else (np.nan,) * 2, nan_ok=True)
+    np.testing.assert_array_equal(found.test.df, [6, 6, 5, 5, 5, 5, 5, 4, np.nan])
+    assert found.test.n == 7
+    published = windows.compare_windows(responses, masks_of(7), "bothsucc005")["IT", (0, 10)]
+    assert published.padded
+    assert published.n_recorded.tolist() == found.n_recorded.tolist()
+
+
+@pytest.mark.parametrize(("difference", "is_padding"), [(0.9e-9, True), (1.1e-9, False)])
+def test_padding_is_told_by_nine_digits_and_in_silent_windows_too(difference, is_padding):
+    """Blocks 3 and 4 repeat the mean of 1 and 2; no spike falls into the second window."""
+    row = np.array([[1.0, 2, 4, 3, 3]])
+    other = row * np.array([1, 1, 1, 1, 1 + difference])
+    responses = {((0, 10), DEEPSIM): row, ((0, 10), BIGGAN): other}
+    responses |= {((10, 20), space): 0 * row for space in Space}
+    found = windows.recorded_blocks(responses)
+    assert found.tolist() == [[True, True, True, not is_padding, not is_padding]]
+
+
+def test_experiments_that_all_differ_alike_have_no_test():
+    """Nor has a single one, or none."""
+    counted = np.array([[True, True, False], [True, False, False], [True, False, False]])
+    found = windows.paired_tests(np.full((1, 3, 3), 0.5), counted)
+    assert np.isnan(found.t).all()
+    assert np.isnan(found.p).all()
+    np.testing.assert_array_equal(found.df, [2, np.nan, np.nan])
