@@ -130,6 +130,14 @@ TARGETS = (
 
 #: Changes that no test can notice, for the same result comes out: line and change → why.
 EQUIVALENT: dict[tuple[str, str], str] = {
+    (
+        "padded = np.asarray(_same(values, values[..., -1:]).all(axis=0))",
+        "_same(values, values[..., -1:]) → _same(values[..., -1:], values)",
+    ): "symmetric",
+    (
+        "padded[:, 2:] &= (padded[:, 1:-1] | _same(values[..., 2:], before).all(axis=0))",
+        "_same(values[..., 2:], before) → _same(before, values[..., 2:])",
+    ): "symmetric",
     **{
         (
             "for space, n in computed[ATTRIBUTION_BINS_MS[0], area].n_climbed.items():",

@@ -346,10 +346,23 @@ def test_padding_is_told_by_nine_digits_and_in_silent_windows_too(difference, is
     assert found.tolist() == [[True, True, True, not is_padding, not is_padding]]
 
 
+@pytest.mark.parametrize(
+    ("rows", "recorded"),
+    [
+        ([[1, 2, 4, 3, 3], [1, 2, 6, 3, 3]], [1, 1, 1, 1, 0]),  # 3 is not the mean of 2 and 6
+        ([[5, 5, 5, 5, 5]], [1, 1, 0, 0, 0]),  # a session has two blocks at least
+        ([[1, 2, 3, 4, 5]], [1, 1, 1, 1, 1]),
+    ],
+)
+def test_padding_repeats_the_mean_of_two_blocks_in_all_windows_at_once(rows, recorded):
+    responses = {((10 * i, 10), DEEPSIM): np.array([row]) for i, row in enumerate(rows)}
+    assert windows.recorded_blocks(responses)[0].tolist() == recorded
+
+
 def test_experiments_that_all_differ_alike_have_no_test():
     """Nor has a single one, or none."""
-    counted = np.array([[True, True, False], [True, False, False], [True, False, False]])
-    found = windows.paired_tests(np.full((1, 3, 3), 0.5), counted)
+    counted = np.arange(3)[:, np.newaxis] < np.array([3, 2, 1, 0])
+    found = windows.paired_tests(np.full((1, 3, 4), 0.5), counted)
     assert np.isnan(found.t).all()
     assert np.isnan(found.p).all()
-    np.testing.assert_array_equal(found.df, [2, np.nan, np.nan])
+    np.testing.assert_array_equal(found.df, [2, 1, np.nan, np.nan])
