@@ -131,6 +131,11 @@ TARGETS = (
 #: Changes that no test can notice, for the same result comes out: line and change → why.
 EQUIVALENT: dict[tuple[str, str], str] = {
     (
+        "means = np.concatenate([curve.mean for curve in curves.values() if curve.n] "
+        "or [np.ones(1)])",
+        "1 → 2",
+    ): "one and two ones have the same maximum",
+    (
         "padded = np.asarray(_same(values, values[..., -1:]).all(axis=0))",
         "_same(values, values[..., -1:]) → _same(values[..., -1:], values)",
     ): "symmetric",
