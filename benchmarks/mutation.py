@@ -131,6 +131,18 @@ TARGETS = (
 #: Changes that no test can notice, for the same result comes out: line and change → why.
 EQUIVALENT: dict[tuple[str, str], str] = {
     (
+        "return np.isfinite(self.recorded[Space.DEEPSIM]).sum(axis=0)",
+        "Space.DEEPSIM → Space.BIGGAN",
+    ): "both spaces recorded the same blocks",
+    (
+        'smooth = np.stack([np.convolve(psth, boxcar, mode="valid") for psth in evoked])',
+        "np.convolve(psth, boxcar, mode='valid') → np.convolve(boxcar, psth, mode='valid')",
+    ): "a convolution is commutative",
+    (
+        'f"psth_corr{suffix}": float(np.corrcoef(first, second)[0, 1]) if varies else np.nan,',
+        "np.corrcoef(first, second) → np.corrcoef(second, first)",
+    ): "a correlation is symmetric",
+    (
         "means = np.concatenate([curve.mean for curve in curves.values() if curve.n] "
         "or [np.ones(1)])",
         "1 → 2",

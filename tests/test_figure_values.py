@@ -110,15 +110,16 @@ def test_points_of_4b_scatter_as_ever(rng):
 
 
 def test_trajectories_of_4c_join_their_padding_at_the_last_recorded_block():
-    recorded = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], dtype=bool)
-    mean = both(np.arange(10.0).reshape(2, 5))
-    found = figure4.compute_4c(mean, recorded, masks_of(2))["IT"]
+    recorded = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 1, 1, 0]], dtype=bool)
+    mean = both(np.arange(15.0).reshape(3, 5))
+    found = figure4.compute_4c(mean, recorded, masks_of(3))["IT"]
     nan = np.nan
     np.testing.assert_array_equal(found.recorded[DEEPSIM][0], [0, 1, 2, nan, nan])
     np.testing.assert_array_equal(found.padded[DEEPSIM][0], [nan, nan, 2, 3, 4])
     np.testing.assert_array_equal(found.recorded[BIGGAN][1], [5, 6, 7, 8, 9])
     np.testing.assert_array_equal(found.padded[BIGGAN][1], [nan] * 5)
-    assert found.n_recorded.tolist() == [2, 2, 2, 1, 1]
+    np.testing.assert_array_equal(found.padded[BIGGAN][2], [nan, nan, nan, 13, 14])
+    assert found.n_recorded.tolist() == [3, 3, 3, 2, 1]
 
 
 def time_constants(blocks, p=0.001):
