@@ -14,10 +14,12 @@ from core.utils.statistics.t_tests import StudentTest
 from figure_reproduction import Figure2_reproduction as figure2
 from figure_reproduction import Figure4_reproduction as figure4
 from figure_reproduction import Figure5_reproduction as figure5
+from figure_reproduction import Figure6_reproduction as figure6
 from figure_reproduction import FigureExt4_reproduction as extended4
 from figure_reproduction import FigureExt5_reproduction as extended5
 from figure_reproduction.page import window_responses as windows
 from figure_reproduction.page.groups import Curve
+from neuro_data_analysis.robustness.intervals import cluster_bootstrap
 
 DEEPSIM, BIGGAN = Space
 
@@ -367,3 +369,32 @@ def test_experiments_that_all_differ_alike_have_no_test():
     assert np.isnan(found.t).all()
     assert np.isnan(found.p).all()
     np.testing.assert_array_equal(found.df, [2, 1, np.nan, np.nan])
+
+
+def test_intervals_of_sessions_are_those_of_a_thousand_resamples_with_their_seed(rng):
+    """Seed 65 and the place of the group: 0 for successful sessions, 1 for the others."""
+    n = 120
+    table = pd.DataFrame(
+        {
+            "anova_p_value": 0.001,
+            "is_common_axis": True,
+            "is_BigGAN_evol_success": np.arange(n) < 70,
+            "Exp_id": [f"session {axis // 7}" for axis in range(n)],
+            **{f"gpr_y_is_{shape}": rng.random(n) < 0.4 for shape in SHAPES_OF_6E},
+        }
+    )
+    found = figure6.compute_shapes(table).by_session
+    for place, group in enumerate(("successful", "non_successful")):
+        rows = table[table["is_BigGAN_evol_success"] == (group == "successful")]
+        for shape in SHAPES_OF_6E[:1]:
+            hit = rows[f"gpr_y_is_{shape}"].to_numpy(dtype=float)
+            expected = cluster_bootstrap(
+                lambda chosen, hit=hit: hit[chosen].mean(), rows["Exp_id"].tolist(),
+                np.random.default_rng([65, place]), n_resamples=1000,
+            )  # fmt: skip
+            assert found[group, shape].resampled.bca == pytest.approx(expected.bca)
+            n_sessions = rows["Exp_id"].nunique()
+            assert found[group, shape].resampled.n_clusters == n_sessions
+
+
+SHAPES_OF_6E = ("bellshaped", "monotonic", "unimodal")
