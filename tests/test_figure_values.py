@@ -398,3 +398,20 @@ def test_intervals_of_sessions_are_those_of_a_thousand_resamples_with_their_seed
 
 
 SHAPES_OF_6E = ("bellshaped", "monotonic", "unimodal")
+
+
+def test_peaks_are_counted_where_p_lies_below_001():
+    """Places are equal to six digits; axes that are not tuned give places, but no counts."""
+    table = pd.DataFrame(
+        {
+            "max_resp_lin_dist_bin": [0.1, 0.1 + 1e-9, 0.3, 0.3, -0.5, 0.1],
+            "p_value": [0.001, 0.0099, 0.01, np.nan, 0.5, 0.001],
+            "is_BigGAN_evol_success": [True, True, True, True, False, False],
+        }
+    )
+    found = figure6.compute_peaks(table)
+    assert found.distances.tolist() == [-0.5, 0.1, 0.3]
+    assert found.totals == {"successful": 2, "non_successful": 1}
+    counts = {group: [p.count for p in of] for group, of in found.proportions.items()}
+    assert counts == {"successful": [0, 2, 0], "non_successful": [0, 1, 0]}
+    assert {p.total for p in found.proportions["successful"]} == {2}
