@@ -230,7 +230,9 @@ _TEXTS = {"FC": "BG", "BG": "FC", "DeePSim": "BigGAN", "BigGAN": "DeePSim", "001
           "valid": "stable"}  # fmt: skip
 
 #: A function that mentions one of these draws; pictures have tests of their own.
-_DRAWING = frozenset({"axes", "canvas", "Axes", "FigureBase", "plt", "Drawing", "plot_mm"})
+_DRAWING = frozenset(
+    {"axes", "canvas", "Axes", "FigureBase", "plt", "Drawing", "_heat_drawing", "plot_mm"}
+)
 
 
 #: Functions to which the order of two arguments means nothing, or only that of texts.
