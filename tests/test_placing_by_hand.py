@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -199,3 +200,13 @@ def test_an_output_that_no_system_can_have_is_refused(tmp_path):
     chosen = {RATES: FoundFile(RATES, 2, lambda: io.BytesIO(b"x\n"))}
     with pytest.raises(CannotWriteError, match="cannot write"):
         place(chosen, Path("x" * 5_000), FOUND)
+
+
+def test_ten_thousand_unknown_names_are_looked_up_and_not_compared_one_by_one():
+    """A listing of so many took 25 s."""
+    files = [FoundFile(f"a/Fig4A_SuccessRate_{n}.csv", 1, io.BytesIO) for n in range(10_000)]
+    started = time.process_time()
+    chosen, unknown = choose_files(files)
+    assert time.process_time() - started < 3
+    assert chosen == {}
+    assert len(unknown) == 10_000

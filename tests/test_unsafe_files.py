@@ -9,6 +9,7 @@ import pickle
 import re
 import struct
 import sys
+import time
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -49,16 +50,18 @@ from source_data_export.exports import MatRoot
 DATA = Path(__file__).with_name("data")
 
 #: What a test may take while it refuses a file; the bombs below want a thousand times as much.
-MOST_BYTES = 40 << 20
+MOST_BYTES, LONGEST_S = 40 << 20, 20
 
 
 @pytest.fixture
 def little_memory():
     tracemalloc.start()
+    started = time.process_time()
     yield
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < MOST_BYTES
+    assert time.process_time() - started < LONGEST_S
 
 
 # Pickles, instruction by instruction.
@@ -524,6 +527,22 @@ def test_arrays_larger_than_any_result_are_refused(tmp_path, monkeypatch):
     _npz(tmp_path / "large.npz", x=np.ones(1000))
     with pytest.raises(ValueError, match="at most 1000 are read"):
         read_arrays(tmp_path / "large.npz")
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_arrays_that_unpack_to_a_thousand_times_their_file_are_refused(tmp_path):
+    """Zeros of 80 MB in 400 kB: more than small files may grow to."""
+    with (
+        zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("eigv_avg.npy", "w") as member,
+    ):
+        np.lib.format.write_array_header_1_0(
+            member, {"descr": "<f8", "fortran_order": False, "shape": (80 << 17,)}
+        )
+        for _ in range(80):
+            member.write(bytes(1 << 20))
+    with pytest.raises(ValueError, match=r"838862\d\d bytes of arrays; at most 7\d{7} are"):
+        read_arrays(tmp_path / "x.npz")
 
 
 # Tables and notes.
