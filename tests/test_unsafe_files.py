@@ -21,7 +21,7 @@ import pytest
 
 from benchmarks.fuzz import run_target
 from benchmarks.fuzz_targets import TARGETS
-from core.errors import MalformedDataError
+from core.errors import MalformedDataError, MissingDataError
 from core.files import read_json
 from core.reading.array_files import read_arrays
 from core.reading.safe_pickle import load_pickle
@@ -493,6 +493,11 @@ def _bomb(path):
         archive.writestr("eigv_avg.npy", head.getvalue())
 
 
+def _npz_of_text(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("eigv_avg", b"1 2 3")
+
+
 BAD_ARRAYS = {
     "objects": lambda path: _npz(path, eigv_avg=np.array([Reduced(os.system, "touch ran")])),
     "no archive": lambda path: path.write_bytes(pickle.dumps(Reduced(os.system, "touch ran"))),
@@ -501,6 +506,7 @@ BAD_ARRAYS = {
     "text": lambda path: path.write_text("eigv_avg"),
     "cut": lambda path: (_npz(path, eigv_avg=np.ones(99)), os.truncate(path, 300)),
     "bomb": _bomb,
+    "no array": _npz_of_text,
 }
 
 
@@ -782,6 +788,21 @@ def test_a_bad_list_of_optimisers_is_refused(tmp_path, small_matroot, content):
     (tmp_path / MAT_FILE).symlink_to(small_matroot / MAT_FILE)
     (tmp_path / OPTIMIZER_FILE).write_text(content)
     with pytest.raises(MalformedDataError, match=OPTIMIZER_FILE):
+        _ = MatRoot(tmp_path).population
+
+
+def test_a_list_of_optimisers_that_the_disk_does_not_give_is_not_to_be_corrected(
+    tmp_path, small_matroot, monkeypatch
+):
+    for name in (MAT_FILE, OPTIMIZER_FILE):
+        (tmp_path / name).symlink_to(small_matroot / name)
+
+    def broken(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("source_data_export.exports.pd.read_csv", broken)
+    told = f"{OPTIMIZER_FILE} cannot be read .Input/output error.; change its permissions"
+    with pytest.raises(MissingDataError, match=told):
         _ = MatRoot(tmp_path).population
 
 
