@@ -195,7 +195,10 @@ def _empty(folder: Path) -> None:
 
 @contextmanager
 def strict() -> Iterator[None]:
-    """Make errors of warnings, and of reading that takes too long."""
+    """Make errors of warnings, and of reading that takes too long.
+
+    What a C library never comes back from ends the process, after twice that time.
+    """
 
     def too_slow(*_: Any) -> None:
         raise TimeoutError(f"reading took more than {LONGEST_READ_S} s")
@@ -203,7 +206,10 @@ def strict() -> Iterator[None]:
     signal.signal(signal.SIGALRM, too_slow)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        yield
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def run_target(
@@ -219,6 +225,7 @@ def run_target(
                 return tally, findings
             tally.inputs += 1
             signal.alarm(LONGEST_READ_S)
+            signal.setitimer(signal.ITIMER_PROF, 2 * LONGEST_READ_S)
             outcome = outcome_of(target, damage.of(samples), folder)
             signal.alarm(0)
             tally.read += outcome == "read"
