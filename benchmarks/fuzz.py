@@ -266,7 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
     keep, ends, done = _scratch(), time.monotonic() + options.seconds, []
     for number, target in enumerate(targets):
         share = (ends - time.monotonic()) / (len(targets) - number)
-        done.append(_watch(target, share, options.inputs, options.seed, keep))
+        done.append(watch(target, share, options.inputs, options.seed, keep))
     print(f"{sum(n for n, _ in done)} inputs; the files of every finding are in {keep}")
     return int(any(found for _, found in done))
 
@@ -277,7 +277,7 @@ def _scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix="fuzz-", dir=memory if memory.is_dir() else None))
 
 
-def _watch(
+def watch(
     target: Target, seconds: float, most: float, seed: int, keep: Path
 ) -> tuple[int, bool]:
     """Run a target in processes of its own until its share is done; return inputs, findings.
