@@ -184,9 +184,13 @@ def outcome_of(target: Target, content: Any, folder: Path) -> str:
 
 
 def _empty(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with os.scandir(folder) as entries:
-        for entry in entries:
+    try:
+        left = os.scandir(folder)
+    except FileNotFoundError:
+        folder.mkdir(parents=True)
+        return
+    with left:
+        for entry in left:
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry)
             else:
