@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.insilico.paired_evolution.files import save_checkpoint
+from core.insilico.paired_evolution.files import Checkpoint
 from core.insilico.paired_evolution.runs import Evolution, Run
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.GAN_utils import upconvGAN
@@ -106,16 +106,26 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Seconds], float, tor
         for name, groups in ways.items()
     }
     with tempfile.TemporaryDirectory() as folder:
+        checkpoints = {
+            name: [
+                Checkpoint(Path(folder) / f"{name}{i}.checkpoint.npz", evolution)
+                for i, evolution in enumerate(group)
+            ]
+            for name, group in evolutions.items()
+        }
         for generation in range(1 + options.generations):
             for name, group in evolutions.items():
-                _advance(group, Path(folder), seconds[name], scorer.device)
+                _advance(group, checkpoints[name], seconds[name], scorer.device)
                 if generation == 0:  # the single first codes warm everything up
                     seconds[name].forget()
     return seconds, _difference(evolutions), scorer.device
 
 
 def _advance(
-    evolutions: list[Evolution], folder: Path, seconds: Seconds, device: torch.device
+    evolutions: list[Evolution],
+    checkpoints: list[Checkpoint],
+    seconds: Seconds,
+    device: torch.device,
 ) -> None:
     """Run one generation, with a checkpoint, one evolution after the other."""
     start, start_cpu = time.perf_counter(), time.process_time()
@@ -123,8 +133,8 @@ def _advance(
         evolution.advance()
     _wait(device)
     middle = time.perf_counter()
-    for number, evolution in enumerate(evolutions):
-        save_checkpoint(folder / f"{number}.npz", evolution)
+    for checkpoint in checkpoints:
+        checkpoint.save_if_due()
     end = time.perf_counter()
     seconds.whole.append(end - start)
     seconds.processors.append(time.process_time() - start_cpu)

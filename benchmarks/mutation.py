@@ -19,32 +19,64 @@ if __name__ == "__main__":
 import argparse
 import ast
 import copy
+import gc
 import io
+import multiprocessing
 import os
 import random
 import resource
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[1]
 
 #: Tests of what recordings become: fast ones first, then every table against plain loops.
 _TABLE_TESTS = (
-    "tests/test_evolution_stats.py",
-    "tests/test_edges.py",
     "tests/test_response_differences.py",
+    "tests/test_evolution_stats.py",
     "tests/test_tables_by_loop.py",
+    "tests/test_edges.py",
 )
-_FIGURE_TESTS = ("tests/test_golden.py",)
+
+#: The statistics of the figures, number by number.
+_GOLDEN = "tests/test_golden.py::test_figures_tell_their_golden_numbers"
+
+#: What the figures compute, on small inputs.
+_VALUES = "tests/test_figure_values.py"
+
+_RECORDED_ONLY = tuple(
+    f"tests/test_robustness_claims.py::test_{name}"
+    for name in (
+        "tests_without_padding_count_the_experiments_that_recorded_a_block",
+        "a_block_that_one_experiment_recorded_has_no_test",
+        "recorded_only_is_the_test_of_the_recorded_blocks_corrected_over_all_windows",
+        "dots_of_blocks_that_few_recorded_are_hollow",
+    )
+)
+
+#: Slow ones that no change of these modules fails alone.
+_LEFT_OUT = (
+    "tests/test_evolution_stats.py::test_the_number_of_workers_changes_nothing",
+    "tests/test_figure_ext5.py::test_only_panels_of_untrained_networks_are_marked",
+    "tests/test_figure_ext5.py::test_the_notebook_exports_the_same_files_as_the_command",
+    "tests/test_figure_ext5.py::test_no_torch_is_needed_for_figure_and_export",
+    "tests/test_figure6.py::test_the_export_is_the_same_again_and_in_two_processes",
+    "tests/test_figure6.py::test_the_script_draws_every_panel",
+    "tests/test_figure3.py::test_packaged_similarities_are_what_the_untrained_resnet50_finds",
+    "tests/test_figure3.py::test_the_export_writes_both_tables_with_the_same_rows",
+)
 
 
 @dataclass(frozen=True)
@@ -56,39 +88,86 @@ class Target:
     figures: tuple[str, ...] = ()
 
 
+def _of_figure(figure: str, *tests: str) -> Target:
+    name = f"figure_reproduction.{figure}_reproduction"
+    return Target(name, (_GOLDEN, _VALUES, *tests), (figure,))
+
+
+_EVOLUTION, _PAGE = "neuro_data_analysis.evolution", "figure_reproduction.page"
+
 TARGETS = (
-    Target("neuro_data_analysis.evolution.stats", _TABLE_TESTS),
-    Target("neuro_data_analysis.evolution.population", _TABLE_TESTS),
-    Target("neuro_data_analysis.evolution.tables", _TABLE_TESTS),
+    Target(f"{_EVOLUTION}.stats", _TABLE_TESTS),
+    Target(f"{_EVOLUTION}.population", _TABLE_TESTS),
+    Target(f"{_EVOLUTION}.tables", _TABLE_TESTS),
     Target("neuro_data_analysis.similarity.response_differences", _TABLE_TESTS),
-    Target("neuro_data_analysis.neural_data_utils", _TABLE_TESTS),
     Target(
-        "figure_reproduction.page.groups",
-        ("tests/test_groups.py", *_FIGURE_TESTS),
+        "neuro_data_analysis.neural_data_utils", ("tests/test_recordings.py", *_TABLE_TESTS)
+    ),
+    Target(
+        f"{_PAGE}.groups",
+        ("tests/test_groups.py", _GOLDEN),
         ("Figure4", "Figure5", "FigureExt4"),
     ),
-    Target("figure_reproduction.page.window_responses", _FIGURE_TESTS, ("Figure5", "FigureExt4")),
-    *(
-        Target(f"figure_reproduction.{figure}_reproduction", _FIGURE_TESTS, (figure,))
-        for figure in ("Figure2", "Figure3", "Figure4", "Figure5", "FigureExt4")
-    ),
     Target(
-        "figure_reproduction.Figure6_reproduction",
-        ("tests/test_golden.py", "tests/test_figure6.py"),
-        ("Figure6",),
+        f"{_PAGE}.window_responses",
+        (*_RECORDED_ONLY, _VALUES, _GOLDEN),
+        ("Figure5", "FigureExt4"),
     ),
-    Target(
-        "figure_reproduction.FigureExt5_reproduction",
-        ("tests/test_golden.py", "tests/test_figure_ext5.py"),
-        ("FigureExt5",),
+    _of_figure("Figure2", "tests/test_tables_by_hand.py"),
+    _of_figure(
+        "Figure3",
+        "tests/test_edges.py::test_figure_3_selects_experiments_below_the_level_only",
+        "tests/test_figure3.py",
     ),
+    _of_figure(
+        "Figure4", "tests/test_edges.py::test_figure_4d_counts_threads_below_the_level_only"
+    ),
+    _of_figure("Figure5"),
+    _of_figure("FigureExt4"),
+    _of_figure("Figure6", "tests/test_figure6.py"),
+    _of_figure("FigureExt5", "tests/test_figure_ext5.py"),
 )
 
 #: Changes that no test can notice, for the same result comes out: line and change → why.
-EQUIVALENT: dict[tuple[str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str], str] = {
+    (
+        "return len(self.curves[Space.DEEPSIM])",
+        "Space.DEEPSIM → Space.BIGGAN",
+    ): "both spaces have as many blocks",
+    (
+        "return len(self.curves[Space.DEEPSIM][0].mean)",
+        "Space.DEEPSIM → Space.BIGGAN",
+    ): "all PSTHs have as many ms",
+    (
+        "return len(self.curves[Space.DEEPSIM][0].mean)",
+        "0 → -1",
+    ): "all PSTHs have as many ms",
+    (
+        'yield Statistic("n", computed[0, area, Space.DEEPSIM].curve.n, area=area)',
+        "Space.DEEPSIM → Space.BIGGAN",
+    ): "both spaces have the same experiments",
+    (
+        "return self.curves[Space.DEEPSIM].n",
+        "Space.DEEPSIM → Space.BIGGAN",
+    ): "both spaces have the same experiments",
+    (
+        "ends = np.mean([list(each.expected.values()) for each in found], axis=0)",
+        "np.mean → np.median",
+    ): "mean and median of two are the same",
+    (
+        "by_expi = dict(zip(recordings, outcomes, strict=True))",
+        "True → False",
+    ): "there is one outcome for each experiment",
+}
+
+#: What pytest needs not do where nobody reads why a test failed.
+_WITHOUT_REPORTS = (
+    "--assert=plain", "--tb=no", "-p", "no:cacheprovider", "-p", "no:unraisableexception",
+    "-p", "no:threadexception", "-W", "ignore::pytest.PytestAssertRewriteWarning",
+)  # fmt: skip
 
 #: Seconds of processor time after which a change counts as noticed: something runs for ever.
-_CPU_SECONDS = 240
+_CPU_SECONDS = 90
 
 _COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.Gt),
@@ -258,6 +337,9 @@ def survives(target: Target, tree: ast.Module | None, cache: Path) -> bool:
             (cache / "log").open("w") as log, redirect_stdout(log), redirect_stderr(log),
         ):  # fmt: skip
             code = _run_tests(target, tree, cache)
+        if tree is None:
+            loaded = [name for name, m in sys.modules.items() if getattr(m, "__file__", None)]
+            (cache / "loaded").write_text("\n".join(loaded))
     finally:
         os._exit(code)
 
@@ -266,28 +348,65 @@ def _run_tests(target: Target, tree: ast.Module | None, cache: Path) -> int:
     import pytest
 
     if tree is not None:
-        path = ROOT / f"{target.module.replace('.', '/')}.py"
-        sys.meta_path.insert(0, _MutantFinder(target.module, path, tree))
+        sys.meta_path.insert(0, _MutantFinder(target.module, _path(target.module), tree))
     try:
         _use(cache, target.figures)
     except Exception:  # the module cannot even be imported
         return 1
-    tests = [test for test in target.tests if (ROOT / test).is_file()]
+    left_out = [part for test in _LEFT_OUT for part in ("--deselect", test)]
     with tempfile.TemporaryDirectory() as folder:
-        options = ["-x", "-q", "-p", "no:cacheprovider", "--basetemp", f"{folder}/pytest"]
-        return int(pytest.main([*options, *tests]))
+        options = ["-x", "-q", "--basetemp", f"{folder}/pytest", *_WITHOUT_REPORTS]
+        return int(pytest.main([*options, *left_out, *target.tests]))
 
 
 def _use(cache: Path, figures: tuple[str, ...]) -> None:
     """Give the tests what an unchanged module made, and spare them the drawing."""
-    page = import_module("figure_reproduction.page.page")
     golden = import_module("tests.golden")
     golden.__dict__["make_matroot"] = lambda folder: cache / "recordings"
     if figures:
         golden.__dict__["FIGURES"] = figures
         golden.__dict__["make_source_data"] = lambda folder: cache / "source_data"
         golden.__dict__["add_tuning"] = lambda source_data, folder: None
-        page.__dict__["_print_pictures"] = lambda *given: {}
+        golden.__dict__["print_figures"] = partial(_without_pictures, golden.print_figures)
+
+
+def _without_pictures(print_figures: Callable[..., Any], *given: Any) -> Any:
+    with mock.patch("figure_reproduction.page.page._print", return_value=[]):
+        return print_figures(*given)
+
+
+def _load_before(module: str, loaded: Sequence[str]) -> None:
+    """Load all that the tests need and that does not need the module, before it is changed."""
+    own = {name: _path(name) for name in loaded if _path(name).is_file()}
+    needs = {name: _imports(path, own) for name, path in own.items()}
+    changed = {module}
+    while more := {name for name, needed in needs.items() if needed & changed} - changed:
+        changed |= more
+    for name in loaded:
+        if not name.startswith("tests.test_") and name not in changed | {"tests.conftest"}:
+            with suppress(ImportError):
+                import_module(name)
+    if module in sys.modules:
+        raise SystemExit(f"{module} was loaded before it could be changed; see _load_before.")
+
+
+def _path(module: str) -> Path:
+    path = ROOT / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _imports(path: Path, known: Collection[str]) -> set[str]:
+    """Return the modules that a file imports, wherever in it, their packages and its own too."""
+    found = {".".join(path.relative_to(ROOT).with_suffix("").parts)}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Constant) and node.value in known:
+            found.add(str(node.value))
+    parts = [name.split(".") for name in found]
+    return {".".join(one[:n]) for one in parts for n in range(1, len(one) + 1)}
 
 
 def make_cache(cache: Path) -> None:
@@ -315,19 +434,24 @@ def main(arguments: list[str] | None = None) -> int:
         epilog="example: python -m benchmarks.mutation --module groups --sample 0",
     )
     parser.add_argument("--module", action="append", help="part of a name; may be repeated")
-    parser.add_argument("--line", type=int, help="only changes of this line")
+    parser.add_argument(
+        "--line", type=int, action="append", help="only changes of this line; may be repeated"
+    )
     parser.add_argument(
         "--sample", type=int, default=25, help="changes per module, 0 for all (%(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the sample (%(default)s)")
+    parser.add_argument("--keep", type=Path, help="folder for what the tests need, used again")
     given = parser.parse_args(arguments)
     os.chdir(ROOT)
     os.environ["MPLBACKEND"] = "Agg"
     _import_libraries()
     with tempfile.TemporaryDirectory() as folder:
-        make_cache(Path(folder))
+        cache = (given.keep or Path(folder)).resolve()
+        if not (cache / "source_data/ExtendedFig5").is_dir():
+            make_cache(cache)
         counts = [
-            _examine(target, given.sample, given.seed, given.line, Path(folder))
+            _apart(partial(_examine, target, given.sample, given.seed, given.line, cache))
             for target in TARGETS
             if not given.module or any(part in target.module for part in given.module)
         ]
@@ -336,27 +460,42 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if noticed >= 0.95 * made else 1
 
 
+def _apart(examine: Callable[[], tuple[int, int]]) -> tuple[int, int]:
+    """Return what a function finds in a process of its own, whose imports end with it."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        return pool.submit(examine).result()
+
+
 def _examine(
-    target: Target, sample: int, seed: int, line: int | None, cache: Path
+    target: Target, sample: int, seed: int, lines: Sequence[int] | None, cache: Path
 ) -> tuple[int, int]:
     """Try the changes of one module; return how many were noticed, and how many there were."""
-    source = (ROOT / f"{target.module.replace('.', '/')}.py").read_text(encoding="utf-8")
+    source = _path(target.module).read_text(encoding="utf-8")
     mutants = [m for m in mutants_of(source) if (m.before, m.after) not in EQUIVALENT]
-    mutants = [m for m in mutants if line in (None, m.line)]
+    mutants = [m for m in mutants if not lines or m.line in lines]
     if sample and len(mutants) > sample:
         mutants = random.Random(seed).sample(mutants, sample)
     start = time.monotonic()
-    if not survives(target, None, cache):
+    _ask_for_success(target, None, cache)
+    _load_before(target.module, (cache / "loaded").read_text().splitlines())
+    gc.freeze()
+    _ask_for_success(target, ast.parse(source), cache)  # as changed modules are run
+    n_survivors = 0
+    for mutant in mutants:
+        if survives(target, mutant.tree, cache):
+            n_survivors += 1
+            print(f"    line {mutant.line}: {mutant.after}    in: {mutant.before}", flush=True)
+    noticed = len(mutants) - n_survivors
+    seconds = time.monotonic() - start
+    found = f"{noticed:4} of {len(mutants):4} noticed"
+    print(f"{target.module:55} {found} {seconds:8.0f} s", flush=True)
+    return noticed, len(mutants)
+
+
+def _ask_for_success(target: Target, tree: ast.Module | None, cache: Path) -> None:
+    if not survives(target, tree, cache):
         raise SystemExit(f"the tests of {target.module} fail without any change; see them first:\n"
                          + (cache / "log").read_text()[-3000:])  # fmt: skip
-    survivors = [mutant for mutant in mutants if survives(target, mutant.tree, cache)]
-    noticed = len(mutants) - len(survivors)
-    seconds = time.monotonic() - start
-    print(f"{target.module:55} {noticed:4} of {len(mutants):4} noticed {seconds:8.0f} s")
-    for mutant in survivors:
-        print(f"    line {mutant.line}: {mutant.after}    in: {mutant.before}")
-    sys.stdout.flush()
-    return noticed, len(mutants)
 
 
 def _import_libraries() -> None:

@@ -122,29 +122,31 @@ def _settings(who: int) -> Any:
     )  # fmt: skip
 
 
-def _evolve(folder: Path, who: int) -> None:
+def evolve(folder: Path, who: int, resume: bool = False) -> None:
+    """Run a small paired evolution."""
     from core.insilico.paired_evolution.command import evolve_pairs
 
     networks = import_module("tests.tiny_networks").tiny_networks()
-    evolve_pairs(_settings(who), folder, networks=networks)
+    evolve_pairs(_settings(who), folder, networks=networks, resume=resume)
 
 
 def _sweep(folder: Path, who: int) -> None:
     from core.insilico.sweeps.cells import RunCell, SweepCell
 
-    if not folder.is_dir():  # what a sweep prepares before its cells run
+    if not (folder / "cell.json").is_file():  # what a sweep prepares before its cells run
         with locked(folder):
             SweepCell(folder, _settings(1), {}).write()
     RunCell(_NETWORKS)(str(folder))
 
 
-def _hessians(folder: Path, who: int) -> None:
+def hessians(folder: Path, who: int, resume: bool = False) -> None:
+    """Compute four small Hessians and their average."""
     from core.insilico.gan_hessians.command import HessianSettings, compute_hessians
 
     settings = HessianSettings(
         generator="tests.tiny_networks:small_generator", distance="MSE", n_codes=4, seed=who
     )
-    compute_hessians(settings, folder)
+    compute_hessians(settings, folder, resume)
 
 
 WORKS: dict[str, Callable[[Path, int], None]] = {
@@ -153,13 +155,13 @@ WORKS: dict[str, Callable[[Path, int], None]] = {
     "placing by hand": _place,
     "fetch": _fetch,
     "simulation": _simulate,
-    "evolution": _evolve,
+    "evolution": evolve,
     "sweep": _sweep,
-    "Hessians": _hessians,
+    "Hessians": hessians,
 }
 
 #: What a work imports is imported once, before its processes begin.
-_IMPORTED = {
+IMPORTED = {
     "figures": ("figure_reproduction.page.page",),
     "evolution": ("core.insilico.paired_evolution.command", "tests.tiny_networks"),
     "sweep": ("core.insilico.sweeps.cells", "core.insilico.paired_evolution.command"),
@@ -180,9 +182,15 @@ def _one(work: str, folder: Path, who: int, wait_s: float, answers: Any) -> None
         answers.put(f"RAISED {error!r:.200}")
 
 
-def _bytes_of(folder: Path) -> dict[str, str]:
+def bytes_of(folder: Path) -> dict[str, str]:
+    """Return path → SHA-256 of every file."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
+
+
+def unfinished_in(folder: Path) -> list[Path]:
+    """Return what writers should have removed: unfinished files and folders, and locks."""
+    return [p for p in folder.rglob(".*") if p.suffix in (UNFINISHED_SUFFIX, ".lock")]
 
 
 def _at_once(work: str, folder: Path, delays_s: dict[int, float]) -> list[str]:
@@ -204,7 +212,7 @@ def _at_once(work: str, folder: Path, delays_s: dict[int, float]) -> list[str]:
 def run(work: str, pairs: int) -> Counter[str]:
     """Let pairs of processes do one work; count how it ended."""
     outcomes: Counter[str] = Counter()
-    for module in _IMPORTED.get(work, ()):
+    for module in IMPORTED.get(work, ()):
         import_module(module)
     with tempfile.TemporaryDirectory() as made:
 
@@ -213,17 +221,14 @@ def run(work: str, pairs: int) -> Counter[str]:
             folder, begun = Path(made) / str(who) / "out", time.monotonic()
             if (said := _at_once(work, folder, {who: 0.0})) != ["ok"]:
                 raise RuntimeError(f"{work}: {said}")
-            return _bytes_of(folder), time.monotonic() - begun
+            return bytes_of(folder), time.monotonic() - begun
 
         for pair in range(pairs):
             folder = Path(made) / f"pair{pair}" / "out"
             said = _at_once(work, folder, {1: 0.0, 2: pair and alone(1)[1] * pair / pairs})
-            found = _bytes_of(folder)
+            found = bytes_of(folder)
             whole = any(found == alone(who)[0] for who in (1, 2))
-            left = [
-                name for _, _, names in os.walk(folder.parent) for name in names
-                if UNFINISHED_SUFFIX in name or name.endswith(".lock")
-            ]  # fmt: skip
+            left = unfinished_in(folder.parent)
             state = "whole" if whole else "MIXED"
             outcomes[f"{state}: {' and '.join(said)}{', LEFTOVERS' * bool(left)}"] += 1
     return outcomes

@@ -67,6 +67,9 @@ LAST_SHOWN_BLOCK = 40
 #: Seeds of what the published figures left unseeded: jitter and bootstrap.
 JITTER_SEED, BOOTSTRAP_SEED = 4, 40
 
+#: How far the points of a space lie beside their area in Figure 4D, not to cover each other.
+DODGE = {Space.DEEPSIM: -0.18, Space.BIGGAN: 0.18}
+
 #: Resamples and coverage of the bootstrap in Figure 4D, seaborn's defaults.
 N_RESAMPLES, COVERAGE = 1000, 0.95
 
@@ -509,12 +512,12 @@ def draw_4d(computed: Mapping[tuple[Space, str], TimeConstants], canvas: FigureB
         groups = [computed[space, area] for area in AREAS]
         for position, found in enumerate(groups):
             axes.plot(
-                position + _dodge(space) + 0.5 * found.jitter, found.blocks, space.marker,
+                position + DODGE[space] + 0.5 * found.jitter, found.blocks, space.marker,
                 color=space.colour, alpha=0.35, markersize=1.8, markeredgewidth=0,
             )  # fmt: skip
         mean, low, high = np.array([(g.mean, g.low, g.high) for g in groups]).T
         axes.errorbar(
-            np.arange(len(AREAS)) + _dodge(space), mean, [mean - low, high - mean],
+            np.arange(len(AREAS)) + DODGE[space], mean, [mean - low, high - mean],
             marker=space.marker, linestyle=space.dash, color=space.colour, linewidth=MEAN_PT,
             elinewidth=0.7, capsize=2, label=space,
         )  # fmt: skip
@@ -529,11 +532,6 @@ def draw_4d(computed: Mapping[tuple[Space, str], TimeConstants], canvas: FigureB
     axes.set_xticks(range(len(AREAS)), labels=labels)
     axes.set_title("Threads that climbed ($P$ < 0.01)")
     canvas.legend(loc="outside lower center", ncols=2)
-
-
-def _dodge(space: Space) -> float:
-    """Shift the points of a space sideways, so that they do not cover those of the other."""
-    return 0.18 * (2 * space.thread - 1)
 
 
 @FIGURE.panel("recordings", reads=("time_constants", "masks", "recorded_blocks"))

@@ -1,7 +1,7 @@
 """What the tables of a population must hold, by plain loops over trials (Methods; no code used).
 
 `Site` goes through one element of a recording file, image by image and millisecond by millisecond;
-`scipy.stats` gives standard errors and Student tests.
+`scipy.stats` gives Student tests.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class Site:
         return [float(np.mean(self.rates(thread, b, window))) for b in range(self.n_blocks)]
 
     def sems(self, thread, window=paper.EVOKED_MS):
-        return [float(stats.sem(self.rates(thread, b, window))) for b in range(self.n_blocks)]
+        found = [self.rates(thread, block, window) for block in range(self.n_blocks)]
+        return [float(np.std(rates, ddof=1)) / len(rates) ** 0.5 for rates in found]
 
     @cached_property
     def normalizer(self):

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import UsageError, UserError
-from core.utils.batching import DoesNotFitError, map_batches, over_batches
+from core.utils import batching
+from core.utils.batching import DoesNotFitError, batch_from_memory, map_batches, over_batches
 
 pytestmark = pytest.mark.numerics
 
@@ -109,3 +110,26 @@ def test_lists_are_rows_too():
     images = [torch.ones(2, 3), torch.ones(4, 5)]
     sizes = map_batches(lambda batch: torch.tensor([image.numel() for image in batch]), images, 1)
     assert sizes.tolist() == [6, 20]
+
+
+@pytest.mark.parametrize(
+    ("free_gib", "images"), [(80, 512), (20, 128), (16.1, 128), (3, 16), (0.01, 1)]
+)
+def test_a_gpu_gets_what_fits_into_half_of_its_free_memory(free_gib, images, monkeypatch):
+    """A power of two of 64 MiB each, so that a little less free memory changes nothing."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(free_gib * 2**30), 2**40))
+    assert batch_from_memory(torch.device("cuda")) == images
+
+
+@pytest.mark.parametrize(
+    ("told", "images"),
+    [("MemTotal: 9 kB\nMemAvailable: 16777216 kB\n", 40), ("MemAvailable: 1048576 kB\n", 8),
+     ("no such line\n", 40), (None, 40)],
+)  # fmt: skip
+def test_a_cpu_gets_forty_unless_memory_is_short(told, images, tmp_path, monkeypatch):
+    path = tmp_path / "meminfo"
+    if told:
+        path.write_text(told)
+    monkeypatch.setattr(batching, "MEMORY_FILE", path)
+    assert batch_from_memory(torch.device("cpu")) == images
+    assert batch_from_memory(torch.device("mps")) == 40

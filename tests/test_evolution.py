@@ -22,6 +22,7 @@ from PIL import Image
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError, UsageError
 from core.insilico.paired_evolution import command as paired_evolution
 from core.insilico.paired_evolution.command import Networks, evolve_pairs, main
+from core.insilico.paired_evolution.files import Checkpoint, SaveEvery
 from core.insilico.paired_evolution.folders import (
     EvolvedUnit,
     generator_of,
@@ -33,6 +34,7 @@ from core.insilico.paired_evolution.folders import (
 from core.insilico.paired_evolution.plan import initial_code
 from core.insilico.paired_evolution.runs import Evolution, Field, Run
 from core.insilico.paired_evolution.settings import EvolutionSettings, Noise, unit_of_text
+from core.reading.array_files import read_arrays
 from core.utils import GAN_utils
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.generators.named import generator_named
@@ -602,6 +604,84 @@ def test_killed_runs_resume_to_the_same_bytes(tmp_path, finished):
         evolve_pairs(SMALL, folder, networks=tiny_networks(), resume=True)
         assert not any(leftover.exists() for leftover in unfinished)
         assert all_bytes(folder) == all_bytes(finished), moment
+
+
+def dying(step):
+    """Return what goes through generations and breaks before one of them."""
+
+    def progress(steps):
+        for number in steps:
+            if number == step:
+                raise ZeroDivisionError
+            yield number
+
+    return progress
+
+
+@pytest.mark.parametrize(
+    ("every", "lost"),
+    [(SaveEvery(), 0), (SaveEvery(3), 1), (SaveEvery(None, 1e-9), 0), (SaveEvery(100, 1e9), 4)],
+)
+def test_what_is_lost_is_no_more_than_was_asked_for(every, lost, tmp_path, finished):
+    """Broken off before generation 4, a run has kept what it was to keep, and ends alike."""
+    with pytest.raises(ZeroDivisionError):
+        evolve_pairs(
+            SMALL, tmp_path, networks=tiny_networks(), save_every=every, progress=dying(4)
+        )
+    begun = []
+    evolve_pairs(
+        SMALL,
+        tmp_path,
+        networks=tiny_networks(),
+        save_every=every,
+        resume=True,
+        progress=lambda steps: begun.append(steps) or steps,
+    )
+    assert begun == [range(4 - lost, 5), range(5)]
+    assert all_bytes(tmp_path) == all_bytes(finished)
+
+
+def test_history_is_appended(tmp_path):
+    """Files of history hold new generations only, and nobody touches them again."""
+    evolution = evolved([make_run(0, codes_kept=20), make_run(1)], generations=0)
+    checkpoint = Checkpoint(tmp_path / ".x.checkpoint.npz", evolution, SaveEvery(2))
+    before = {}
+    for generation in range(1, 7):
+        evolution.advance()
+        checkpoint.save_if_due()
+        pieces = {path.name: path.read_bytes() for path in tmp_path.glob(".x.history*")}
+        assert len(pieces) == generation // 2
+        assert pieces.items() >= before.items()
+        before = pieces
+    sizes = [len(read_arrays(tmp_path / name)["unit 1, seed 0/sizes"]) for name in sorted(before)]
+    assert sizes == [2, 2, 2]
+    resumed = evolved([make_run(0, codes_kept=20), make_run(1)], generations=0)
+    Checkpoint(checkpoint.path, resumed).load()
+    for key, value in evolution.state_dict().items():
+        np.testing.assert_array_equal(resumed.state_dict()[key], value, err_msg=key)
+    (tmp_path / ".x.history00002.npz").unlink()
+    with pytest.raises(MissingDataError, match="history00002"):
+        Checkpoint(checkpoint.path, resumed).load()
+    checkpoint.remove()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("limits", [(None, None), (0, None), (None, -1.0), (3, 0.0)])
+def test_checkpoints_need_a_limit(limits):
+    with pytest.raises(UsageError, match="give one of them, above 0"):
+        SaveEvery(*limits)
+
+
+def test_codes_and_scores_travel_once_a_generation(monkeypatch):
+    """Codes go to the device, and scores come back, in one piece, however many the batches."""
+    evolution = evolved([make_run(0), make_run(1)], generations=1, batch_size=5)
+    went, came = [], []
+    from_numpy, cpu = torch.from_numpy, torch.Tensor.cpu
+    monkeypatch.setattr(torch, "from_numpy", lambda a: went.append(a.shape) or from_numpy(a))
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda t: came.append(tuple(t.shape)) or cpu(t))
+    evolution.advance()
+    assert went == [(24, 20), (24,)]
+    assert came == [(24,)]
 
 
 def test_a_silent_unit_is_told(tmp_path, caplog):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.errors import MalformedDataError, UsageError
+from core.errors import MalformedDataError, MissingDataError, UsageError
 from core.spaces import Space
 from core.utils.statistics.t_tests import student
+from neuro_data_analysis.evolution import population as populations
 from neuro_data_analysis.evolution.population import (
     Population,
     collect,
@@ -267,14 +270,82 @@ def test_success_rates_ask_for_the_sign(rng):
     assert decreases.loc["IT", "FC_suc"] == 1
 
 
+@pytest.mark.parametrize(
+    ("p", "below"),
+    [
+        (0.05, [False, False]),
+        (np.nextafter(0.05, 0), [True, False]),
+        (0.01, [True, False]),
+        (np.nextafter(0.01, 0), [True, True]),
+    ],
+)
+def test_levels_of_success_are_005_and_001_and_are_not_reached_by_p_itself(rng, p, below):
+    summary = summarize(make_experiment(rng, [[12] * 15] * 2))
+    summary = replace(summary, tests=summary.tests | {"p_maxinit_0": p, "t_maxinit_0": 3.0})
+    population = Population((summary,), {})
+    assert population.masks.loc[1, ["FCsucc005", "FCsucc001"]].tolist() == below
+    assert success_rates(population).set_index("label").at["IT", "FC_suc"] == below[1]
+
+
+@pytest.mark.parametrize(("t", "climbed", "fell"), [(0.5, 1, 0), (0.0, 0, 0), (-0.5, 0, 1)])
+def test_the_sign_of_t_decides_and_not_its_size(rng, t, climbed, fell):
+    summary = summarize(make_experiment(rng, [[12] * 15] * 2))
+    told = {"p_maxinit_1": 0.001, "t_maxinit_1": t, "p_endinit_1": 0.001, "t_endinit_1": t}
+    population = Population((replace(summary, tests=summary.tests | told),), {})
+    for criterion, expected in (("maxinit", climbed), ("endinitdecrs", fell)):
+        table = success_rates(population, criterion).set_index("label")
+        assert table.at["IT", "BG_suc"] == expected
+
+
 class _Few(dict):
     path, on_disk = "memory", False
 
 
-def test_collect_leaves_out_what_it_cannot_use_and_says_why(rng):
+class _OnDisk(dict):
+    path, on_disk = "file", True
+
+
+@pytest.mark.parametrize(
+    ("n", "workers", "started"), [(39, None, []), (40, None, [7]), (2, 2, [2]), (40, 1, [])]
+)
+def test_from_forty_experiments_on_a_file_is_read_by_a_process_per_cpu(
+    rng, monkeypatch, n, workers, started
+):
+    """Joblib is replaced by a loop that keeps the number of processes that were asked for."""
+    asked = []
+
+    class Serial:
+        def __init__(self, n_jobs, return_as):
+            asked.append(n_jobs)
+
+        def __call__(self, tasks):
+            return (function(*given, **named) for function, given, named in tasks)
+
+    recordings = _OnDisk(
+        {expi: make_experiment(rng, [[2] * 3] * 2, expi=expi) for expi in range(1, n + 1)}
+    )
+    monkeypatch.setattr(populations, "Parallel", Serial)
+    monkeypatch.setattr(populations, "cpu_count", lambda: 7)
+    monkeypatch.setattr(populations, "_opened", {"file": recordings}.get)
+    found = collect(recordings, workers=workers)
+    assert asked == started
+    assert [summary.info.expi for summary in found.summaries] == list(recordings)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "reason"), [({}, "all elements are empty"), ({7: [12, 0, 12]}, r"shown in block")]
+)
+def test_recordings_without_a_usable_experiment_say_why(rng, sizes, reason):
+    made = {expi: make_experiment(rng, [blocks] * 2) for expi, blocks in sizes.items()}
+    with pytest.raises(MissingDataError, match=f"memory holds no usable experiment: .*{reason}"):
+        collect(_Few(made))
+
+
+def test_collect_leaves_out_what_it_cannot_use_and_says_why(rng, capsys):
     good = make_experiment(rng, [[12] * 3] * 2, expi=3)
     recordings = _Few({3: good, 7: make_experiment(rng, [[12, 0, 12]] * 2, expi=7)})
     population = collect(recordings)
+    assert capsys.readouterr() == ("", "")
     assert population.meta.index.tolist() == [3]
     assert "block [2]" in population.left_out[7]
     assert population.recorded().sum() == 3

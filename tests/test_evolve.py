@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from core.errors import MalformedDataError, UsageError
+from core.reading.array_files import read_arrays
 from core.utils import CholeskyCMAES, Stop, ask_tell_peer, compare, evolve, objectives
 from core.utils.evolution import loop
 from core.utils.generators.image_spaces import FourierSpace, PixelSpace
@@ -237,15 +238,21 @@ def test_an_error_of_ones_own_names_the_thread():
     assert raised.value.__notes__ == ["In block 0 of b; no optimiser was told of it."]
 
 
-@pytest.mark.parametrize("optimizer", ["CholCMA", "Sphere", "Adam"])
-def test_a_saved_evolution_goes_on_bit_for_bit(scorer, optimizer, tmp_path):
+@pytest.mark.parametrize(
+    ("optimizer", "state_every"), [("CholCMA", 1), ("CholCMA", 3), ("Sphere", 1), ("Adam", 5)]
+)
+def test_a_saved_evolution_goes_on_bit_for_bit(scorer, optimizer, state_every, tmp_path):
+    """However seldom its state is written."""
     unit = objectives.unit(scorer, "fc", 2)
-    whole = evolve(unit, TinyGenerator(9), optimizer, 7, save=tmp_path / "whole", **QUIET)
+    often = {"state_every": state_every, **QUIET}
+    whole = evolve(unit, TinyGenerator(9), optimizer, 7, save=tmp_path / "whole", **often)
     for generations in (2, 3, 7):
         part = evolve(
             unit, TinyGenerator(9), optimizer, generations,
-            save=tmp_path / "parts", resume=True, **QUIET,
+            save=tmp_path / "parts", resume=True, **often,
         )  # fmt: skip
+    state = read_arrays(tmp_path / "whole" / "state.npz")
+    assert state["told"] == 7 - 7 % state_every
     for name in ("codes", "scores"):
         for one, other in zip(getattr(whole, name), getattr(part, name), strict=True):
             np.testing.assert_array_equal(one, other)

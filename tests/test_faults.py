@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import two_writers
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError, exit_code_of
 from core.files import UNFINISHED_SUFFIX, atomic_write
 from core.source_tables import osf
@@ -149,6 +150,35 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, work, number, monkey
     assert os.strerror(number) in told
     assert str(tmp_path) in told
     assert tree(tmp_path) == earlier
+
+
+OTHER_WORKS = ("simulation", "evolution", "sweep", "Hessians")
+
+
+def _small_work(work, folder):
+    if work != "simulation":
+        pytest.importorskip("torch")
+    return lambda: two_writers.WORKS[work](folder / "out", 1)
+
+
+@pytest.mark.parametrize("work", OTHER_WORKS)
+def test_a_full_disk_stops_what_is_computed_with_one_sentence(tmp_path, work, capsys):
+    with full_disk(bytes_left=100):
+        assert exit_code_of(_small_work(work, tmp_path)) == 1
+    assert "error: cannot write" in capsys.readouterr().err
+    assert all(path.stat().st_size <= 100 for path in tmp_path.rglob("*") if path.is_file())
+    assert two_writers.unfinished_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("work", OTHER_WORKS)
+def test_a_read_only_folder_is_named_before_anything_is_computed(work):
+    with tempfile.TemporaryDirectory(prefix="read-only-") as name:
+        Path(name).chmod(0o555)
+        run = _small_work(work, Path(name))
+        with ordinary_user(), pytest.raises(CannotWriteError, match=f"cannot write {name}"):
+            run()
+        Path(name).chmod(0o755)
+        assert tree(Path(name)) == {}
 
 
 @contextmanager

@@ -289,6 +289,18 @@ def test_a_damaged_state_is_refused_and_changes_nothing(changes, message):
     np.testing.assert_array_equal(optimizer.ask(), codes)
 
 
+@pytest.mark.parametrize("counter", [np.inf, np.nan, 1e300, 0.5, -7.0])
+@pytest.mark.parametrize("column", [0, 1])
+def test_counters_of_a_history_are_whole_numbers(counter, column):
+    optimizer = cholesky()
+    advance(optimizer, optimizer.get_init_pop(), 3)
+    state = optimizer.state_dict()
+    state["history"] = state["history"].copy()
+    state["history"][1, column] = counter
+    with pytest.raises(MalformedDataError, match="'history' of the saved optimiser holds"):
+        cholesky().load_state_dict(state)
+
+
 def test_files_that_are_no_saved_optimiser_are_refused(tmp_path):
     (tmp_path / "text.npz").write_text("no archive")
     np.savez(tmp_path / "pickled.npz", settings=np.array([{}], dtype=object))

@@ -6,12 +6,13 @@ import gzip
 import io
 import json
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from core.errors import CannotWriteError, MalformedDataError
+from core.errors import CannotWriteError, MalformedDataError, MissingDataError
 from core.source_tables.command import main
 from core.source_tables.placement import FoundFile, choose_files, files_of, place
 from core.source_tables.provenance import PROVENANCE_FILE, Provenance, read_provenance
@@ -199,3 +200,39 @@ def test_an_output_that_no_system_can_have_is_refused(tmp_path):
     chosen = {RATES: FoundFile(RATES, 2, lambda: io.BytesIO(b"x\n"))}
     with pytest.raises(CannotWriteError, match="cannot write"):
         place(chosen, Path("x" * 5_000), FOUND)
+
+
+def test_ten_thousand_unknown_names_are_looked_up_and_not_compared_one_by_one():
+    """A listing of so many took 25 s."""
+    files = [FoundFile(f"a/Fig4A_SuccessRate_{n}.csv", 1, io.BytesIO) for n in range(10_000)]
+    started = time.process_time()
+    chosen, unknown = choose_files(files)
+    assert time.process_time() - started < 3
+    assert chosen == {}
+    assert len(unknown) == 10_000
+
+
+def test_an_output_within_the_source_is_no_second_choice(tmp_path):
+    """The second call finds what the first one placed, of the same bytes."""
+    (tmp_path / "Fig4_Source_data").mkdir()
+    (tmp_path / "Fig4_Source_data" / "Fig4A_sucs_labels.txt").write_text('{"sucs_label": ""}')
+    for _ in range(2):
+        with files_of(tmp_path) as found:
+            chosen, unknown = choose_files(found)
+            place(chosen, tmp_path / "source_data", Provenance("found"))
+        assert list(chosen) == ["Fig4A_sucs_labels.txt"]
+        assert unknown == []
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path, monkeypatch):
+    """Its tables would be missing without a word."""
+    closed = tmp_path / "Fig4_Source_data"
+
+    def walk(folder, onerror, followlinks):
+        onerror(PermissionError(13, "Permission denied", str(closed)))
+        return iter(())
+
+    monkeypatch.setattr("core.source_tables.placement.os.walk", walk)
+    told = r"Fig4_Source_data cannot be read \(Permission denied\); change its permissions"
+    with pytest.raises(MissingDataError, match=told), files_of(tmp_path):
+        pass

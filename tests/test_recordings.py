@@ -451,3 +451,12 @@ def test_blocks_check_their_meaning_at_birth():
     assert Block(np.zeros((200, 2)), np.array([4, 7])).n_images == 2
     with pytest.raises(MalformedDataError, match="for 1 images"):
         Block(np.zeros((200, 2)), np.array([4]))
+
+
+def test_a_cut_pickle_of_recordings_is_not_said_to_have_a_csv(tmp_path):
+    """What helps is the MATLAB file that it was made of."""
+    content = pickle.dumps([np.zeros(99)])
+    (tmp_path / EXPSEP_PICKLE).write_bytes(content[:-50])
+    told = r"is not a readable pickle .* get it again, or read the MATLAB file that it was made of"
+    with pytest.raises(MalformedDataError, match=told), load_neural_data(tmp_path):
+        pass

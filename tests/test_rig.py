@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -106,6 +107,28 @@ def written(folder, form, names, evoked, psth=None):
             if psth is not None:
                 file["psth"] = psth
     return path
+
+
+@pytest.mark.parametrize("density", [1e7, -1e7, 1e39, np.inf])
+def test_densities_that_no_neuron_has_are_refused(tmp_path, density):
+    """They would be kept as float32, in which the largest are infinite."""
+    psth = np.ones((3, 200))
+    psth[1, 7] = density
+    path = written(tmp_path, "h5", ["a", "b", "c"], np.ones((3, 1)), psth)
+    with pytest.raises(MalformedDataError, match=r"holds a psth beyond 1e\+06 events/s"):
+        read_responses(path)
+
+
+def test_a_v5_file_that_promises_more_than_it_holds_is_one_sentence(tmp_path):
+    """The reader of scipy believes it, and the process ends."""
+    path = written(tmp_path, "v5", ["a", "b", "c"], np.ones((3, 2)))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tEvokedResp")
+    dimensions = content.rindex(struct.pack("<II", 5, 8), 0, at)
+    struct.pack_into("<ii", content, dimensions + 8, 1 << 30, 2)
+    path.write_bytes(content)
+    with pytest.raises(MalformedDataError, match=r"6 values for a matrix of shape \(1073741824, 2"):
+        read_responses(path)
 
 
 @pytest.mark.parametrize("form", ["csv", "v5", "v73", "h5"])

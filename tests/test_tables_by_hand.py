@@ -159,11 +159,18 @@ def trials(**changed):
     return table.to_csv()
 
 
+def similarities(numbers):
+    names = [name for name in TABLES["Fig3/similarity"].layout.names if name != "Expi"]
+    return pd.DataFrame({"Expi": numbers} | dict.fromkeys(names, 0.5)).to_csv()
+
+
 @pytest.mark.parametrize(
     ("key", "text", "told"),
     [
         ("Fig6/trials", trials(eig_id=(1, None)), "'eig_id' is empty in row 1, an image of an"),
         ("Fig6/trials", trials(lin_dist=(0, None)), "'lin_dist' is empty in row 0"),
+        ("Fig6/trials", trials(pref_unit_resp=(1, 1e300)), r"holds 1e\+300; expected -1e\+06 to"),
+        ("Fig3/similarity", similarities([3, 9, 3]), r"row 2 repeats Expi 3"),
         ("ExtendedFig5/linearity_DeePSim", None, "it holds no rows"),
         ("ExtendedFig5/alignment_CMAES", ",dimension,stack_size,seed,gaussian_value\n"
          "0,4,1,0,0.5\n1,4,1,1,0.5\n2,4,2,0,0.5\n", "1 to 2 seeds each; the file is cut off"),

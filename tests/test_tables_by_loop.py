@@ -12,7 +12,7 @@ from scipy import stats
 
 from tests import paper_constants as paper
 from tests.golden import WITH_PROTOTYPES, recordings
-from tests.loops import padded, rates, sites
+from tests.loops import Site, padded, rates, sites
 
 #: Experiments of which all windows are compared: of each length of the last block, the longest.
 SOME = (26, 34, 40, 63, 65, 155)
@@ -226,14 +226,13 @@ def test_windows_hold_their_own_milliseconds(table, population, stem, windows, t
     for start, stop in windows:
         name = f"{stem}_{start}-{stop}_{paper.SPACES[thread]}"
         means, sems = table(f"{name}_mean.csv"), table(f"{name}_sem.csv")
-        for row in rows:
-            site = population[row]
-            for found, values in (
-                (means, site.means(thread, (start, stop))),
-                (sems, site.sems(thread, (start, stop))),
-            ):
-                expected = np.array(padded(values)) / site.normalizer
-                np.testing.assert_allclose(found.loc[row], expected, rtol=1e-7, atol=1e-12)
+        for found, of_blocks in ((means, Site.means), (sems, Site.sems)):
+            expected = [
+                np.array(padded(of_blocks(population[row], thread, (start, stop))))
+                / population[row].normalizer
+                for row in rows
+            ]
+            np.testing.assert_allclose(found.loc[rows], expected, rtol=1e-7, atol=1e-12)
 
 
 @pytest.mark.parametrize("thread", [0, 1])

@@ -129,6 +129,13 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
         read_session(tmp_path, "evil")
 
 
+def test_a_cut_pickle_of_a_session_is_not_said_to_have_a_csv(tmp_path):
+    (tmp_path / "s.pkl").write_bytes(pickle.dumps({"rasters": np.zeros(99)})[:-50])
+    told = "get it again, or read the MATLAB file of the session"
+    with pytest.raises(MalformedDataError, match=told):
+        read_session(tmp_path, "s")
+
+
 def test_a_missing_session_names_both_files(tmp_path):
     with pytest.raises(MissingDataError, match=r"neither Caos-1\.pkl nor Caos-1_formatted\.mat"):
         read_session(tmp_path, "Caos-1")

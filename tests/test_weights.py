@@ -7,10 +7,13 @@ import http.server
 import os
 import pickle
 import re
+import resource
 import subprocess
 import sys
 import tarfile
 import threading
+import time
+import zipfile
 from dataclasses import replace
 
 import pytest
@@ -437,6 +440,64 @@ def test_malicious_file_is_refused_and_runs_nothing(tmp_path, write):
     assert not marker.exists()
     if write != "pickle":
         assert "system" in str(caught.value)
+
+
+class Reduced:
+    """Is pickled as a call."""
+
+    def __init__(self, function, *arguments):
+        self.reduced = function, arguments
+
+    def __reduce__(self):
+        return self.reduced
+
+
+def _bytes_of_no_tensor(path, zipped):
+    state = {"a": Reduced(bytearray, 2_000_000_000)}
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+
+
+def _numbers_that_are_not_there(path, zipped):
+    """Promise two milliards of numbers where 77 are."""
+    torch.save({"a": torch.ones(77)}, path, _use_new_zipfile_serialization=zipped)
+    few, many = b"KM", b"J" + (2**31 - 1).to_bytes(4, "little")
+    if not zipped:
+        path.write_bytes(path.read_bytes().replace(few, many))
+        return
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.replace(few, many))
+
+
+def _deflated(path, zipped):
+    torch.save({"a": torch.zeros(1 << 20)}, path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    ("write", "zipped", "told"),
+    [
+        (_bytes_of_no_tensor, True, "bytearray, which no tensor needs"),
+        (_bytes_of_no_tensor, False, "bytearray, which no tensor needs"),
+        (_numbers_that_are_not_there, True, "a tensor of 2147483647 numbers in a file of"),
+        (_numbers_that_are_not_there, False, "a tensor of 2147483647 numbers in a file of"),
+        (_deflated, True, "more room than the file, as bombs do"),
+    ],
+)
+def test_weights_that_grow_are_refused_before_torch_makes_room(tmp_path, write, zipped, told):
+    """A few hundred bytes took 2.4 and 6.2 GB; the bounds are 20 s and 2 GB."""
+    write(tmp_path / "bomb.pt", zipped)
+    largest_kb, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with pytest.raises(MalformedDataError, match=told):
+        read_state_dict(tmp_path / "bomb.pt")
+    assert time.process_time() - started < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - largest_kb < 200 << 10
 
 
 def _cut(path):

@@ -125,8 +125,8 @@ class ResumableExperiment(Generic[Settings]):
             )
         if self.batch_size is not None:
             parser.add_argument(
-                "--batch-size", type=int, default=self.batch_size, metavar="N",
-                help="images at a time (default: %(default)s)",
+                "--batch-size", type=_batch_size, default=self.batch_size, metavar="N",
+                help="images at a time (default: %(default)s); auto: from the memory that is free",
             )  # fmt: skip
         return parser
 
@@ -134,6 +134,11 @@ class ResumableExperiment(Generic[Settings]):
         settings = settings_of(self.settings, given)
         require_writable(given.output)
         sys.stdout.writelines(f"{path}\n" for path in self.run(settings, given))
+
+
+def _batch_size(text: str) -> int | None:
+    """Read a number of images; ``auto`` is None."""
+    return None if text == "auto" else int(text)
 
 
 def _value_of(flag_name: str) -> str:

@@ -16,7 +16,15 @@ import pandas as pd
 
 from core.errors import UsageError, choose_from
 from core.published import EXAMPLE_EXPI
-from core.source_tables.layouts import Columns, Grid, JsonObject, Layout, PickledDict, PickledTable
+from core.source_tables.layouts import (
+    LARGEST_RESPONSE,
+    Columns,
+    Grid,
+    JsonObject,
+    Layout,
+    PickledDict,
+    PickledTable,
+)
 from core.source_tables.peaks import peaks_of_shapes
 from core.spaces import Space
 
@@ -325,17 +333,20 @@ _FIG3 = (
     ),
 )  # fmt: skip
 
+_RESPONSES_BETWEEN = {"pref_unit_resp": (-LARGEST_RESPONSE, LARGEST_RESPONSE)}
 _FIG6_TRIALS = Columns(
     ("img_name", "pref_unit_resp", "space_name", "eig_id", "lin_dist", "hessian_img"),
     text=frozenset({"img_name", "space_name"}), flags=frozenset({"hessian_img"}),
     may_be_missing=frozenset({"space_name", "eig_id", "lin_dist"}),
-    optional=frozenset({"hessian_img"}), index="row", rules=(_axes_are_whole,),
+    optional=frozenset({"hessian_img"}), index="row", within=_RESPONSES_BETWEEN,
+    rules=(_axes_are_whole,),
 )  # fmt: skip
 _FIG6_RESPONSES = Columns(
     ("ephysFN", "prefchan", "prefunit", "prefchan_str", "bsl_mean", "bsl_sem",
      "eig_id", "space_name", "lin_dist", "pref_unit_resp", "n_repeats"),
     text=frozenset({"ephysFN", "prefchan_str", "space_name"}),
     may_be_missing=frozenset({"bsl_mean", "bsl_sem", "n_repeats"}), index="row",
+    within=_RESPONSES_BETWEEN,
 )  # fmt: skip
 _FIG6_FITTED = ("anova_F_value", "anova_p_value", "anova_R2", "ols_R2", "ols_slope",
                 "ols_intercept", "gauss_R2", "gauss_fit_amplitude", "gauss_fit_center",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -23,11 +24,28 @@ _OUT_OF_MEMORY = (
 )
 
 
+#: Images at a time on a CPU, where one image keeps all cores busy, and where memory is unknown.
+BATCH_SIZE = 40
+
+#: Largest batch that is chosen: beyond it nothing idles.
+LARGEST_BATCH = 512
+
+#: Share of the free memory that a chosen batch may take.
+SHARE_OF_FREE = 0.5
+
+#: What an image takes at most on its way through a generator and ResNet101, 256 pixels, float32.
+IMAGE_BYTES = 64 << 20
+
+
 class Rows(Protocol):
     """Anything with a length that gives a range of its rows: a tensor, an array, a list."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, rows: slice, /) -> Any: ...
+
+
+#: Where Linux tells its memory.
+MEMORY_FILE = Path("/proc/meminfo")
 
 
 class DoesNotFitError(UserError):
@@ -124,6 +142,43 @@ def map_batches(
         for _, result in over_batches(lambda rows: function(inputs[rows]), len(inputs), batch_size)
     )
     return torch.cat([result.detach().cpu() if to_cpu else result for result in results])
+
+
+def batch_from_memory(device: torch.device, image_bytes: int = IMAGE_BYTES) -> int:
+    """Return how many images to compute at a time, from the memory that is free now.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where they are computed.
+    image_bytes : int
+        What an image takes on its way; should more be needed, `over_batches` halves the batch.
+
+    Returns
+    -------
+    int
+        From 1 to `LARGEST_BATCH`, a power of two, so that a little more or less free memory
+        changes nothing; on a CPU `BATCH_SIZE` or, where that does not fit, less.
+    """
+    free = _free_bytes(device)
+    if free is None:
+        return BATCH_SIZE
+    fitting = max(int(SHARE_OF_FREE * free) // image_bytes, 1)
+    if device.type == "cpu":
+        return min(BATCH_SIZE, fitting)
+    return min(LARGEST_BATCH, 1 << (fitting.bit_length() - 1))
+
+
+def _free_bytes(device: torch.device) -> int | None:
+    """Return the free memory of a device; None where it cannot be told."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = MEMORY_FILE.read_text().splitlines()
+        (kilobytes,) = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError):
+        return None
+    return 1024 * int(kilobytes) if device.type == "cpu" else None
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

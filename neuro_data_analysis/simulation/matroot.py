@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from core.errors import CannotWriteError, UsageError, UserError
-from core.files import atomic_write, writes_alone
+from core.files import atomic_write, move_into, staging_folder, writes_alone
 from core.published import EXAMPLE_EXPI
 from neuro_data_analysis.matlab.v73_writer import write_v73
 from neuro_data_analysis.matlab.values import N_THREADS
@@ -114,19 +114,33 @@ def simulate_matroot(
     if null:
         plans = tuple(plan.without_climb() for plan in plans)
     _refuse_what_is_not_simulated(folder)
-    _write_text(folder / README_FILE, _readme(seed, len(plans), null, effects))
-    _write_csv(folder / TRUTH_FILE, truth_table(plans))
-    _write_csv(folder / OPTIMIZER_FILE, _optimizer_table(plans))
-    for plan in plans:
-        if plan.expi in BLOCK_CODES_OF:
-            write_block_codes(plan, folder)
-        if plan.expi == MERGED_CODES_OF:
-            write_merged_codes(plan, folder)
-    note = f"SIMULATED recordings, seed {seed}, of no animal. HDF5 schema 1.00 ."
-    with write_v73(folder / MAT_FILE, note) as file:
-        file.mark(SIMULATED_ATTRIBUTE, True)
-        file.save_struct_array(VARIABLE, FIELDS, _elements(progress(plans)))
+    with staging_folder(folder / "simulation") as made:
+        _write_text(made / README_FILE, _readme(seed, len(plans), null, effects))
+        _write_csv(made / TRUTH_FILE, truth_table(plans))
+        _write_csv(made / OPTIMIZER_FILE, _optimizer_table(plans))
+        for plan in plans:
+            if plan.expi in BLOCK_CODES_OF:
+                write_block_codes(plan, made)
+            if plan.expi == MERGED_CODES_OF:
+                write_merged_codes(plan, made)
+        note = f"SIMULATED recordings, seed {seed}, of no animal. HDF5 schema 1.00 ."
+        with write_v73(made / MAT_FILE, note) as file:
+            file.mark(SIMULATED_ATTRIBUTE, True)
+            file.save_struct_array(VARIABLE, FIELDS, _elements(progress(plans)))
+        _replace(folder, made)
     return folder
+
+
+def _replace(folder: Path, made: Path) -> None:
+    """Move a simulation into its place; while two are mixed, there are no recordings to read.
+
+    The note that the folder is ours goes first, the recordings go last.
+    """
+    files = sorted(path for path in made.rglob("*") if path.is_file())
+    files.sort(key=lambda path: (path.name == MAT_FILE, path.name != README_FILE))
+    (folder / MAT_FILE).unlink(missing_ok=True)
+    for path in files:
+        move_into(folder / path.parent.relative_to(made), [path])
 
 
 def _refuse_what_is_not_simulated(folder: Path) -> None:

@@ -38,6 +38,7 @@ from core.insilico.latent_linearity.responses import ResponseFiles
 from core.insilico.resumable import claim_folder
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import Table
+from core.utils.batching import batch_from_memory
 from core.versions import software_versions
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def run(
     units_per_layer: int | None = None,
     resume: bool = False,
     device: str = "auto",
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = BATCH_SIZE,
 ) -> list[Path]:
     """Compute the table of one generator.
 
@@ -104,7 +105,8 @@ def run(
     codes = sample_codes(settings, generator)
     files = ResponseFiles(Path(output) / "responses" / settings.space)
     claim_folder(files.folder, asdict(settings), resume)
-    files.fill(codes, generator, network, LAYERS, batch_size)
+    at_once = batch_size or batch_from_memory(generator.device)
+    files.fill(codes, generator, network, LAYERS, at_once)
     features = features_of(codes, bases)
     tables = []
     for layer in LAYERS:

@@ -21,17 +21,13 @@ import numpy as np
 from core.errors import UsageError
 from core.files import writes_alone
 from core.insilico.commands import ResumableExperiment
-from core.insilico.paired_evolution.files import (
-    RunFiles,
-    load_checkpoint,
-    save_checkpoint,
-    write_run,
-)
+from core.insilico.paired_evolution.files import Checkpoint, RunFiles, SaveEvery, write_run
 from core.insilico.paired_evolution.plan import place_of, planned_runs, receptive_field, units_of
-from core.insilico.paired_evolution.runs import BATCH_SIZE, Evolution
+from core.insilico.paired_evolution.runs import Evolution
 from core.insilico.paired_evolution.settings import WEIGHTS_OF, EvolutionSettings
 from core.insilico.resumable import claim_folder, require_own_folder, unfinished
 from core.progress import progress
+from core.utils.batching import BATCH_SIZE
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.device import note_threads
 from core.utils.GAN_utils import ImageGenerator
@@ -124,7 +120,8 @@ def evolve_pairs(
     hessians: dict[str, str] | None = None,
     networks: Networks | None = None,
     device: str = "auto",
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = BATCH_SIZE,
+    save_every: SaveEvery | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> list[Path]:
     """Run a paired evolution and write its files.
@@ -144,8 +141,11 @@ def evolve_pairs(
         weights: their digests are noted, as are those of generators named ``module:object``.
     device : str, default "auto"
         Where networks run.
-    batch_size : int, default 40
-        Images at a time; bounds the memory, whatever the number of units.
+    batch_size : int or None, default 40
+        Images at a time; bounds the memory, whatever the number of units. None: from the memory
+        that is free when it begins.
+    save_every : SaveEvery, optional
+        How often a checkpoint is written; after every generation by default.
     progress : callable, optional
         Wraps the iteration over generations.
 
@@ -185,7 +185,7 @@ def evolve_pairs(
         evolution = Evolution(generator, scorer, [plan.run for plan in plans], batch_size)
         files = [RunFiles(root / plan.unit.folder, plan.file_label, plan.number) for plan in plans]
         saved = root / f".{quote(name, safe='')}.checkpoint.npz"
-        batches.append((saved, evolution, files))
+        batches.append((Checkpoint(saved, evolution, save_every), evolution, files))
     claim_folder(root, noted, resume)
     note_threads(root)
     untrained = settings.untrained or networks.are_untrained
@@ -204,20 +204,21 @@ def evolve_pairs(
 def _run_batch(
     evolution: Evolution,
     files: Sequence[RunFiles],
-    checkpoint: Path,
+    checkpoint: Checkpoint,
     steps: int,
     untrained: bool,
     progress: Callable[[Iterable[int]], Iterable[int]],
 ) -> None:
     """Go on from the checkpoint, if there is one; write the files; remove the checkpoint."""
-    if not checkpoint.is_file() and not unfinished(files, lambda one: one.archive):
+    if not checkpoint.path.is_file() and not unfinished(files, lambda one: one.archive):
         return
-    load_checkpoint(checkpoint, evolution)
+    checkpoint.load()
     for _ in progress(range(evolution.generation, steps)):
         if not evolution.healthy:
             break
         evolution.advance()
-        save_checkpoint(checkpoint, evolution)
+        checkpoint.save_if_due()
+    checkpoint.save_if_due(is_last=True)
     for run, one in zip(evolution.runs, files, strict=True):
         if run.failed:
             continue
@@ -225,7 +226,7 @@ def _run_batch(
         if np.ptp(np.concatenate(run.true_scores)) == 0:
             logger.warning("%s: the unit answered every image alike", one.archive)
     if len(evolution.healthy) == len(evolution.runs):  # else it says which failed, and why
-        checkpoint.unlink()
+        checkpoint.remove()
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -236,12 +237,27 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the same for any generator; may be given for several",
     )  # fmt: skip
     parser.add_argument(
+        "--save-every", type=int, metavar="K",
+        help="write a checkpoint after K generations; a killed run loses at most K, and ends with "
+        "the same files (default: 1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--save-seconds", type=float, metavar="S",
+        help="the same after S seconds; with both, whichever comes first",
+    )  # fmt: skip
+    parser.add_argument(
         "--networks",
         default="",
         metavar="MODULE:FUNCTION",
         help="networks of your own: the function takes these settings and a device, and returns "
         "core.insilico.paired_evolution.command.Networks; --net and --G only name them",
     )
+
+
+def _save_every(given: argparse.Namespace) -> SaveEvery:
+    if given.save_every is None and given.save_seconds is None:
+        return SaveEvery()
+    return SaveEvery(given.save_every, given.save_seconds)
 
 
 def _run(settings: EvolutionSettings, given: argparse.Namespace) -> list[Path]:
@@ -261,6 +277,7 @@ def _run(settings: EvolutionSettings, given: argparse.Namespace) -> list[Path]:
         networks=own_networks(given.networks, settings, given.device),
         device=given.device,
         batch_size=given.batch_size,
+        save_every=_save_every(given),
         progress=partial(progress, what="evolving", unit="blocks"),
     )
 

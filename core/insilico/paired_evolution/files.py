@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,15 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from core.errors import UsageError
 from core.files import atomic_write
 from core.insilico.paired_evolution.folders import archive_name
-from core.insilico.paired_evolution.runs import BATCH_SIZE, Evolution, Run
+from core.insilico.paired_evolution.runs import Evolution, Run
 from core.reading.array_files import write_arrays
+from core.utils.batching import BATCH_SIZE
 from core.utils.GAN_utils import ImageGenerator
 from core.utils.generators.generated_images import images_of
-from core.utils.optimizers.state import read_state
+from core.utils.optimizers.state import entry, read_state
 from core.utils.plot_utils import to_imgrid
 from core.utils.scoring.trajectory_plot import visualize_trajectory
 
@@ -116,23 +120,104 @@ def scores_of(run: Run) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     return scores[~np.isnan(scores)], generations[~np.isnan(scores)]
 
 
-def save_checkpoint(path: Path, evolution: Evolution) -> None:
-    """Write where all runs stand, in one file that replaces the earlier one at once."""
-    write_arrays(path, evolution.state_dict())
+@dataclass(frozen=True)
+class SaveEvery:
+    """How often a checkpoint is written; a killed evolution loses what came after the last.
 
-
-def load_checkpoint(path: Path, evolution: Evolution) -> None:
-    """Go on from a checkpoint; a new evolution starts where there is none.
+    Attributes
+    ----------
+    generations : int or None
+        After so many.
+    seconds : float or None
+        After the generation in which so many have passed. With both, whichever comes first.
 
     Raises
     ------
-    MalformedDataError
-        If the file is damaged, or of other runs.
     UsageError
-        If it was made with other settings, such as another Hessian.
+        If there is neither, or one is not positive.
     """
-    if path.is_file():
-        evolution.load_state_dict(read_state(path))
+
+    generations: int | None = 1
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        given = [limit for limit in (self.generations, self.seconds) if limit is not None]
+        if not given or not min(given) > 0:
+            raise UsageError(
+                f"checkpoints after {self.generations} generations or {self.seconds} seconds were "
+                "asked for; give one of them, above 0."
+            )
+
+    def is_due(self, generations: int, seconds: float) -> bool:
+        """Tell whether to write one, so long after the last."""
+        return generations >= (self.generations or np.inf) or seconds >= (self.seconds or np.inf)
+
+
+class Checkpoint:
+    """Where an evolution stands, on the disk: one file that is replaced, and its history.
+
+    History is appended in files of its own, each of the generations since the last checkpoint.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Of the file that is replaced; those of history lie beside it.
+    evolution : Evolution
+    every : SaveEvery
+    """
+
+    def __init__(self, path: Path, evolution: Evolution, every: SaveEvery | None = None) -> None:
+        self.path, self._evolution = path, evolution
+        self._every = every or SaveEvery()
+        self._generation, self._time = 0, time.monotonic()
+
+    def load(self) -> None:
+        """Go on from it; a new evolution starts where there is none.
+
+        Raises
+        ------
+        MalformedDataError
+            If a file is missing or damaged, or of other runs.
+        UsageError
+            If it was made with other settings, such as another Hessian.
+        """
+        if not self.path.is_file():
+            return
+        state = read_state(self.path)
+        stop, parts = int(entry(state, "generation")), []
+        while self._generation < stop:
+            parts.append(read_state(self._history(self._generation)))
+            self._generation = int(entry(parts[-1], "stop"))
+        for key in parts[0] if parts else ():
+            state[key] = np.concatenate([np.atleast_1d(entry(part, key)) for part in parts])
+        self._evolution.load_state_dict(state)
+
+    def save_if_due(self, is_last: bool = False) -> None:
+        """Write it if enough has happened since the last, or if anything has and nothing will."""
+        new = self._evolution.generation - self._generation
+        if new and (is_last or self._every.is_due(new, time.monotonic() - self._time)):
+            self.save()
+
+    def save(self) -> None:
+        """Write where all runs stand; killed on the way, the earlier checkpoint is whole."""
+        stop = self._evolution.generation
+        history = self._evolution.history(self._generation)
+        write_arrays(self._history(self._generation), history | {"stop": np.array(stop)})
+        write_arrays(self.path, self._evolution.position() | {"generation": stop})
+        self._generation, self._time = stop, time.monotonic()
+
+    def remove(self) -> None:
+        """Remove its files; first the one without which the others are nothing."""
+        self.path.unlink()
+        for path in self.path.parent.glob(f"{glob.escape(self._stem)}.history*.npz"):
+            path.unlink()
+
+    @property
+    def _stem(self) -> str:
+        return self.path.name.removesuffix(".checkpoint.npz")
+
+    def _history(self, generation: int) -> Path:
+        return self.path.with_name(f"{self._stem}.history{generation:05d}.npz")
 
 
 def _codes(run: Run) -> NDArray[np.float32]:

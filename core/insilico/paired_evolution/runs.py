@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from core.brief import brief
 from core.errors import MalformedDataError, UsageError
 from core.insilico.paired_evolution.settings import Noise
-from core.utils.batching import map_batches
+from core.utils.batching import BATCH_SIZE, batch_from_memory, map_batches
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.GAN_utils import ImageGenerator
 from core.utils.optimizers.ask_tell import AskTellOptimizer
@@ -31,9 +31,6 @@ logger = logging.getLogger(__name__)
 #: Published runs of DeePSim keep this many codes, the last ones.
 LAST_CODES = 80
 
-#: Images generated and scored at a time.
-BATCH_SIZE = 40
-
 
 @dataclass(frozen=True)
 class Field:
@@ -42,7 +39,7 @@ class Field:
     Attributes
     ----------
     size, offset : tuple of int
-        Rows and columns of the image; row and column of its upper left corner; pixels.
+        OwnedCodes and columns of the image; row and column of its upper left corner; pixels.
     canvas : int or (rows, columns)
         Side of the grey canvas, or both, pixels.
     """
@@ -131,17 +128,33 @@ class Run:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the run needs to go on, as arrays, numbers and strings by name."""
+        return self.position() | self.history()
+
+    def position(self) -> dict[str, Any]:
+        """Return where the run stands: `state_dict` without its history."""
+        optimizer = {f"optimizer.{key}": v for key, v in self.optimizer.state_dict().items()}
+        return optimizer | {"failed": self.failed} | self._codes_since(None)
+
+    def history(self, since: int = 0) -> dict[str, NDArray[Any]]:
+        """Return what is kept of every generation, from one on; parts follow each other."""
         return {
-            **{f"optimizer.{key}": value for key, value in self.optimizer.state_dict().items()},
-            "failed": self.failed,
-            "sizes": np.array([len(scores) for scores in self.scores], dtype=np.intp),
-            "scores": np.concatenate([*self.scores, np.empty(0)]),
-            "true_scores": np.concatenate([*self.true_scores, np.empty(0)]),
-            "codes": np.concatenate([*self.codes, np.empty((0, self._length), np.float32)]),
-            "kept": np.array([len(codes) for codes in self.codes], dtype=np.intp),
+            "sizes": np.array([len(scores) for scores in self.scores[since:]], dtype=np.intp),
+            "scores": np.concatenate([*self.scores[since:], np.empty(0)]),
+            "true_scores": np.concatenate([*self.true_scores[since:], np.empty(0)]),
             "best_codes": np.reshape(
-                np.array(self.best_codes, dtype=np.float32), (-1, self._length)
+                np.array(self.best_codes[since:], dtype=np.float32), (-1, self._length)
             ),
+            **self._codes_since(since),
+        }
+
+    def _codes_since(self, since: int | None) -> dict[str, NDArray[Any]]:
+        """Return codes: the last ones belong to the position (None), all of them to history."""
+        if (since is None) == (self.codes_kept is None):
+            return {}
+        codes = list(self.codes)[since:]
+        return {
+            "codes": np.concatenate([*codes, np.empty((0, self._length), np.float32)]),
+            "kept": np.array([len(part) for part in codes], dtype=np.intp),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -187,9 +200,9 @@ class Evolution:
         takes: it is then called with so many of a generation, and never twice with the same.
     runs : sequence of Run
         All at the same generation.
-    batch_size : int, default 40
+    batch_size : int or None, default 40
         Images generated, and scored by a network, at a time; bounds the memory whatever the number
-        of runs.
+        of runs. None: from the memory that is free, see `batch_from_memory`.
 
     Attributes
     ----------
@@ -214,7 +227,7 @@ class Evolution:
         generator: ImageGenerator,
         scorer: TorchScorer,
         runs: Sequence[Run],
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = BATCH_SIZE,
     ) -> None:
         if not runs or len({run.name for run in runs}) < len(runs):
             raise UsageError(
@@ -224,7 +237,7 @@ class Evolution:
         if len({run.place.canvas if run.place else None for run in runs}) > 1:
             raise UsageError("the runs show images on canvases of different sizes; run them apart.")
         self.generator, self._scorer, self.runs = generator, scorer, tuple(runs)
-        self._batch_size = batch_size
+        self._batch_size = batch_size or batch_from_memory(generator.device)
         self._require_together()
 
     @property
@@ -267,11 +280,16 @@ class Evolution:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of all runs, by ``name/entry``."""
-        return {
-            f"{run.name}/{key}": value
-            for run in self.runs
-            for key, value in run.state_dict().items()
-        }
+        return self.position() | self.history()
+
+    def position(self) -> dict[str, Any]:
+        """Return where all runs stand, by ``name/entry``; see `Run.position`."""
+        return {f"{run.name}/{key}": v for run in self.runs for key, v in run.position().items()}
+
+    def history(self, since: int = 0) -> dict[str, NDArray[Any]]:
+        """Return the history of all runs from a generation on; see `Run.history`."""
+        parts = {run.name: run.history(since) for run in self.runs}
+        return {f"{name}/{key}": v for name, part in parts.items() for key, v in part.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where `state_dict` was taken, see `Run.load_state_dict`."""
@@ -294,17 +312,22 @@ class Evolution:
         self, codes: NDArray[np.float32], owners: NDArray[np.intp]
     ) -> NDArray[np.float64]:
         """Return the response of each code's own unit; images never leave the device."""
-        rows, at_once = OwnedCodes(codes, owners), getattr(self._scorer, "images_at_once", None)
+        units = np.array([run.unit for run in self.runs])[owners]
+        rows = OwnedCodes(self._on_device(codes), owners, self._on_device(units))
+        at_once = getattr(self._scorer, "images_at_once", None)
         with torch.no_grad():
             if at_once is None:
-                respond: Callable[[OwnedCodes], torch.Tensor] = self._of_network
-                return map_batches(respond, rows, self._batch_size, to_cpu=True).double().numpy()
-            parts = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
-            answers = [
-                self._own(map_batches(self._images, part, self._batch_size), part)
-                for part in parts
-            ]
-            return torch.cat([answer.cpu() for answer in answers]).double().numpy()
+                responses = map_batches(self._of_network, rows, self._batch_size)
+            else:
+                responses = torch.cat([
+                    self._own(map_batches(self._images, part, self._batch_size), part)
+                    for start in range(0, len(rows), at_once)
+                    for part in [rows[start : start + at_once]]
+                ])
+        return responses.cpu().double().numpy()
+
+    def _on_device(self, array: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.generator.device)
 
     def _of_network(self, rows: OwnedCodes) -> torch.Tensor:
         return self._own(self._images(rows), rows)
@@ -315,7 +338,7 @@ class Evolution:
     def _own(self, images: torch.Tensor, rows: OwnedCodes) -> torch.Tensor:
         """Return what each image's own unit answers."""
         scores = torch.as_tensor(self._scorer.score_tsr(images, B=len(images), as_tensor=True))
-        units = torch.tensor([self.runs[owner].unit for owner in rows.owners]).to(scores.device)
+        units = rows.units.to(scores.device)
         return scores.reshape(len(images), -1).gather(1, units[:, None])[:, 0]
 
     def _shown(self, images: torch.Tensor, owners: NDArray[np.intp]) -> torch.Tensor:
@@ -333,13 +356,14 @@ class Evolution:
 
 @dataclass(frozen=True)
 class OwnedCodes:
-    """Codes, and the run that each belongs to."""
+    """Codes on the device, the run that each belongs to, and that run's unit, on the device."""
 
-    codes: NDArray[np.float32]
+    codes: torch.Tensor
     owners: NDArray[np.intp]
+    units: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.codes)
 
     def __getitem__(self, rows: slice) -> OwnedCodes:
-        return OwnedCodes(self.codes[rows], self.owners[rows])
+        return OwnedCodes(self.codes[rows], self.owners[rows], self.units[rows])

@@ -182,7 +182,7 @@ class RunCell:
 
 def _evolve(cell: SweepCell, loader: str) -> None:
     from core.insilico.paired_evolution.command import evolve_pairs, own_networks
-    from core.insilico.paired_evolution.runs import BATCH_SIZE
+    from core.utils.batching import BATCH_SIZE
 
     networks = own_networks(loader, cell.settings, cell.device)
     evolve_pairs(

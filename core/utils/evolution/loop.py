@@ -26,6 +26,7 @@ from torch import nn
 from tqdm import tqdm
 
 from core.errors import UsageError
+from core.utils.batching import BATCH_SIZE, batch_from_memory
 from core.utils.device import note_threads
 from core.utils.evolution.result import EvolutionResult
 from core.utils.evolution.saving import EvolutionFolder, tell_optimizer
@@ -51,9 +52,6 @@ LOST = ("rank", "again")
 
 #: How often the lost images of a block are shown again.
 ATTEMPTS = 3
-
-#: Images generated and scored at a time.
-BATCH_SIZE = 40
 
 #: What random numbers are for, in the seeds of a thread.
 _FIRST_CODE, _SEARCH = range(2)
@@ -94,7 +92,8 @@ def evolve(
     save: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = BATCH_SIZE,
+    state_every: int = 1,
     watch: Callable[[dict[str, EvolutionResult]], None] | None = None,
 ) -> Any:
     """Evolve images for an objective.
@@ -138,8 +137,11 @@ def evolve(
         Go on with what is in `save`, bit for bit.
     progress : bool, default True
         Show a bar with the latest scores, in terminals and notebooks.
-    batch_size : int, default 40
-        Images at a time in a network; a rig gets whole blocks.
+    batch_size : int or None, default 40
+        Images at a time in a network; a rig gets whole blocks. None: from the memory that is free.
+    state_every : int, default 1
+        With `save`: blocks after which the state of the optimisers is written too. A run that is
+        killed loses nothing but the time of telling them up to so many blocks again.
     watch : callable, optional
         Called after every block with the results so far, by name; for live plots.
 
@@ -163,10 +165,11 @@ def evolve(
     threads, several = _threads(objective, generator, optimizer, made)
     folder = None
     if save is not None:
-        folder = EvolutionFolder(save, _settings(threads, seed, lost), resume)
+        folder = EvolutionFolder(save, _settings(threads, seed, lost), resume, state_every)
         note_threads(folder.folder)
         folder.restore(threads)
-    loop = _Loop(threads, lost, stop or Stop(), batch_size, folder, watch)
+    at_once = batch_size or batch_from_memory(threads[0].generator.device)
+    loop = _Loop(threads, lost, stop or Stop(), at_once, folder, watch)
     loop.run(generations, progress)
     results = {thread.name: EvolutionResult(thread) for thread in threads}
     return results if several else results[ONLY]

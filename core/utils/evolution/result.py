@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,9 +121,9 @@ class EvolutionResult:
         generation, row = self._best
         return self.codes[generation][row]
 
-    @property
+    @cached_property
     def best_image(self) -> NDArray[np.float32]:
-        """The best image, (height, width, 3) in 0 to 1."""
+        """The best image, (height, width, 3) in 0 to 1; it is made once."""
         return self._images(self.best_code[np.newaxis])[0]
 
     def montage(self, n: int = MONTAGE_PICTURES) -> Image.Image:

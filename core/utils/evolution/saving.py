@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.errors import MalformedDataError
+from core.errors import MalformedDataError, UsageError
 from core.reading.array_files import read_arrays, write_arrays
 from core.settings_note import claim
 from core.utils.evolution.stopping import FloatArray
@@ -33,6 +33,9 @@ class EvolutionFolder:
         All that decides the evolution, but for its length; JSON-able.
     resume : bool
         Whether to go on with what is there.
+    state_every : int, default 1
+        Blocks after which it is written where the optimisers stand. The blocks themselves are
+        always there: what is missing is told again.
 
     Raises
     ------
@@ -44,8 +47,16 @@ class EvolutionFolder:
         If it cannot be written.
     """
 
-    def __init__(self, folder: str | Path, settings: Mapping[str, Any], resume: bool) -> None:
-        self.folder = Path(folder)
+    def __init__(
+        self,
+        folder: str | Path,
+        settings: Mapping[str, Any],
+        resume: bool,
+        state_every: int = 1,
+    ) -> None:
+        if state_every < 1:
+            raise UsageError(f"state_every is {state_every}; give 1 block or more.")
+        self.folder, self._state_every = Path(folder), state_every
         note = self.folder / NOTE_FILE
         claim(
             note, settings, "evolution", resume=resume, going_on="resume=True", durable=True
@@ -68,7 +79,7 @@ class EvolutionFolder:
         blocks = sorted(
             int(found[1]) for p in self.folder.iterdir() if (found := _BLOCK.fullmatch(p.name))
         )
-        if told < 0 or blocks not in (list(range(told)), list(range(told + 1))):
+        if told < 0 or blocks != list(range(max(told, len(blocks)))):
             raise MalformedDataError(
                 f"{self.folder} holds blocks {blocks} and a state after {told}; files are missing "
                 "or of another evolution. Restore them, or begin in another folder."
@@ -76,9 +87,10 @@ class EvolutionFolder:
         load_states(threads, state)
         for block in range(told):
             self._recall(threads, block)
-        if len(blocks) > told:  # killed between the block and the state: tell it now
-            self._recall(threads, told, tell=True)
-            self._save_state(threads, told + 1)
+        for block in range(told, len(blocks)):  # killed before the next state: tell them now
+            self._recall(threads, block, tell=True)
+        if len(blocks) > told:
+            self.save_state(threads)
 
     def save_block(
         self,
@@ -99,8 +111,10 @@ class EvolutionFolder:
         write_arrays(self._block(block), arrays, durable=True)
 
     def save_state(self, threads: list[Thread]) -> None:
-        """Write where the optimisers stand, after they were told."""
-        self._save_state(threads, max(len(thread.scores) for thread in threads))
+        """Write where the optimisers stand, after they were told, if it is time."""
+        told = max(len(thread.scores) for thread in threads)
+        if told % self._state_every == 0:
+            self._save_state(threads, told)
 
     def _save_state(self, threads: list[Thread], told: int) -> None:
         state = {"told": told, **state_of(threads)}

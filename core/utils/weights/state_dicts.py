@@ -169,7 +169,7 @@ def _require_bounded_pickle(program: BinaryIO, size: int) -> None:
         if opcode.name in ("GLOBAL", "SHORT_BINUNICODE", "BINUNICODE"):
             if str(argument).split()[-1:] == ["bytearray"]:
                 raise pickle.UnpicklingError("Unsupported global bytearray, which no tensor needs")
-        elif isinstance(argument, int):
+        elif isinstance(argument, int) and not opcode.name.endswith(("PUT", "GET")):
             number = argument
         if opcode.name == "BINPERSID" and number > size:
             raise ValueError(f"a tensor of {number} numbers in a file of {size} bytes")
