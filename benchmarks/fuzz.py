@@ -184,9 +184,13 @@ def outcome_of(target: Target, content: Any, folder: Path) -> str:
 
 
 def _empty(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with os.scandir(folder) as entries:
-        for entry in entries:
+    try:
+        left = os.scandir(folder)
+    except FileNotFoundError:
+        folder.mkdir(parents=True)
+        return
+    with left:
+        for entry in left:
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry)
             else:
@@ -195,7 +199,10 @@ def _empty(folder: Path) -> None:
 
 @contextmanager
 def strict() -> Iterator[None]:
-    """Make errors of warnings, and of reading that takes too long."""
+    """Make errors of warnings, and of reading that takes too long.
+
+    What a C library never comes back from ends the process, after twice that time.
+    """
 
     def too_slow(*_: Any) -> None:
         raise TimeoutError(f"reading took more than {LONGEST_READ_S} s")
@@ -203,7 +210,10 @@ def strict() -> Iterator[None]:
     signal.signal(signal.SIGALRM, too_slow)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        yield
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def run_target(
@@ -219,6 +229,7 @@ def run_target(
                 return tally, findings
             tally.inputs += 1
             signal.alarm(LONGEST_READ_S)
+            signal.setitimer(signal.ITIMER_PROF, 2 * LONGEST_READ_S)
             outcome = outcome_of(target, damage.of(samples), folder)
             signal.alarm(0)
             tally.read += outcome == "read"
@@ -259,7 +270,7 @@ def main(arguments: list[str] | None = None) -> int:
     keep, ends, done = _scratch(), time.monotonic() + options.seconds, []
     for number, target in enumerate(targets):
         share = (ends - time.monotonic()) / (len(targets) - number)
-        done.append(_watch(target, share, options.inputs, options.seed, keep))
+        done.append(watch(target, share, options.inputs, options.seed, keep))
     print(f"{sum(n for n, _ in done)} inputs; the files of every finding are in {keep}")
     return int(any(found for _, found in done))
 
@@ -270,7 +281,7 @@ def _scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix="fuzz-", dir=memory if memory.is_dir() else None))
 
 
-def _watch(
+def watch(
     target: Target, seconds: float, most: float, seed: int, keep: Path
 ) -> tuple[int, bool]:
     """Run a target in processes of its own until its share is done; return inputs, findings.

@@ -155,7 +155,7 @@ def _state(work: str, folder: Path, earlier: Mapping[str, str], new: Mapping[str
     if work in READERS:
         return "two sets, refused" if _is_refused(READERS[work], folder) else "two sets, READ"
     known = all(found[name] in (earlier.get(name), new.get(name)) for name in found)
-    return "whole files" if known or work in RESUMED else "HALF FILES"
+    return "whole files" if known else "HALF FILES"
 
 
 def _is_refused(read: Callable[[Path], Any], folder: Path) -> bool:

@@ -312,6 +312,11 @@ def _optimizers(path: Path) -> pd.DataFrame | None:
         return None
     try:
         return pd.read_csv(path, index_col="Expi")[["optim_names1", "optim_names2"]]
+    except OSError as error:
+        raise MissingDataError(
+            f"{path} cannot be read ({error.strerror or error}); change its permissions, or move "
+            "it away."
+        ) from error
     except Exception as error:  # pandas raises many kinds for a damaged table
         raise MalformedDataError(
             f"{path} is not a table of Expi, optim_names1 and optim_names2 ({error}); correct it, "

@@ -97,7 +97,8 @@ def test_unknown_networks_name_their_neighbours():
 def test_weights_without_network_say_where_to_put_them(monkeypatch, tmp_path):
     """A file that is there but damaged is not used."""
 
-    def unreachable(url, path):
+    def unreachable(url, path, max_size):
+        assert 5.5e6 < max_size < 20e6  # the file has 5.6 MB
         raise MissingDataError(f"cannot reach {url}.")
 
     monkeypatch.setattr(classifiers, "download", unreachable)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError, UsageError
-from core.files import UNFINISHED_SUFFIX
+from core.files import UNFINISHED_SUFFIX, locked
 from core.reading.download import download
 
 BODY = bytes(range(256)) * 2000  # 512 kB
@@ -126,6 +126,22 @@ def test_a_good_file_is_not_fetched_again_and_a_bad_one_is_replaced(serve, tmp_p
     download(url, path, expected_size=len(BODY))
     assert len(requests) == 1
     assert path.read_bytes() == BODY
+
+
+def test_what_a_killed_fetch_left_beside_a_good_file_is_removed(serve, tmp_path):
+    """Unless another process is at it."""
+    url, requests = serve(whole)
+    path = tmp_path / "file.bin"
+    path.write_bytes(BODY)
+    left = [tmp_path / ".file.bin.unfinished", tmp_path / ".file.bin.unfinished.json"]
+    for file in left:
+        file.write_text("{}")
+    with locked(path):
+        download(url, path, sha256=SHA256)
+    assert all(file.exists() for file in left)
+    download(url, path, sha256=SHA256)
+    assert list(tmp_path.iterdir()) == [path]
+    assert not requests
 
 
 def test_cut_connection_goes_on_where_it_stopped(serve, tmp_path):

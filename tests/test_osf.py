@@ -398,3 +398,29 @@ def test_a_foreign_lock_file_is_refused(tmp_path, text):
     (tmp_path / osf.LOCK_FILE).write_text(text)
     with pytest.raises(MalformedDataError, match="not a lock file"):
         list(osf.changed_since_fetch(tmp_path))
+
+
+@pytest.mark.parametrize("key", ["url", "sha256", "path", "size", "folder", "kind", "next"])
+@pytest.mark.parametrize("value", [5, ["x"], {"x": 1}, -1, 1e400])
+def test_a_listing_of_the_wrong_types_is_no_listing(tmp_path, monkeypatch, key, value):
+    """Addresses, checksums and paths that are numbers or lists."""
+    attributes = {"kind": "file", "name": "a.csv", "size": 3, "materialized_path": "/a.csv",
+                  "extra": {"hashes": {"sha256": "0" * 64}}}  # fmt: skip
+    item = {"attributes": attributes, "links": {"download": "https://osf.io/x"}}
+    links = {"next": None}
+    if key == "folder":
+        attributes["kind"] = "folder"
+        item["relationships"] = {"files": {"links": {"related": {"href": value}}}}
+    elif key in ("url", "next"):
+        (item["links"] if key == "url" else links).update({"download": value, "next": value})
+    elif key == "sha256":
+        attributes["extra"]["hashes"]["sha256"] = value
+    else:
+        attributes[{"path": "materialized_path"}.get(key, key)] = value
+    page = {"data": [item], "links": links}
+    monkeypatch.setattr(osf, "_read_page", lambda _: page)
+    if (key, value) == ("size", 5) or key == "kind":
+        assert [file.path for file in osf.list_storage()] == ["/a.csv"]
+        return
+    with pytest.raises(MalformedDataError, match="did not answer with a listing of files"):
+        list(osf.list_storage())

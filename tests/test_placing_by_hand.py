@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import CannotWriteError, MalformedDataError
+from core.errors import CannotWriteError, MalformedDataError, MissingDataError
 from core.source_tables.command import main
 from core.source_tables.placement import FoundFile, choose_files, files_of, place
 from core.source_tables.provenance import PROVENANCE_FILE, Provenance, read_provenance
@@ -210,3 +210,29 @@ def test_ten_thousand_unknown_names_are_looked_up_and_not_compared_one_by_one():
     assert time.process_time() - started < 3
     assert chosen == {}
     assert len(unknown) == 10_000
+
+
+def test_an_output_within_the_source_is_no_second_choice(tmp_path):
+    """The second call finds what the first one placed, of the same bytes."""
+    (tmp_path / "Fig4_Source_data").mkdir()
+    (tmp_path / "Fig4_Source_data" / "Fig4A_sucs_labels.txt").write_text('{"sucs_label": ""}')
+    for _ in range(2):
+        with files_of(tmp_path) as found:
+            chosen, unknown = choose_files(found)
+            place(chosen, tmp_path / "source_data", Provenance("found"))
+        assert list(chosen) == ["Fig4A_sucs_labels.txt"]
+        assert unknown == []
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path, monkeypatch):
+    """Its tables would be missing without a word."""
+    closed = tmp_path / "Fig4_Source_data"
+
+    def walk(folder, onerror, followlinks):
+        onerror(PermissionError(13, "Permission denied", str(closed)))
+        return iter(())
+
+    monkeypatch.setattr("core.source_tables.placement.os.walk", walk)
+    told = r"Fig4_Source_data cannot be read \(Permission denied\); change its permissions"
+    with pytest.raises(MissingDataError, match=told), files_of(tmp_path):
+        pass

@@ -371,3 +371,13 @@ def test_a_real_browser_shows_the_page(folder, tmp_path, width, dark):
     assert found["title"] == "Figures: dynamic neuron–GAN alignment"
     assert found["ground"] == ("rgb(22, 22, 24)" if dark else "rgb(255, 255, 255)")
     assert found["pictures"] == 3
+
+
+def test_numbers_that_nobody_published_are_not_counted():
+    """Eighty of Extended Figure 5C; with them alone the page says that nothing is compared."""
+    unknown = [{"verdict": "not published"}] * 80
+    known = [{"verdict": "equal"}, {"verdict": "differs by +1"}, {}]
+    figures = [{"panels": {"5C": {"statistics": unknown}}}]
+    assert not report.count_verdicts(figures)
+    figures.append({"panels": {"4A": {"statistics": known}}})
+    assert report.count_verdicts(figures) == {"equal": 1, "differs": 1}

@@ -14,6 +14,7 @@ from core.errors import BusyError, MalformedDataError, MissingDataError, UsageEr
 from core.files import locked
 from core.insilico.paired_evolution.command import evolve_pairs
 from core.insilico.paired_evolution.settings import EvolutionSettings, Noise
+from core.insilico.sweeps import command
 from core.insilico.sweeps.cells import RunCell, SweepCell, read_cell
 from core.insilico.sweeps.command import Resources, main, run_sweep
 from core.insilico.sweeps.file import read_sweep
@@ -241,6 +242,43 @@ def test_arrays_stay_below_the_limit(tmp_path):
     assert outcome.table is None
 
 
+def test_every_job_of_this_machine_has_a_device_to_itself(tmp_path, monkeypatch):
+    """Fourteen cells on three devices: never two on one, and each as soon as one is free."""
+    monkeypatch.setattr(command, "POLL_S", 0)
+    sweep = sweep_of(tmp_path, TWO_CELLS.replace("[2, 4]", "[0, 7]") + "channels_per_cell = 1")
+    running, at_once, given = [], [], []
+
+    class Job:
+        def __init__(self, device, looks):
+            self.device, self.looks = device, looks
+            self.paths = SimpleNamespace(stderr="log")
+
+        def done(self):
+            self.looks -= 1
+            if not self.looks:
+                running.remove(self)
+            return not self.looks
+
+        def exception(self):
+            return ValueError("nothing was run")
+
+    def submit(work, folder):
+        running.append(Job(read_cell(Path(folder)).device, 1 + len(given) % 4))
+        given.append(running[-1].device)
+        at_once.append([job.device for job in running])
+        return running[-1]
+
+    devices = ("cuda:0", "cuda:1", "cuda:5")
+    executor = SimpleNamespace(submit=submit)
+    run_sweep(
+        sweep, tmp_path / "out", Resources(devices=devices), make_executor=lambda *_: executor
+    )
+    assert len(given) == 14
+    assert set(given) == set(devices)
+    assert all(len(set(used)) == len(used) <= 3 for used in at_once)
+    assert max(map(len, at_once)) == 3
+
+
 def test_jobs_that_wait_in_the_queue_are_not_submitted_again(tmp_path):
     """Called again, a sweep asks the cluster; what it has lost sight of is submitted anew."""
     sweep = sweep_of(tmp_path, TWO_CELLS.replace("[2, 4]", "[0, 4]") + "channels_per_cell = 1")
@@ -390,6 +428,9 @@ def test_a_process_that_vanishes_is_told(tmp_path):
         ({"executor": "slrum"}, "Did you mean 'slurm'"),
         ({"jobs": 0}, "1 or more"),
         ({"hours": 0}, "above 0"),
+        ({"devices": ("cuda:0",), "jobs": 2}, "a device of its own"),
+        ({"devices": ("cuda:0", "cuda:0")}, "a device of its own"),
+        ({"devices": ("cuda:0",), "executor": "slurm"}, "a cluster gives its own"),
     ],
 )
 def test_resources_that_cannot_be(options, words):

@@ -26,6 +26,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from core.errors import (
+    BusyError,
     CannotWriteError,
     MalformedDataError,
     MissingDataError,
@@ -115,9 +116,12 @@ def download(
         raise UsageError(f"cannot fetch {url!r}: only http:// and https:// addresses are known.")
     path = Path(path)
     promise = _Promise(sha256.lower() if sha256 else None, expected_size, max_size)
-    if path.is_file() and promise.broken_by(path) is None:
-        return path
     unfinished = _Unfinished(path.with_name(f".{path.name}{UNFINISHED_SUFFIX}"), url)
+    if path.is_file() and promise.broken_by(path) is None:
+        if unfinished.is_left:  # by a killed process, unless another one is at it
+            with suppress(BusyError, CannotWriteError, OSError), locked(path, wait=False):
+                unfinished.discard()
+        return path
     try:
         with locked(path):
             try:
@@ -173,6 +177,11 @@ class _Unfinished:
     @property
     def origin(self) -> Path:
         return self.path.with_name(self.path.name + ".json")
+
+    @property
+    def is_left(self) -> bool:
+        """Whether there is anything of it."""
+        return any(os.path.lexists(path) for path in (self.path, self.origin))
 
     def resume_point(self) -> tuple[int, str]:
         """Return how many bytes can be kept and the validator they depend on; 0 for none."""

@@ -40,6 +40,10 @@ _LARGEST_RATIO = 2000
 _MANY_VALUES = 100_000
 _MOST_CHUNKS = 1 << 20
 
+#: The system's own words for the size of a process, which are asked for at every value.
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+_LONGEST_STATM = 256
+
 #: A heap begins so; its objects begin with an index (0 is free space), two counts and a length.
 _HEAP = b"GCOL\x01"
 _HEAP_OBJECT = struct.Struct("<H6xQ")
@@ -177,7 +181,11 @@ def _require_sound_heaps(file: h5py.File) -> None:
 
 def _address_space_bytes() -> int | None:
     try:
-        pages = int(Path("/proc/self/statm").read_bytes().split()[0])
+        handle = os.open("/proc/self/statm", os.O_RDONLY)
+        try:
+            pages = int(os.read(handle, _LONGEST_STATM).split()[0])
+        finally:
+            os.close(handle)
     except (OSError, ValueError, IndexError):
         return None
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    return pages * _PAGE_BYTES

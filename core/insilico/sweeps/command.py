@@ -15,7 +15,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,9 @@ class Resources:
         After which a job is stopped, and requeued on a cluster.
     cpus, gpus : int
         For each job.
+    devices : tuple of str
+        Of this machine, such as ("cuda:0", "cuda:1"): each job has one to itself, whatever the
+        file of the sweep says, and by default there are as many jobs as devices.
     """
 
     executor: str = "local"
@@ -88,18 +91,28 @@ class Resources:
     hours: float = 24.0
     cpus: int = 2
     gpus: int = 0
+    devices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:
             raise UsageError(choose_from(self.executor, EXECUTORS, "executor"))
         if min(self.at_once, self.max_array, self.cpus) < 1 or self.gpus < 0 or self.hours <= 0:
             raise UsageError("jobs, array and processors are 1 or more, hours above 0.")
+        if self.devices and self.executor != "local":
+            raise UsageError("devices are those of this machine; a cluster gives its own (--gpus).")
+        if self.devices and not len(set(self.devices)) == len(self.devices) >= self.at_once:
+            raise UsageError(
+                f"{self.at_once} jobs at a time were asked for on devices "
+                f"{', '.join(self.devices)}; each job needs a device of its own."
+            )
 
     @property
     def at_once(self) -> int:
         """Jobs at the same time."""
         if self.jobs is not None:
             return self.jobs
+        if self.devices:
+            return len(self.devices)
         return 1 if self.executor == "local" else self.max_array
 
 
@@ -270,12 +283,17 @@ def _submitted(
         yield from zip(cells, jobs, strict=True)
         return
     waiting, running = list(cells), dict[Path, tuple[SweepCell, Any]]()
+    devices = list(resources.devices)
     while waiting or running:
         while waiting and len(running) < resources.at_once:
             cell = waiting.pop(0)
+            if resources.devices:
+                cell = replace(cell, device=devices.pop(0))
+                cell.write()
             running[cell.folder] = cell, executor.submit(work, str(cell.folder))
         ended = [folder for folder, (_, job) in running.items() if job.done()]
         for folder in ended:
+            devices.append(running[folder][0].device)
             yield running.pop(folder)
         if not ended:
             time.sleep(POLL_S)
@@ -342,6 +360,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--jobs", type=int, metavar="N", help="at a time (default: 1 here, all on a cluster)"
     )
     parser.add_argument(
+        "--devices", nargs="+", default=(), metavar="DEVICE",
+        help="of this machine, such as cuda:0 cuda:1; each job has one to itself",
+    )  # fmt: skip
+    parser.add_argument(
         "--max-array",
         type=int,
         default=default.max_array,
@@ -367,6 +389,7 @@ def _run(given: argparse.Namespace) -> int:
         hours=given.hours,
         cpus=given.cpus,
         gpus=given.gpus,
+        devices=tuple(given.devices),
     )
     sweep = read_sweep(given.file)
     require_writable(given.output)

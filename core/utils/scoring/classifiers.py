@@ -27,7 +27,12 @@ from core.utils.scoring.network_input import (
     input_of_network,
     input_of_torchvision,
 )
-from core.utils.weights.fetch import require_network, required, weights_folder
+from core.utils.weights.fetch import (
+    require_network,
+    required,
+    unchanging,
+    weights_folder,
+)
 from core.utils.weights.give_weights import freeze
 from core.utils.weights.state_dicts import load_strictly, read_state_dict
 from core.utils.weights.untrained import Seed
@@ -271,12 +276,13 @@ def _torchvision(name: str, **options: Any) -> Callable[[], nn.Module]:
 def _published_torchvision(name: str) -> tuple[nn.Module, str]:
     from torchvision import models
 
-    url = next(iter(models.get_model_weights(name))).url
+    published = next(iter(models.get_model_weights(name)))
+    url, most_bytes = published.url, int(published.meta["_file_size"] * 2e6)
     path = weights_folder() / url.rpartition("/")[2]
     try:
         if not path.is_file():
             require_network()
-            download(url, path)
+            download(url, path, max_size=most_bytes)
     except MissingDataError as error:
         raise MissingDataError(
             f"{path.name} is not in {path.parent} and cannot be fetched: {error} On a machine with "
@@ -284,13 +290,14 @@ def _published_torchvision(name: str) -> tuple[nn.Module, str]:
             "an untrained network."
         ) from error
     sha256_start = path.stem.rpartition("-")[2]  # torchvision states it in the file name
-    if not sha256_of(path).startswith(sha256_start):
-        raise MalformedDataError(
-            f"{path} is damaged: its SHA-256 does not begin with {sha256_start}. Remove it and "
-            "fetch it again."
-        )
     network, _ = _untrained(_torchvision(name), seed=0)
-    _load(network, path)
+    with unchanging(path):
+        if not sha256_of(path).startswith(sha256_start):
+            raise MalformedDataError(
+                f"{path} is damaged: its SHA-256 does not begin with {sha256_start}. Remove it and "
+                "fetch it again."
+            )
+        _load(network, path)
     return network, str(path)
 
 

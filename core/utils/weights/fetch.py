@@ -90,12 +90,25 @@ def required(name: str, path: str | os.PathLike[str] | None = None) -> Iterator[
     if path is not None and not Path(path).is_file():
         raise MissingDataError(f"there is no file of weights {path}.")
     found = Path(path) if path is not None else locate(name) or fetch(name)
-    before = _version_of(found)
-    if path is None:
-        check(name, found)
-    yield found
-    if _version_of(found) != before:
-        raise MalformedDataError(f"{found} changed while it was read; run this again.")
+    with unchanging(found):
+        if path is None:
+            check(name, found)
+        yield found
+
+
+@contextmanager
+def unchanging(path: Path) -> Iterator[None]:
+    """Refuse a file that is written or replaced in the block, in which it is checked and read.
+
+    Raises
+    ------
+    MalformedDataError
+        If it is another one after the block.
+    """
+    before = _version_of(path)
+    yield
+    if _version_of(path) != before:
+        raise MalformedDataError(f"{path} changed while it was read; run this again.")
 
 
 def _version_of(path: Path) -> tuple[int, ...]:
