@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from core.source_tables.registry import SIMILARITY_COLUMNS
 from core.spaces import Space
 from core.utils.statistics.t_tests import StudentTest
 from figure_reproduction import Figure2_reproduction as figure2
+from figure_reproduction import Figure3_reproduction as figure3
 from figure_reproduction import Figure4_reproduction as figure4
 from figure_reproduction import Figure5_reproduction as figure5
 from figure_reproduction import Figure6_reproduction as figure6
@@ -415,3 +417,38 @@ def test_peaks_are_counted_where_p_lies_below_001():
     counts = {group: [p.count for p in of] for group, of in found.proportions.items()}
     assert counts == {"successful": [0, 2, 0], "non_successful": [0, 1, 0]}
     assert {p.total for p in found.proportions["successful"]} == {2}
+
+
+def prototypes_of(x, y, networks="", **columns):
+    table = pd.DataFrame({"x": x, "y": y, "visual_area": "IT", **columns})
+    return figure3.Prototypes(table, np.ones(len(x), dtype=bool), "all", networks)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "r", "n"),
+    [
+        ([1.0, 2, 3], [1.0, 3, 2], 0.5, 3),
+        ([1.0, 2, 3, np.nan], [1.0, 3, 2, 9], 0.5, 3),
+        ([1.0, 2], [1.0, 3], np.nan, 2),
+        ([1.0, 1, 1], [1.0, 3, 2], np.nan, 3),
+        ([1.0, 2, 3], [0.0, 0, 0], np.nan, 3),
+    ],
+)
+def test_correlations_of_figure_3_need_three_experiments_that_differ(x, y, r, n):
+    found = figure3.correlate(prototypes_of(x, y), "x", "y")
+    assert (found.r, found.n) == (pytest.approx(r, nan_ok=True), n)
+    assert np.isnan(found.p) == np.isnan(r)
+    told = {one.quantity: one for one in figure3.tell_correlation(found, "x", "y")}
+    assert told["pearson_r y vs x"].basis["df"] == n - 2
+    assert found.points["IT"].shape == (2, n)
+
+
+@pytest.mark.parametrize(("networks", "told"), [("", "not told"), ("ResNet50", "ResNet50")])
+def test_networks_and_missing_columns_of_figure_3_are_told(networks, told):
+    columns = dict.fromkeys(name for names in SIMILARITY_COLUMNS.values() for name in names)
+    whole = prototypes_of([1.0], [2.0], networks, **columns)
+    values = {one.quantity: one.value for one in figure3.count_experiments(whole)}
+    assert (values["networks"], values["columns_missing"]) == (told, "none")
+    group, names = next(iter(SIMILARITY_COLUMNS.items()))
+    lacking = figure3.missing_columns(whole.table.drop(columns=names[0]))
+    assert lacking == f"1 of {len(names)} columns of {group}"
