@@ -130,6 +130,7 @@ TARGETS = (
 
 #: Changes that no test can notice, for the same result comes out: line and change → why.
 EQUIVALENT: dict[tuple[str, str], str] = {
+    ("return self.window_means([window])[0]", "0 → -1"): "there is one",
     ("name, site = sessions.iloc[0]", "0 → -1"): "there is one",
     (
         "return np.isfinite(self.recorded[Space.DEEPSIM]).sum(axis=0)",
