@@ -130,6 +130,14 @@ TARGETS = (
 
 #: Changes that no test can notice, for the same result comes out: line and change → why.
 EQUIVALENT: dict[tuple[str, str], str] = {
+    **{
+        (line, "1 → 2"): "only the sign counts"
+        for line in (
+            '"maxinit": ("maxinit", +1),',
+            '"endinit": ("endinit", +1),',
+            '"endinitdecrs": ("endinit", -1),',
+        )
+    },
     ("return self.window_means([window])[0]", "0 → -1"): "there is one",
     ("name, site = sessions.iloc[0]", "0 → -1"): "there is one",
     (
