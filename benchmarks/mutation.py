@@ -130,6 +130,15 @@ TARGETS = (
 
 #: Changes that no test can notice, for the same result comes out: line and change → why.
 EQUIVALENT: dict[tuple[str, str], str] = {
+    ("best = n - 3 if best >= n - 2 else best", "2 → 3"): "block n - 3 stays where it is",
+    **{
+        (line, "Space.DEEPSIM → Space.BIGGAN"): "both threads have as many blocks"
+        for line in (
+            "return len(self.psths[Space.DEEPSIM])",
+            "n_blocks = len(trials[Space.DEEPSIM].block_sizes)",
+            "if len(trials[Space.DEEPSIM].block_sizes) == 0:",
+        )
+    },
     **{
         (line, "1 → 2"): "only the sign counts"
         for line in (

@@ -38,6 +38,7 @@ from neuro_data_analysis.evolution.stats import (
     summarize,
     time_constants,
 )
+from neuro_data_analysis.evolution.tables import _mean_sem
 from neuro_data_analysis.neural_data_lib import Block, Experiment, Thread, load_neural_data
 from neuro_data_analysis.neural_data_utils import inclusion_masks, success_masks
 from tests.evolutions import make_experiment, make_info
@@ -498,3 +499,11 @@ def test_references_are_means_of_kept_blocks_and_missing_where_none_was_shown(rn
     found = summarize(replace(experiment, threads=threads)).references
     np.testing.assert_allclose(found[Space.DEEPSIM], [30, np.nan, 60, np.nan])
     np.testing.assert_allclose(found[Space.BIGGAN], [30, np.nan, 60, 90])
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "sem"), [([], np.nan, np.nan), ([4.0], 4, np.nan), ([1.0, 3.0], 2, 1)]
+)
+def test_groups_of_time_constants_have_an_error_from_two_threads_on(values, mean, sem):
+    found = _mean_sem(np.array(values))
+    assert found == pytest.approx({"mean": mean, "sem": sem, "n": len(values)}, nan_ok=True)
