@@ -9,6 +9,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
+from core.files import locked, staging_folder
+
 mpl.use("Agg")
 
 # Tests in several processes share the processors; whatever needs torch learns it from here.
@@ -27,30 +29,60 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture(scope="session")
-def small_matroot(tmp_path_factory):
-    """Simulate a small MATROOT once: 12 experiments that cover every kind of the real list."""
-    from neuro_data_analysis.simulation.matroot import simulate_matroot
+def once(tmp_path_factory):
+    """Make a folder once for all processes of a run; tests only read it."""
 
-    return simulate_matroot(tmp_path_factory.mktemp("matroot"), seed=3, n_experiments=12)
+    def folder(name, make):
+        base = tmp_path_factory.getbasetemp()
+        made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+        with locked(made):
+            if not made.is_dir():
+                with staging_folder(made) as staging:
+                    make(staging / name)
+                    (staging / name).rename(made)
+        return made
 
-
-@pytest.fixture(scope="session")
-def small_source_data(small_matroot, tmp_path_factory):
-    """Export the small MATROOT once: the figures that need evolutions only."""
-    from source_data_export.exports import run
-
-    folder = tmp_path_factory.mktemp("source_data")
-    report = run(small_matroot, folder, ["Fig2", "Fig4", "Fig5", "ExtendedFig4", "Tables"])
-    assert report.left_out == {}
     return folder
 
 
 @pytest.fixture(scope="session")
-def golden_source_data(tmp_path_factory):
-    """Export the hand-made recordings once: all figures that need evolutions."""
+def small_matroot(once):
+    """Simulate a small MATROOT once: 12 experiments that cover every kind of the real list."""
+    from neuro_data_analysis.simulation.matroot import simulate_matroot
+
+    return once("matroot", lambda folder: simulate_matroot(folder, seed=3, n_experiments=12))
+
+
+@pytest.fixture(scope="session")
+def small_source_data(small_matroot, once):
+    """Export the small MATROOT once: the figures that need evolutions only."""
+    from source_data_export.exports import run
+
+    def export(folder):
+        report = run(small_matroot, folder, ["Fig2", "Fig4", "Fig5", "ExtendedFig4", "Tables"])
+        assert report.left_out == {}
+
+    return once("small_source_data", export)
+
+
+@pytest.fixture(scope="session")
+def small_figures(small_source_data, once):
+    """Print Figures 2 and 4 of them once in every format, with their panels and the page."""
+    from tests.test_determinism import print_figures
+
+    return once("small_figures", lambda folder: print_figures(small_source_data, folder))
+
+
+@pytest.fixture(scope="session")
+def golden_source_data(once):
+    """Export the hand-made recordings once, and four tuning sessions: all figures."""
     from tests import golden
 
-    return golden.make_source_data(tmp_path_factory.mktemp("golden"))
+    def export(folder):
+        golden.make_source_data(folder)
+        golden.add_tuning(folder / "source_data", folder)
+
+    return once("golden", export) / "source_data"
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +90,6 @@ def golden_figures(golden_source_data, tmp_path_factory):
     """Make every figure of them once, and of four tuning sessions: statistics and pictures."""
     from tests import golden
 
-    golden.add_tuning(golden_source_data, tmp_path_factory.mktemp("tuning"))
     return golden.print_figures(golden_source_data, tmp_path_factory.mktemp("figures"))
 
 

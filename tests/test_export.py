@@ -9,7 +9,6 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from nbclient import NotebookClient
 
 from core.errors import CannotWriteError, MissingDataError
 from core.source_tables.reader import SourceData, check_folder
@@ -19,6 +18,7 @@ from figure_reproduction.page.page import PrintJob, print_figure
 from neuro_data_analysis.neural_data_lib import MAT_FILE
 from source_data_export.__main__ import main
 from source_data_export.exports import run
+from tests.notebooks import run_here, run_in_kernel
 from tests.panels import drawn, show
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -173,14 +173,13 @@ def test_a_notebook_without_its_recordings_ends_in_one_sentence(path, monkeypatc
 def test_notebooks_export_the_same_files_as_the_command(
     figure, small_matroot, small_source_data, tmp_path, monkeypatch
 ):
-    """Run the notebook in a kernel of its own, from its own folder."""
-    monkeypatch.setenv("MATROOT", str(small_matroot))
-    monkeypatch.setenv("SOURCE_DATA", str(tmp_path))
-    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    """From its own folder; one of them in a kernel of its own."""
+    given = {"MATROOT": str(small_matroot), "SOURCE_DATA": str(tmp_path)}
     path = ROOT / "source_data_export" / f"{figure}_source_data_export.ipynb"
-    notebook = nbformat.read(path, as_version=4)
-    resources = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=120, resources=resources).execute()
+    if figure == "Figure2":
+        run_in_kernel(path, **given)
+    else:
+        run_here(path, monkeypatch, **given)
     folder = figure.replace("Figure", "Fig").replace("FigExtended", "ExtendedFig")
     made = {p.name: p.read_bytes() for p in (tmp_path / folder).iterdir()}
     expected = {p.name: p.read_bytes() for p in (small_source_data / folder).iterdir()}

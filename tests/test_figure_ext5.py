@@ -7,11 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from nbclient import NotebookClient
 from scipy.stats import spearmanr
 
 from core.errors import CannotWriteError, MalformedDataError, MissingDataError
@@ -42,6 +40,7 @@ from figure_reproduction.FigureExt5_reproduction import (
     tell_linearity,
 )
 from figure_reproduction.page.page import PrintJob, print_figure
+from tests.notebooks import run_here
 from tests.panels import drawn
 from tests.paper_constants import (
     CAFFENET_LAYERS,
@@ -304,13 +303,9 @@ def test_only_panels_of_untrained_networks_are_marked(exported, tmp_path):
 
 
 def test_the_notebook_exports_the_same_files_as_the_command(exported, tmp_path, monkeypatch):
-    """Run the notebook in a kernel of its own, from its own folder."""
-    monkeypatch.setenv("SOURCE_DATA", str(tmp_path))
-    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    """Run the code of the notebook from its own folder."""
     monkeypatch.delenv("RESULTS", raising=False)
     path = ROOT / "source_data_export" / "FigureExtended5_source_data_export.ipynb"
-    notebook = nbformat.read(path, as_version=4)
-    resources = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=120, resources=resources).execute()
+    run_here(path, monkeypatch, SOURCE_DATA=str(tmp_path))
     made = {p.name: p.read_bytes() for p in (tmp_path / FOLDER).iterdir()}
     assert made == {p.name: p.read_bytes() for p in (exported / FOLDER).iterdir()}

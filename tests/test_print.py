@@ -27,15 +27,6 @@ WIDTHS_MM, HIGHEST_MM = (89, 183), 247
 SMALLEST_PT, LARGEST_PT, THINNEST_PT = 5, 7, 0.25
 
 
-@pytest.fixture(scope="module")
-def printed(small_source_data, tmp_path_factory):
-    """Print two composed figures, with their panels, from simulated data."""
-    out = tmp_path_factory.mktemp("print")
-    for name in ("Figure2", "Figure4"):
-        assert print_figure(figure_script(name), PrintJob(small_source_data, out)).problems == {}
-    return out
-
-
 def _page(path):
     (page,) = pypdf.PdfReader(path).pages
     return page
@@ -52,16 +43,16 @@ def _operands(page, operator, count):
 
 
 @pytest.mark.parametrize("name", ["Figure2", "Figure4"])
-def test_a_composed_figure_has_the_width_of_a_column_or_a_page(printed, name):
-    width, height = _size_mm(_page(printed / f"{name}.pdf"))
+def test_a_composed_figure_has_the_width_of_a_column_or_a_page(small_figures, name):
+    width, height = _size_mm(_page(small_figures / f"{name}.pdf"))
     assert min(abs(width - wanted) for wanted in WIDTHS_MM) < 0.5
     assert height <= HIGHEST_MM
 
 
 @pytest.mark.parametrize("name", ["Figure2", "Figure4", "4A", "2D"])
-def test_text_and_lines_are_as_large_as_a_journal_asks(printed, name):
+def test_text_and_lines_are_as_large_as_a_journal_asks(small_figures, name):
     """Only the letters of panels (8 pt) are outside 5 to 7 pt; exponents are not."""
-    page = _page(printed / f"{name}.pdf")
+    page = _page(small_figures / f"{name}.pdf")
     sizes = {size for (size,) in _operands(page, "Tf", 1)}
     assert sizes
     assert all(SMALLEST_PT <= round(size, 2) <= LARGEST_PT or size == 8 for size in sizes)
@@ -70,8 +61,8 @@ def test_text_and_lines_are_as_large_as_a_journal_asks(printed, name):
 
 
 @pytest.mark.parametrize("name", ["Figure2", "Figure4"])
-def test_text_is_embedded_as_truetype_in_the_bundled_face(printed, name):
-    fonts = _page(printed / f"{name}.pdf")["/Resources"]["/Font"].values()
+def test_text_is_embedded_as_truetype_in_the_bundled_face(small_figures, name):
+    fonts = _page(small_figures / f"{name}.pdf")["/Resources"]["/Font"].values()
     bases = {font.get_object()["/BaseFont"].partition("+")[2] or font.get_object()["/BaseFont"]
              for font in fonts}  # fmt: skip
     assert bases
@@ -82,13 +73,13 @@ def test_text_is_embedded_as_truetype_in_the_bundled_face(printed, name):
 
 
 @pytest.mark.parametrize(("name", "letters"), [("Figure2", "bd"), ("Figure4", "abcd")])
-def test_panels_have_their_letters(printed, name, letters):
-    lines = _page(printed / f"{name}.pdf").extract_text().splitlines()
+def test_panels_have_their_letters(small_figures, name, letters):
+    lines = _page(small_figures / f"{name}.pdf").extract_text().splitlines()
     assert set(letters) <= {line.strip() for line in lines if len(line.strip()) == 1}
 
 
-def test_no_two_pictures_have_the_same_bytes(printed):
-    digests = [hashlib.sha256(path.read_bytes()).digest() for path in printed.glob("*.png")]
+def test_no_two_pictures_have_the_same_bytes(small_figures):
+    digests = [hashlib.sha256(path.read_bytes()).digest() for path in small_figures.glob("*.png")]
     assert len(digests) == len(set(digests)) > 6
 
 

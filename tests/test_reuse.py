@@ -97,11 +97,13 @@ def test_the_command_makes_a_figure_once_but_never_judges_an_earlier_run(
     source_data, tmp_path, monkeypatch
 ):
     """The page stays; `--verify` draws again."""
-    drawn = []
-    print_figure = figures.print_figure
-    monkeypatch.setattr(
-        figures, "print_figure", lambda *given: drawn.append(given) or print_figure(*given)
-    )
+    drawn, print_figure = [], figures.print_figure
+
+    def print_once(*given):
+        drawn.append(print_figure(*given) if not drawn else drawn[0])
+        return drawn[0]
+
+    monkeypatch.setattr(figures, "print_figure", print_once)
     arguments = ["--source-data", str(source_data), "--output", str(tmp_path / "out")]
     arguments += ["--figure", "FigureExt5", "--format", "png", "--jobs", "1"]
     assert figures.main(arguments) == 0

@@ -60,10 +60,10 @@ from tests.published_population import (
 )
 
 
-@pytest.fixture(scope="module")
-def matroot(tmp_path_factory):
+@pytest.fixture(scope="session")
+def matroot(once):
     """Twelve experiments on disk: one of each kind."""
-    return simulate_matroot(tmp_path_factory.mktemp("simulated") / "matroot", n_experiments=12)
+    return once("default_matroot", lambda folder: simulate_matroot(folder, n_experiments=12))
 
 
 @pytest.fixture(scope="module")

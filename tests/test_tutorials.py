@@ -6,7 +6,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
+
+from tests.notebooks import run_in_kernel
 
 ROOT = Path(__file__).resolve().parents[1]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.ipynb"))
@@ -17,16 +18,13 @@ def test_there_is_a_notebook_for_every_user():
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
-def test_a_notebook_runs_and_its_pictures_are_kept(path, monkeypatch):
+def test_a_notebook_runs_and_its_pictures_are_kept(path):
     """Executed anew at small size; the stored outputs hold a picture and no error."""
     if path.stem == "compare_optimizers":
         pytest.importorskip("cma")
     small = {"TUTORIAL_GENERATIONS": "3", "TUTORIAL_BLOCKS": "3", "TUTORIAL_IMAGES": "24"}
-    for name, value in (small | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}).items():
-        monkeypatch.setenv(name, value)
     notebook = nbformat.read(path, as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert all(output["output_type"] != "error" for output in outputs)
-    resources = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=300, resources=resources).execute()
+    run_in_kernel(path, **small, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")

@@ -170,8 +170,9 @@ def print_sheet(places: Iterable[Place]) -> Figure:
             _write_marks(figure, place, width, height)
         elif later is None or later.origin != place.origin:  # once for pictures of one origin
             _write_origin(figure, place, width, height)
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]
+    # "none" would leave a stand-in, for which savefig draws everything twice.
+    figure._layout_engine = None  # type: ignore[attr-defined]
     _round_places(figure)
     return figure
 
