@@ -476,7 +476,7 @@ def compute_4d(table: pd.DataFrame, valid: pd.Series) -> dict[tuple[Space, str],
 def _time_constants(
     blocks: NDArray[np.float64], jitter: NDArray[np.float64], rng: np.random.Generator
 ) -> TimeConstants:
-    if len(blocks) < 2 or np.ptp(blocks) == 0:
+    if len(blocks) == 0 or np.ptp(blocks) == 0:
         mean = float(blocks.mean()) if len(blocks) else np.nan
         return TimeConstants(blocks, mean, np.nan, np.nan, jitter)
     interval = stats.bootstrap(

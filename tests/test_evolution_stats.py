@@ -26,6 +26,7 @@ from neuro_data_analysis.evolution.stats import (
     Trajectory,
     Trials,
     attributed_fractions,
+    best_block,
     block_activations,
     block_psths,
     block_tests,
@@ -423,3 +424,61 @@ def test_the_number_of_workers_changes_nothing(small_matroot):
         for space in Space:
             np.testing.assert_array_equal(alone.psths[space], shared.psths[space])
             np.testing.assert_array_equal(alone.windows.sem[space], shared.windows.sem[space])
+
+
+@pytest.mark.parametrize(
+    ("means", "best"),
+    [
+        ([1, 1 + 0.9e-9, 0], 0),
+        ([1, 1 + 1.1e-9, 0], 1),
+        ([-1, 0, -2], 1),
+        ([-2, -1 - 0.9e-9, -1], 1),
+        ([3, 5, 5], 1),
+    ],
+)
+def test_means_within_a_billionth_of_the_largest_are_tied(means, best):
+    assert best_block(means) == best
+    assert best_block([means, means[::-1]])[0] == best
+
+
+def test_no_block_and_no_spike_are_refused(rng):
+    with pytest.raises(MalformedDataError, match="experiment 1 holds no block"):
+        summarize(make_experiment(rng, [[], []]))
+    silent = Thread("fc6", None, (Block(np.zeros((200, 12)), np.arange(12)),) * 3, ())
+    with pytest.raises(MalformedDataError, match="no spike was recorded"):
+        summarize(Experiment(make_info(), (silent, silent)))
+
+
+def test_a_thread_without_blocks_has_no_trials():
+    trials = Trials.of([])
+    assert trials.psth.shape == (200, 0)
+    assert trials.block_number.tolist() == []
+
+
+def test_two_blocks_have_no_tests(rng):
+    tests = block_tests(kept_trials(make_experiment(rng, [[12, 12]] * 2)))
+    assert np.isnan(list(tests.values())).all()
+
+
+def test_a_block_of_one_image_has_a_mean_but_no_error(rng):
+    found = block_activations(make_experiment(rng, [[1, 12, 12]] * 2, [[1, 3, 2]] * 2))
+    assert found["initrsp_0_std"] == 0
+    assert np.isnan(found["initrsp_0_sem"])
+    assert found["maxrsp_0_sem"] > 0
+
+
+def test_references_are_means_of_kept_blocks_and_missing_where_none_was_shown(rng):
+    """Four blocks, the last too short; of the references of three, one block shows none."""
+    experiment = make_experiment(rng, [[12, 12, 12, 12, 9]] * 2)
+    shown = np.zeros((200, 3))
+    shown[50:] = [10.0, 20, 60]
+    nothing = Block(np.zeros((200, 0)), np.arange(0))
+    rates = [Block(shown, np.arange(3)), nothing, Block(2 * shown, np.arange(3))]
+    longer = [*rates, Block(3 * shown, np.arange(3)), Block(4 * shown, np.arange(3))]
+    threads = tuple(
+        replace(thread, references=tuple(references))
+        for thread, references in zip(experiment.threads, (rates, longer), strict=True)
+    )
+    found = summarize(replace(experiment, threads=threads)).references
+    np.testing.assert_allclose(found[Space.DEEPSIM], [30, np.nan, 60, np.nan])
+    np.testing.assert_allclose(found[Space.BIGGAN], [30, np.nan, 60, 90])

@@ -14,7 +14,12 @@ from core.utils.statistics.t_tests import StudentTest
 from figure_reproduction import Figure2_reproduction as figure2
 from figure_reproduction import Figure4_reproduction as figure4
 from figure_reproduction import Figure5_reproduction as figure5
+from figure_reproduction import Figure6_reproduction as figure6
 from figure_reproduction import FigureExt4_reproduction as extended4
+from figure_reproduction import FigureExt5_reproduction as extended5
+from figure_reproduction.page import window_responses as windows
+from figure_reproduction.page.groups import Curve
+from neuro_data_analysis.robustness.intervals import cluster_bootstrap
 
 DEEPSIM, BIGGAN = Space
 
@@ -107,15 +112,16 @@ def test_points_of_4b_scatter_as_ever(rng):
 
 
 def test_trajectories_of_4c_join_their_padding_at_the_last_recorded_block():
-    recorded = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], dtype=bool)
-    mean = both(np.arange(10.0).reshape(2, 5))
-    found = figure4.compute_4c(mean, recorded, masks_of(2))["IT"]
+    recorded = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 1, 1, 1, 0]], dtype=bool)
+    mean = both(np.arange(15.0).reshape(3, 5))
+    found = figure4.compute_4c(mean, recorded, masks_of(3))["IT"]
     nan = np.nan
     np.testing.assert_array_equal(found.recorded[DEEPSIM][0], [0, 1, 2, nan, nan])
     np.testing.assert_array_equal(found.padded[DEEPSIM][0], [nan, nan, 2, 3, 4])
     np.testing.assert_array_equal(found.recorded[BIGGAN][1], [5, 6, 7, 8, 9])
     np.testing.assert_array_equal(found.padded[BIGGAN][1], [nan] * 5)
-    assert found.n_recorded.tolist() == [2, 2, 2, 1, 1]
+    np.testing.assert_array_equal(found.padded[BIGGAN][2], [nan, nan, nan, 13, 14])
+    assert found.n_recorded.tolist() == [3, 3, 3, 2, 1]
 
 
 def time_constants(blocks, p=0.001):
@@ -246,3 +252,166 @@ def test_windows_are_compared_where_both_threads_lie_below_either_level(rng, p, 
     found = extended4.compute_4c(made_windows(rng), meta)
     n = {level: compared["IT", (0, 10)].n for level, compared in found.items()}
     assert n == {"p05": at_005, "p01": at_001}
+
+
+def box(low, high, *outliers):
+    return {"med": 0.1, "whislo": low, "whishi": high, "fliers": np.array(outliers)}
+
+
+def groups_of(*boxes):
+    return {("ReLU", "Test_R2"): extended5.LayerBoxes(list(boxes), 0.5, 0.1, 0.5, (0.4, 0.6))}
+
+
+@pytest.mark.parametrize(
+    ("boxes", "limits"),
+    [
+        ([box(0.1, 0.4), box(0, 0.2, 0.6, 0.1)], (-0.03, 0.78)),  # 1 and 6 twentieths of the range
+        ([box(0, 0.4, 0.5), box(np.nan, np.nan)], (-0.025, 0.65)),
+        ([box(-0.28, 0.2)], (-0.3, 0.344)),
+        ([box(0, 0.95)], (-0.0475, 1.05)),
+        ([box(0, 0.2, -250, 7)], (-0.3, 1.05)),
+    ],
+)
+def test_the_axis_of_r2_reaches_the_outliers_but_not_beyond_its_widest_range(boxes, limits):
+    assert extended5._limits(groups_of(*boxes)) == pytest.approx(limits)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "is_cut"),
+    [(-0.3, 1.05, False), (-0.31, 0.5, True), (0, 1.06, True), (0.5, 0.5, False)],
+)
+def test_whiskers_beyond_the_axis_are_told(low, high, is_cut):
+    groups = groups_of(box(0, 0.2), box(low, high), box(np.nan, np.nan))
+    found = extended5.Linearity(DEEPSIM, groups, {}, {}, 96, (-0.3, 1.05))
+    assert extended5._is_cut(found) == is_cut
+
+
+def comparison(n_recorded, larger, padded=True):
+    """Return what is known of a window of nine experiments, one space larger in some blocks."""
+    nothing = np.zeros(len(larger))
+    curve = Curve(nothing, nothing, 9)
+    sides = {DEEPSIM: np.array(larger), BIGGAN: np.zeros(len(larger), dtype=bool)}
+    test = StudentTest(nothing, nothing, nothing, 9)
+    return windows.WindowComparison(
+        dict.fromkeys(Space, curve), sides, test, np.array(n_recorded), padded=padded
+    )
+
+
+def test_means_are_dotted_where_fewer_than_half_recorded_unless_padding_does_not_count():
+    counts = [9, 5, 4, 0]
+    found = comparison(counts, [False] * 4)
+    assert found.is_mostly_padding.tolist() == [False, False, True, True]
+    assert not comparison(counts, [False] * 4, padded=False).is_mostly_padding.any()
+
+
+def test_a_significant_block_up_to_45_rests_on_few_where_four_recorded_it():
+    n_recorded = np.full(48, 4)
+    n_recorded[[0, 1]] = 9, 5
+    marked = np.ones(48, dtype=bool)
+    marked[2] = False
+    found = comparison(n_recorded, marked).rests_on_few
+    assert np.flatnonzero(found).tolist() == list(range(3, 46))
+
+
+def test_means_over_recorded_blocks_divide_by_those_that_recorded(rng):
+    """Seven experiments of 9, 9, 8, 8, 8, 7 and 2 blocks; blocks below five have no mean."""
+    lengths = np.array([9, 9, 8, 8, 8, 7, 2])
+    values = {space: rng.random((7, 9)) for space in Space}
+    for of_space in values.values():
+        for row, length in zip(of_space, lengths, strict=True):
+            row[length:] = row[length - 2 : length].mean()
+    responses = {((0, 10), space): of_space for space, of_space in values.items()}
+    found = windows.compare_recorded(responses, masks_of(7), "bothsucc005")["IT", (0, 10)]
+    assert found.n_recorded.tolist() == [7, 7, 6, 6, 6, 6, 6, 5, 2]
+    assert (found.n, found.padded) == (7, False)
+    for space, of_space in values.items():
+        for block in range(9):
+            rates = of_space[lengths > block, block]
+            expected = (rates.mean(), rates.std() / np.sqrt(len(rates)))
+            curve = found.curves[space]
+            shown = (curve.mean[block], curve.sem[block])
+            assert shown == pytest.approx(expected if block < 8 else (np.nan,) * 2, nan_ok=True)
+    np.testing.assert_array_equal(found.test.df, [6, 6, 5, 5, 5, 5, 5, 4, np.nan])
+    assert found.test.n == 7
+    published = windows.compare_windows(responses, masks_of(7), "bothsucc005")["IT", (0, 10)]
+    assert published.padded
+    assert published.n_recorded.tolist() == found.n_recorded.tolist()
+
+
+@pytest.mark.parametrize(("difference", "is_padding"), [(0.9e-9, True), (1.1e-9, False)])
+def test_padding_is_told_by_nine_digits_and_in_silent_windows_too(difference, is_padding):
+    """Blocks 3 and 4 repeat the mean of 1 and 2; no spike falls into the second window."""
+    row = np.array([[1.0, 2, 4, 3, 3]])
+    other = row * np.array([1, 1, 1, 1, 1 + difference])
+    responses = {((0, 10), DEEPSIM): row, ((0, 10), BIGGAN): other}
+    responses |= {((10, 20), space): 0 * row for space in Space}
+    found = windows.recorded_blocks(responses)
+    assert found.tolist() == [[True, True, True, not is_padding, not is_padding]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "recorded"),
+    [
+        ([[1, 2, 4, 3, 3], [1, 2, 6, 3, 3]], [1, 1, 1, 1, 0]),  # 3 is not the mean of 2 and 6
+        ([[5, 5, 5, 5, 5]], [1, 1, 0, 0, 0]),  # a session has two blocks at least
+        ([[1, 2, 3, 4, 5]], [1, 1, 1, 1, 1]),
+    ],
+)
+def test_padding_repeats_the_mean_of_two_blocks_in_all_windows_at_once(rows, recorded):
+    responses = {((10 * i, 10), DEEPSIM): np.array([row]) for i, row in enumerate(rows)}
+    assert windows.recorded_blocks(responses)[0].tolist() == recorded
+
+
+def test_experiments_that_all_differ_alike_have_no_test():
+    """Nor has a single one, or none."""
+    counted = np.arange(3)[:, np.newaxis] < np.array([3, 2, 1, 0])
+    found = windows.paired_tests(np.full((1, 3, 4), 0.5), counted)
+    assert np.isnan(found.t).all()
+    assert np.isnan(found.p).all()
+    np.testing.assert_array_equal(found.df, [2, 1, np.nan, np.nan])
+
+
+def test_intervals_of_sessions_are_those_of_a_thousand_resamples_with_their_seed(rng):
+    """Seed 65 and the place of the group: 0 for successful sessions, 1 for the others."""
+    n = 120
+    table = pd.DataFrame(
+        {
+            "anova_p_value": 0.001,
+            "is_common_axis": True,
+            "is_BigGAN_evol_success": np.arange(n) < 70,
+            "Exp_id": [f"session {axis // 7}" for axis in range(n)],
+            **{f"gpr_y_is_{shape}": rng.random(n) < 0.4 for shape in SHAPES_OF_6E},
+        }
+    )
+    found = figure6.compute_shapes(table).by_session
+    for place, group in enumerate(("successful", "non_successful")):
+        rows = table[table["is_BigGAN_evol_success"] == (group == "successful")]
+        for shape in SHAPES_OF_6E[:1]:
+            hit = rows[f"gpr_y_is_{shape}"].to_numpy(dtype=float)
+            expected = cluster_bootstrap(
+                lambda chosen, hit=hit: hit[chosen].mean(), rows["Exp_id"].tolist(),
+                np.random.default_rng([65, place]), n_resamples=1000,
+            )  # fmt: skip
+            assert found[group, shape].resampled.bca == pytest.approx(expected.bca)
+            n_sessions = rows["Exp_id"].nunique()
+            assert found[group, shape].resampled.n_clusters == n_sessions
+
+
+SHAPES_OF_6E = ("bellshaped", "monotonic", "unimodal")
+
+
+def test_peaks_are_counted_where_p_lies_below_001():
+    """Places are equal to six digits; axes that are not tuned give places, but no counts."""
+    table = pd.DataFrame(
+        {
+            "max_resp_lin_dist_bin": [0.1, 0.1 + 1e-9, 0.3, 0.3, -0.5, 0.1],
+            "p_value": [0.001, 0.0099, 0.01, np.nan, 0.5, 0.001],
+            "is_BigGAN_evol_success": [True, True, True, True, False, False],
+        }
+    )
+    found = figure6.compute_peaks(table)
+    assert found.distances.tolist() == [-0.5, 0.1, 0.3]
+    assert found.totals == {"successful": 2, "non_successful": 1}
+    counts = {group: [p.count for p in of] for group, of in found.proportions.items()}
+    assert counts == {"successful": [0, 2, 0], "non_successful": [0, 1, 0]}
+    assert {p.total for p in found.proportions["successful"]} == {2}

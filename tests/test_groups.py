@@ -10,6 +10,7 @@ from scipy import stats
 from core.spaces import Space
 from figure_reproduction.page.groups import (
     Curve,
+    basis_of_paired,
     compare_spaces,
     larger_by,
     members,
@@ -45,6 +46,7 @@ def test_t_is_positive_where_deepsim_is_larger(rng, paired):
     np.testing.assert_allclose(found.t, expected.statistic)
     np.testing.assert_allclose(found.p, expected.pvalue)
     assert (found.t > 0).all()
+    assert not paired or [basis_of_paired(found)[name] for name in ("n", "df")] == [9, 8]
 
 
 def test_spaces_are_compared_unpaired_unless_asked(rng):

@@ -244,8 +244,8 @@ def paired_tests(difference: NDArray[np.float64], counted: NDArray[np.bool_]) ->
         mean = x.sum(axis=1) / n
         around = np.where(counted, difference - mean[:, np.newaxis], 0.0)
         error = np.sqrt((around**2).sum(axis=1) / (n - 1) / n)
-        t = np.where((n > 1) & (error > 0), mean / error, np.nan)
-    return PairedTests(t, 2 * stats.t.sf(abs(t), np.maximum(n - 1, 1)), n)
+        t = np.where(error > 0, mean / error, np.nan)  # no error, no test
+    return PairedTests(t, 2 * stats.t.sf(abs(t), n - 1), n)
 
 
 def _counted_curve(values: NDArray[np.float64], counted: NDArray[np.bool_]) -> Curve:
