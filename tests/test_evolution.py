@@ -722,7 +722,7 @@ def no_space_beyond(n_bytes):
 def test_full_disk(tmp_path, finished):
     """On a full disk one sentence says so; nothing is lost, and the run goes on afterwards."""
     with (
-        no_space_beyond(1_200_000),
+        no_space_beyond(700_000),
         pytest.raises(CannotWriteError, match=r"cannot write .*\.fc6\.checkpoint\.npz: File too"),
     ):
         evolve_pairs(SMALL, tmp_path, networks=tiny_networks())
