@@ -573,30 +573,35 @@ paired_evolution.write_run = write_run
 """,
 }
 
+#: Imports once; every experiment is a fork of that, which tells how it ended.
 _SCRIPT = """
 import os, signal, sys
 import numpy as np
 from core.insilico.paired_evolution import command as paired_evolution
-from tests.test_evolution import SMALL, tiny_networks
+from tests.test_evolution import _KILLED, SMALL, tiny_networks
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
-{ending}
-paired_evolution.evolve_pairs(SMALL, sys.argv[1], networks=tiny_networks(), progress=progress)
+for moment, ending in _KILLED.items():
+    child = os.fork()
+    if not child:
+        exec(ending)
+        folder = os.path.join(sys.argv[1], moment)
+        paired_evolution.evolve_pairs(SMALL, folder, networks=tiny_networks(), progress=progress)
+        os._exit(0)
+    print(moment, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), sep=": ", flush=True)
 """
 
 
 def test_killed_runs_resume_to_the_same_bytes(tmp_path, finished):
     """Killed at any moment, an experiment goes on and ends with the files of an unbroken one."""
-    processes = {
-        moment: subprocess.Popen(
-            [sys.executable, "-c", _SCRIPT.format(ending=ending), tmp_path / moment],
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"},
-        )
-        for moment, ending in _KILLED.items()
-    }
-    for moment, process in processes.items():
-        assert process.wait(timeout=120) == -signal.SIGKILL, moment
+    environment = {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+    told = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, tmp_path],
+        cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=True,
+        timeout=300,
+    ).stdout.splitlines()  # fmt: skip
+    assert told == [f"{moment}: {-signal.SIGKILL}" for moment in _KILLED]
+    for moment in _KILLED:
         folder = tmp_path / moment
         unfinished = list(folder.rglob("*.unfinished"))
         assert bool(unfinished) == (moment == "while a checkpoint is written")
