@@ -139,18 +139,20 @@ def tuning_curves() -> Iterator[Row]:
 def reading() -> Iterator[Row]:
     """Compare one experiment with the whole file, and one process that summarises with all."""
     with tempfile.TemporaryDirectory() as folder:
-        matroot = simulate_matroot(Path(folder) / "matroot", seed=0, n_experiments=40)
-        path = matroot / recordings.MAT_FILE
+        small, full = (
+            simulate_matroot(Path(folder) / f"{n}", seed=0, n_experiments=n) for n in (4, 170)
+        )
+        path = small / recordings.MAT_FILE
         ours = _best(lambda: load_neural_data(path)[recordings.EXAMPLE_EXPI])
         theirs = _best(lambda: recordings.read_with_pymatreader(path), 1)
-        yield Row("one experiment of 40 from MATLAB v7.3", "ms", 1e3 * ours,
+        yield Row("one experiment of 4 from MATLAB v7.3", "ms", 1e3 * ours,
                   ("pymatreader, whole file", 1e3 * theirs))  # fmt: skip
         n_cpus = os.cpu_count() or 1
         alone, shared = (
-            _best(lambda n=n: collect(load_neural_data(path), workers=n), 1)  # type: ignore[misc]
+            _best(lambda n=n: collect(load_neural_data(full), workers=n), 1)  # type: ignore[misc]
             for n in (1, n_cpus)
         )
-        yield Row(f"40 experiments summarised, {n_cpus} processes", "s", shared,
+        yield Row(f"170 experiments summarised, {n_cpus} processes", "s", shared,
                   ("one process", alone), ("one process, shared out", alone / n_cpus))  # fmt: skip
 
 

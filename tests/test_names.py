@@ -25,7 +25,7 @@ OURS = {
     "rng": {"rng"},
     "random_state": set(),
     "batch": {"batch_size"},
-    "device": {"device"},
+    "device": {"device", "devices"},
     "cuda": set(),
     # Asked for in a call; what a network is; in settings of commands, which are their flags.
     "trained": {"pretrained", "trained", "untrained"},

@@ -30,7 +30,7 @@ from core.rig import (
     SocketRig,
     sockets,
 )
-from core.rig.blocks import as_png, from_png
+from core.rig.blocks import as_png, from_png, responses_from
 from core.rig.fake import serve_folder, write_responses
 from core.rig.folder import read_request, waiting_blocks, write_request
 from core.rig.response_files import read_responses
@@ -107,6 +107,12 @@ def written(folder, form, names, evoked, psth=None):
             if psth is not None:
                 file["psth"] = psth
     return path
+
+
+def test_names_that_are_nested_unevenly_are_refused():
+    """A socket may answer so; no array can be made of them."""
+    with pytest.raises(MalformedDataError, match="the rig: stimulusID is no list of names"):
+        responses_from({"stimulusID": ["a", ["b", "c"]], "tEvokedResp": [[1.0], [2.0]]}, "the rig")
 
 
 @pytest.mark.parametrize("density", [1e7, -1e7, 1e39, np.inf])

@@ -102,14 +102,15 @@ def test_cells_of_a_file(tmp_path):
         ('optimizers = {fc6 = ["CholCMA"]}', "optimizers says nothing of 'BigGAN'"),
         ('hessians = {biggan = "H.npz"}', "unknown generator of hessians 'biggan'"),
         ('hessians = {BigGAN = "H\\u0000.npz"}', "a path that cannot be"),
-        ("channels = [0, 2000000000]", "more than 100000 cells"),
+        ("channels = [0, 2000000000]", "more than 500 cells"),
         ('networks = "nowhere.networks:load"', "a file may not; give --networks"),
         ("hessians = {fc6 = {}}", "hessians has .*expected a list of texts"),
         ("repetitions = 0", "0 repetitions"),
     ],
 )
-def test_mistakes_in_a_file(tmp_path, change, words):
+def test_mistakes_in_a_file(tmp_path, monkeypatch, change, words):
     """A typo in a sweep file is named, with what is allowed, before anything runs."""
+    monkeypatch.setattr("core.insilico.sweeps.file.MOST_CELLS", 500)
     key = change.partition(" ")[0]
     lines = [line for line in TWO_CELLS.splitlines() if not line.startswith(f"{key} ")]
     with pytest.raises(UsageError, match=words):

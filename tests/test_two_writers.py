@@ -13,6 +13,7 @@ from core.errors import BusyError, CannotWriteError, UserError
 from core.files import UNFINISHED_SUFFIX, atomic_write, locked, move_into, staging_folder
 from core.source_tables.provenance import Provenance, read_provenance
 from core.source_tables.reader import SourceData, Table, write_tables
+from neuro_data_analysis.simulation import matroot
 from tests.test_faults import tree
 
 WINDOWS = [(start, start + 10) for start in range(0, 100, 10)]
@@ -144,6 +145,7 @@ def test_one_pair_of_other_writers_leaves_one_whole_set(work, monkeypatch):
     if work in ("evolution", "sweep", "Hessians"):
         pytest.importorskip("torch")
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    monkeypatch.setattr(matroot, "BLOCK_CODES_OF", ())  # they take most of the time
     (outcome,) = two_writers.run(work, 1)
     allowed = ["whole: ok and ok"] + ["whole: ok and refused"] * (work not in WAITING)
     assert outcome in allowed

@@ -118,7 +118,11 @@ def responses_from(arrays: Mapping[str, Any], source: str) -> BlockResponses:
             f"{source} holds {', '.join(arrays) or 'nothing'}; needed are stimulusID, and "
             "tEvokedResp or psth."
         )
-    names = tuple(plain_name(str(name)) for name in np.ravel(np.asarray(arrays["stimulusID"])))
+    try:
+        given = np.ravel(np.asarray(arrays["stimulusID"]))
+    except ValueError as error:
+        raise MalformedDataError(f"{source}: stimulusID is no list of names.") from error
+    names = tuple(plain_name(str(name)) for name in given)
     psth = None
     if arrays.get("psth") is not None:
         densities = _trials_first(arrays["psth"], len(names), "psth", source)

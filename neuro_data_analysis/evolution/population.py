@@ -38,7 +38,7 @@ SUCCESS_CRITERIA = {
 }
 
 #: From so many experiments on, reading them in several processes is worth starting these.
-_MANY_EXPERIMENTS = 40
+_MANY_EXPERIMENTS = 100
 
 #: The two significance levels of the paper, and how column names write them.
 P_LEVELS = {"005": 0.05, "001": 0.01}

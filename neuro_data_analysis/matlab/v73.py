@@ -341,6 +341,8 @@ def _plain_class(dataset: h5d.DatasetID) -> str | None:
     kind = attribute.get_type()
     if kind.get_class() != h5t.STRING or kind.is_variable_str() or attribute.shape:
         return None
+    if kind.get_size() > _SHORT_TEXT.get_size():
+        return None
     stored = np.empty((), dtype="S16")
     attribute.read(stored, _SHORT_TEXT)
     return _PLAIN_CLASSES.get(bytes(stored[()]))

@@ -211,6 +211,7 @@ def _run_batch(
 ) -> None:
     """Go on from the checkpoint, if there is one; write the files; remove the checkpoint."""
     if not checkpoint.path.is_file() and not unfinished(files, lambda one: one.archive):
+        checkpoint.remove()  # of which a killed run may have left parts
         return
     checkpoint.load()
     for _ in progress(range(evolution.generation, steps)):

@@ -207,8 +207,8 @@ class Checkpoint:
         self._generation, self._time = stop, time.monotonic()
 
     def remove(self) -> None:
-        """Remove its files; first the one without which the others are nothing."""
-        self.path.unlink()
+        """Remove its files, if any; first the one without which the others are nothing."""
+        self.path.unlink(missing_ok=True)
         for path in self.path.parent.glob(f"{glob.escape(self._stem)}.history*.npz"):
             path.unlink()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,7 @@ from core.utils.optimizers.state import (
     array_entry,
     checksum,
     count_entry,
+    position_of,
     random_entry,
     require_settings,
     restore_random,
@@ -96,6 +98,7 @@ class RankOneCMAES(AskTellOptimizer):
         }
         self._random = random_source(random_seed)
         self._normals = np.empty((0, search_dimen))
+        self._drawn_from = position_of(self._random)
         self._codes: NDArray[Any] | None = None
         self._axis_scales: FloatArray | None = None
 
@@ -148,7 +151,7 @@ class RankOneCMAES(AskTellOptimizer):
             "mean": self._mean.copy(),
             "pc": self.pc.copy(),
             "ps": self.ps.copy(),
-            "normals": self._normals.copy(),
+            "drawn_from": random_entry(self._random, self._drawn_from),
             **matrix_state(self._A, "A"),
             **matrix_state(self._Ainv, "Ainv"),
         }
@@ -159,13 +162,16 @@ class RankOneCMAES(AskTellOptimizer):
         A = matrix_from_state(state, "A", scales)
         Ainv = matrix_from_state(state, "Ainv", 1 / scales)
         mean, pc, ps = (array_entry(state, name, (k,)) for name in ("mean", "pc", "ps"))
-        normals = array_entry(state, "normals", (self.lambda_, k), (0, k))
+        source = deepcopy(self._random)
+        restore_random(source, state, "drawn_from")
+        drawn_from = position_of(source)
         sigma = float(array_entry(state, "sigma", ()))
         counts = [count_entry(state, name) for name in ("istep", "counteval", "eigeneval")]
+        normals = source.standard_normal((self.lambda_ if counts[0] else 0, k))
         restore_random(self._random, state)
         self._A, self._Ainv = A, Ainv
         self._mean, self.pc, self.ps, self.sigma = mean, pc, ps, sigma
-        self._normals, self._codes = normals, None
+        self._normals, self._drawn_from, self._codes = normals, drawn_from, None
         self.istep, self.counteval, self.eigeneval = counts
 
     def _settings(self) -> dict[str, Any]:
@@ -232,6 +238,7 @@ class RankOneCMAES(AskTellOptimizer):
         else:
             self._begin_at(self._first_mean(order, codes))
             self._normals = np.empty((self.lambda_, self.search_dimen))
+        self._drawn_from = position_of(self._random)
         self._codes = self._sampled(self._draw)
         self.counteval += self.lambda_
         self.istep += 1

@@ -147,13 +147,14 @@ def checksum(*arrays: FloatArray) -> str:
     return digest.hexdigest()
 
 
-def random_entry(source: RandomSource) -> str:
-    """Write down where a stream of random numbers is."""
-    return json.dumps({"kind": type(source).__name__, "state": _plain(_position(source))})
+def random_entry(source: RandomSource, position: Mapping[str, Any] | None = None) -> str:
+    """Write down where a stream of random numbers is, or was: an earlier `position_of` it."""
+    where = position_of(source) if position is None else position
+    return json.dumps({"kind": type(source).__name__, "state": _plain(where)})
 
 
-def restore_random(source: RandomSource, state: Mapping[str, Any]) -> None:
-    """Set a stream of random numbers to where the saved one was.
+def restore_random(source: RandomSource, state: Mapping[str, Any], key: str = "random") -> None:
+    """Set a stream of random numbers to where the saved one was, by an entry of `random_entry`.
 
     Raises
     ------
@@ -163,13 +164,13 @@ def restore_random(source: RandomSource, state: Mapping[str, Any]) -> None:
         If the entry cannot be read.
     """
     try:
-        saved = json.loads(str(entry(state, "random")))
+        saved = json.loads(str(entry(state, key)))
         saved_kind = (saved["kind"], saved["state"]["bit_generator"])
     except (ValueError, KeyError, TypeError) as error:
         raise MalformedDataError(
             f"the random state of the saved optimiser is unreadable: {error!r}"
         ) from error
-    kind = (type(source).__name__, _position(source)["bit_generator"])
+    kind = (type(source).__name__, position_of(source)["bit_generator"])
     if saved_kind != kind:
         raise UsageError(
             f"the saved optimiser drew from {saved_kind[0]}({saved_kind[1]}) and this one draws "
@@ -187,7 +188,8 @@ def restore_random(source: RandomSource, state: Mapping[str, Any]) -> None:
         ) from error
 
 
-def _position(source: RandomSource) -> Mapping[str, Any]:
+def position_of(source: RandomSource) -> Mapping[str, Any]:
+    """Return where a stream is, a copy; see `random_entry`."""
     if isinstance(source, np.random.RandomState):
         return source.get_state(legacy=False)
     return source.bit_generator.state
