@@ -470,6 +470,13 @@ def test_a_thread_without_blocks_has_no_trials():
     assert trials.block_number.tolist() == []
 
 
+def test_values_of_many_windows_are_split_by_trials(rng):
+    sizes = (2, 3)
+    trials = Trials.of([Block(rng.random((200, n)), np.arange(n)) for n in sizes])
+    found = trials.per_block(trials.psth)
+    assert [one.shape for one in found] == [(200, 2), (200, 3)]
+
+
 def test_two_blocks_have_no_tests(rng):
     tests = block_tests(kept_trials(make_experiment(rng, [[12, 12]] * 2)))
     assert np.isnan(list(tests.values())).all()
