@@ -130,6 +130,10 @@ TARGETS = (
 
 #: Changes that no test can notice, for the same result comes out: line and change → why.
 EQUIVALENT: dict[tuple[str, str], str] = {
+    (
+        '& meta["space2"].str.contains(Space.BIGGAN.generator, regex=False),',
+        "False → True",
+    ): "the name holds no special letter",
     ("best = n - 3 if best >= n - 2 else best", "2 → 3"): "block n - 3 stays where it is",
     **{
         (line, "Space.DEEPSIM → Space.BIGGAN"): "both threads have as many blocks"
