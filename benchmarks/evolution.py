@@ -172,6 +172,7 @@ class _Stopwatch:
     """Generator and network in one, timed."""
 
     def __init__(self, generator: upconvGAN, scorer: TorchScorer, spent: list[float]) -> None:
+        self.device = generator.device
         self.visualize = Timed(generator.visualize, scorer.device, spent)
         self.score_tsr = Timed(scorer.score_tsr, scorer.device, spent)
 

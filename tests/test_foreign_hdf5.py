@@ -167,3 +167,20 @@ def test_responses_of_a_rig_lie_in_their_file(tmp_path, spoil, told):
         spoil(file, tmp_path)
     with pytest.raises(MalformedDataError, match=told):
         read_responses(tmp_path / "r.h5")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [(_external, "is kept in another file"), (_virtual, "is kept in another file"),
+     (_promise, "8000000 bytes are promised, 0 are")],
+)  # fmt: skip
+def test_values_in_a_cell_lie_in_their_file(tmp_path, spoil, told):
+    """Cells of plain numbers have a short way of their own, past the same doors."""
+    _other_file(tmp_path)
+    with h5py.File(tmp_path / "x.mat", "w") as file:
+        spoil(file, tmp_path)
+        file["tEvokedResp"].attrs["MATLAB_class"] = np.bytes_("double")
+        file["meta"] = np.array([[file["tEvokedResp"].ref]], dtype=h5py.ref_dtype)
+        file["meta"].attrs["MATLAB_class"] = np.bytes_("cell")
+    with pytest.raises(MalformedDataError, match=told):
+        _read_variable(tmp_path / "x.mat")

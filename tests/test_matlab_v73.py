@@ -400,3 +400,16 @@ def test_the_fixture_reads_as_an_independent_reader_reads_it():
                     for block, psth, index in zip(blocks, psths, indices, strict=True):
                         np.testing.assert_array_equal(block.psth, np.reshape(psth, (200, -1)))
                         np.testing.assert_array_equal(block.image_index + 1, np.ravel(index))
+
+
+def test_equal_texts_of_cells_are_stored_once_in_a_file(tmp_path):
+    """Names of images recur in every experiment; what is read back does not show it."""
+    elements = [{"names": ["first", "second"]}, {"names": ["second", "third"]}]
+    with write_v73(tmp_path / "x.mat", "x") as file:
+        file.save_struct_array("S", ("names",), elements)
+    with h5py.File(tmp_path / "x.mat") as stored:
+        kept = [item.attrs["MATLAB_class"] for item in stored["#refs#"].values()]
+    assert kept.count(b"char") == 3
+    with matlab_v73.open_v73(tmp_path / "x.mat") as file:
+        read = [list(element["names"].ravel()) for element in matlab_v73.StructArray(file["S"])]
+    assert read == [["first", "second"], ["second", "third"]]
