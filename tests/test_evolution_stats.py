@@ -38,7 +38,7 @@ from neuro_data_analysis.evolution.stats import (
     summarize,
     time_constants,
 )
-from neuro_data_analysis.evolution.tables import _mean_sem
+from neuro_data_analysis.evolution.tables import _mean_sem, psth_offset
 from neuro_data_analysis.neural_data_lib import Block, Experiment, Thread, load_neural_data
 from neuro_data_analysis.neural_data_utils import inclusion_masks, success_masks
 from tests.evolutions import make_experiment, make_info
@@ -514,3 +514,9 @@ def test_references_are_means_of_kept_blocks_and_missing_where_none_was_shown(rn
 def test_groups_of_time_constants_have_an_error_from_two_threads_on(values, mean, sem):
     found = _mean_sem(np.array(values))
     assert found == pytest.approx({"mean": mean, "sem": sem, "n": len(values)}, nan_ok=True)
+
+
+@pytest.mark.parametrize(("largest", "offset"), [(219.0, 100), (221.0, 110), (20.0, 10)])
+def test_the_offset_of_2d_is_the_largest_rate_over_two_and_a_fifth_in_tens(largest, offset):
+    psths = {Space.DEEPSIM: np.array([[1.0, 5]]), Space.BIGGAN: np.array([[largest, 3]])}
+    assert psth_offset(psths) == offset
