@@ -429,11 +429,17 @@ def _use(cache: Path, figures: tuple[str, ...]) -> None:
     """Give the tests what an unchanged module made, and spare them the drawing."""
     golden = import_module("tests.golden")
     golden.__dict__["make_matroot"] = lambda folder: cache / "recordings"
+    golden.__dict__["add_tuning"] = lambda source_data, folder: None
     if figures:
         golden.__dict__["FIGURES"] = figures
-        golden.__dict__["make_source_data"] = lambda folder: cache / "source_data"
-        golden.__dict__["add_tuning"] = lambda source_data, folder: None
+        golden.__dict__["make_source_data"] = partial(_linked, cache / "source_data")
         golden.__dict__["print_figures"] = partial(_without_pictures, golden.print_figures)
+
+
+def _linked(made: Path, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "source_data").symlink_to(made)
+    return folder / "source_data"
 
 
 def _without_pictures(print_figures: Callable[..., Any], *given: Any) -> Any:
