@@ -308,9 +308,9 @@ class _OnDisk(dict):
 
 
 @pytest.mark.parametrize(
-    ("n", "workers", "started"), [(39, None, []), (40, None, [7]), (2, 2, [2]), (40, 1, [])]
+    ("n", "workers", "started"), [(99, None, []), (100, None, [7]), (2, 2, [2]), (100, 1, [])]
 )
-def test_from_forty_experiments_on_a_file_is_read_by_a_process_per_cpu(
+def test_from_a_hundred_experiments_on_a_file_is_read_by_a_process_per_cpu(
     rng, monkeypatch, n, workers, started
 ):
     """Joblib is replaced by a loop that keeps the number of processes that were asked for."""
