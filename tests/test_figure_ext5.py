@@ -243,6 +243,37 @@ def test_the_interval_of_r_is_that_of_units_resampled_one_by_one(rng):
     assert found.r_interval[0] < found.r < found.r_interval[1]
 
 
+def test_correlations_are_those_of_a_hundred_draws_and_four_hundred_resamples(rng):
+    """Draw by draw with scipy: 96 units of each layer, seeds 54 for draws and 55 for resamples."""
+    table = linearity(Space.BIGGAN, rng, units=100)
+    computed = compute_linearity(Space.BIGGAN, table)
+    draws, metric = np.random.default_rng(54), "Test_R2_class"
+    for group in ("non-ReLU", "ReLU"):
+        rows = table[table["Layer"].isin(RELU_LAYERS) == (group == "ReLU")]
+        depth, values = rows["Layer"].map(DEPTH).to_numpy(), rows[metric].to_numpy()
+        found = []
+        for _ in range(LINEARITY_DRAWS):
+            drawn = rows.groupby("Layer", sort=False).sample(96, random_state=draws)
+            found.append(spearmanr(drawn["Layer"].map(DEPTH), drawn[metric]).statistic)
+        assert computed.groups[group, metric].r == pytest.approx(np.mean(found))
+        resamples, layers = np.random.default_rng(55), rows["Layer"].to_numpy()
+        units = [
+            resamples.choice(np.flatnonzero(layers == layer), (400, 96))
+            for layer in pd.unique(rows["Layer"])
+        ]
+        r = [spearmanr(depth[i], values[i]).statistic for i in np.concatenate(units, axis=1)]
+        np.testing.assert_allclose(
+            computed.groups[group, metric].r_interval, np.quantile(r, [0.025, 0.975]), atol=1e-9
+        )
+
+
+def test_no_more_than_96_units_of_a_layer_are_drawn(rng):
+    """Also where every layer has more."""
+    table = linearity(Space.BIGGAN, rng, units=100)
+    large = table.groupby("Layer")["Layer"].transform("size") == 100
+    assert compute_linearity(Space.BIGGAN, table[large]).n_drawn == 96
+
+
 def test_dead_units_are_counted_in_r_and_left_out_of_boxes(rng):
     """As published, correlations are over all units; an R² of 1 everywhere tells a dead one."""
     table = linearity("BigGAN", rng)
