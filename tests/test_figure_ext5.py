@@ -267,6 +267,19 @@ def test_correlations_are_those_of_a_hundred_draws_and_four_hundred_resamples(rn
         )
 
 
+def test_two_units_have_a_rank_correlation_and_one_has_none():
+    pair = pd.DataFrame({"depth": [0, 3], "R2": [0.5, 0.2]})
+    np.testing.assert_allclose(rank_correlations(pair, ["R2"]), [-1])
+    assert np.isnan(rank_correlations(pair[:1], ["R2"])).all()
+
+
+def test_a_table_without_rectified_layers_has_no_interval_of_them(rng):
+    table = linearity(Space.BIGGAN, rng)
+    found = compute_linearity(Space.BIGGAN, table[~table["Layer"].isin(RELU_LAYERS)])
+    assert np.isnan(found.groups["ReLU", "Test_R2"].r_interval).all()
+    assert found.groups["non-ReLU", "Test_R2"].r == pytest.approx(1)
+
+
 def test_no_more_than_96_units_of_a_layer_are_drawn(rng):
     """Also where every layer has more."""
     table = linearity(Space.BIGGAN, rng, units=100)
