@@ -98,7 +98,7 @@ _EVOLUTION, _PAGE = "neuro_data_analysis.evolution", "figure_reproduction.page"
 TARGETS = (
     Target(f"{_EVOLUTION}.stats", _TABLE_TESTS),
     Target(f"{_EVOLUTION}.population", _TABLE_TESTS),
-    Target(f"{_EVOLUTION}.tables", ("tests/test_courses.py", *_TABLE_TESTS[2:])),
+    Target(f"{_EVOLUTION}.tables", ("tests/test_courses.py", *_TABLE_TESTS)),
     Target("neuro_data_analysis.similarity.response_differences", _TABLE_TESTS[1:]),
     Target(
         "neuro_data_analysis.neural_data_utils", ("tests/test_session_names.py", *_TABLE_TESTS)

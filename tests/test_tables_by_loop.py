@@ -152,6 +152,11 @@ def test_success_rates_count_valid_threads_by_level_and_sign(table, population, 
     assert signs_decide > 0  # some thread passes the level with the other sign
 
 
+def test_the_labels_of_success_name_its_test_and_its_level(golden_source_data):
+    labels = json.loads((golden_source_data / "Fig4/Fig4A_sucs_labels.txt").read_text())
+    assert labels == {"sucs_criterion_label": "max > init, P<0.01", "sucs_label": "maxinit"}
+
+
 def test_time_constants_and_tests_stand_beside_what_each_experiment_was(table, population):
     """Figure 4D, and the tables of the lab."""
     found = table("Fig4/Figure4_src_evol_traj_time_constant_w_meta.csv").set_index("Expi")
