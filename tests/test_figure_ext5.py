@@ -298,6 +298,8 @@ def test_dead_units_are_counted_in_r_and_left_out_of_boxes(rng):
     assert told["spearman_r_live_units Test_R2 ReLU"] == pytest.approx(1)
     assert told["mean_spearman_r Test_R2 ReLU"] < 1
     assert told["median_by_layer Test_R2 ReLU"][1] == pytest.approx(0.02 * DEPTH["relu2"])
+    table.loc[table["Layer"].eq("relu3"), metrics[0]] = 1.0  # predicted perfectly by one part
+    assert dead_units(table, metrics).sum() == 1
     marked = table.assign(dead=table["Layer"] == "conv1")
     assert dead_units(marked, metrics).sum() == 12
     computed = compute_linearity(Space.BIGGAN, marked)
