@@ -256,6 +256,7 @@ def test_correlations_are_those_of_a_hundred_draws_and_four_hundred_resamples(rn
             drawn = rows.groupby("Layer", sort=False).sample(96, random_state=draws)
             found.append(spearmanr(drawn["Layer"].map(DEPTH), drawn[metric]).statistic)
         assert computed.groups[group, metric].r == pytest.approx(np.mean(found))
+        assert computed.groups[group, metric].r_sd == pytest.approx(np.std(found))
         resamples, layers = np.random.default_rng(55), rows["Layer"].to_numpy()
         units = [
             resamples.choice(np.flatnonzero(layers == layer), (400, 96))
