@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal
 
@@ -16,6 +17,7 @@ from neuro_data_analysis.evolution.courses import (
     smoothed_time_constant,
 )
 from neuro_data_analysis.evolution.population import collect
+from neuro_data_analysis.evolution.tables import course_tables
 from neuro_data_analysis.neural_data_lib import load_neural_data
 
 
@@ -78,6 +80,8 @@ def test_the_table_of_sites_and_the_references_follow_the_recordings(small_matro
     with load_neural_data(small_matroot) as recordings:
         population = collect(recordings)
         table = site_table(population)
+        written = {(t.key, t.member.get("space")): t.value for t in course_tables(population)}
+        pd.testing.assert_frame_equal(written["Evolutions/sites", None], table)
         assert table.index.tolist() == list(recordings)
         assert table["FC_tc_counted"].tolist() == (
             population.time_constants["FC_tc0_bslinit"].tolist()
@@ -85,6 +89,7 @@ def test_the_table_of_sites_and_the_references_follow_the_recordings(small_matro
         assert table["psth_MAE"].between(0, 3).all()
         for space in Space:
             stacked = reference_responses(population, space)
+            np.testing.assert_array_equal(written["Evolutions/reference_responses", space], stacked)
             for row, summary in zip(stacked, population.summaries, strict=True):
                 blocks = recordings[summary.info.expi].thread(space).references
                 for i, value in enumerate(row):
