@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import two_writers
-from benchmarks.two_writers import IMPORTED, bytes_of, unfinished_in
+from benchmarks.two_writers import bytes_of, import_for, tell_outcomes, unfinished_in
 from core.errors import MalformedDataError, MissingDataError
 from core.source_tables.reader import SourceData
 from figure_reproduction.page.report import write_report
@@ -89,8 +89,7 @@ READERS: dict[str, Callable[[Path], None]] = {
 
 def run(work: str, points: int) -> Counter[str]:
     """Kill one work at so many moments; count what was left, and what the next run made of it."""
-    for module in IMPORTED.get("figures" if work == "page" else work, ()):
-        import_module(module)
+    import_for("figures" if work == "page" else work)
     outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as made:
         earlier, new = ({} if work in RESUMED else _left_by(work, made, 1)), _left_by(work, made, 2)
@@ -186,10 +185,4 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--points", type=int, default=12, help="of each work (default: 12)")
     parser.add_argument("--work", action="append", choices=list(WORKS), help="only this")
     given = parser.parse_args(arguments)
-    os.environ["SOURCE_DATE_EPOCH"] = "0"
-    bad = False
-    for work in given.work or WORKS:
-        outcomes = run(work, given.points)
-        bad |= any(word in told for told in outcomes for word in BAD)
-        print(f"{work}: {dict(outcomes)}", flush=True)
-    return int(bad)
+    return tell_outcomes(given.work or WORKS, partial(run, points=given.points), BAD)

@@ -22,7 +22,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
@@ -48,6 +48,9 @@ _MEMBERS = [
     for space in Space
 ]
 _KEY = "Fig5/window_response_mean"
+
+#: Words of outcomes that must not be.
+BAD = ("MIXED", "LEFT", "RAISED")
 _NETWORKS = "tests.tiny_networks:tiny_networks"
 
 
@@ -209,11 +212,16 @@ def _at_once(work: str, folder: Path, delays_s: dict[int, float]) -> list[str]:
     return said
 
 
+def import_for(work: str) -> None:
+    """Import what a work needs, before its processes are forked."""
+    for module in IMPORTED.get(work, ()):
+        import_module(module)
+
+
 def run(work: str, pairs: int) -> Counter[str]:
     """Let pairs of processes do one work; count how it ended."""
     outcomes: Counter[str] = Counter()
-    for module in IMPORTED.get(work, ()):
-        import_module(module)
+    import_for(work)
     with tempfile.TemporaryDirectory() as made:
 
         @functools.cache
@@ -240,10 +248,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=20, help="of each work (default: 20)")
     parser.add_argument("--work", action="append", choices=list(WORKS), help="only this")
     given = parser.parse_args(arguments)
+    return tell_outcomes(given.work or WORKS, partial(run, pairs=given.pairs), BAD)
+
+
+def tell_outcomes(
+    works: Iterable[str], run_one: Callable[[str], Counter[str]], bad: Sequence[str]
+) -> int:
+    """Run works and print how they ended; 1 if any outcome has one of the bad words."""
     os.environ["SOURCE_DATE_EPOCH"] = "0"
-    bad = False
-    for work in given.work or WORKS:
-        outcomes = run(work, given.pairs)
-        bad |= any(word in told for told in outcomes for word in ("MIXED", "LEFT", "RAISED"))
+    is_bad = False
+    for work in works:
+        outcomes = run_one(work)
+        is_bad |= any(word in told for told in outcomes for word in bad)
         print(f"{work}: {dict(outcomes)}", flush=True)
-    return int(bad)
+    return int(is_bad)

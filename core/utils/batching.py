@@ -36,16 +36,15 @@ SHARE_OF_FREE = 0.5
 #: What an image takes at most on its way through a generator and ResNet101, 256 pixels, float32.
 IMAGE_BYTES = 64 << 20
 
+#: Where Linux tells its memory.
+MEMORY_FILE = Path("/proc/meminfo")
+
 
 class Rows(Protocol):
     """Anything with a length that gives a range of its rows: a tensor, an array, a list."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, rows: slice, /) -> Any: ...
-
-
-#: Where Linux tells its memory.
-MEMORY_FILE = Path("/proc/meminfo")
 
 
 class DoesNotFitError(UserError):

@@ -64,6 +64,10 @@ class _Budget:
     def __init__(self) -> None:
         self.bytes, self.items = MOST_BYTES, MOST_ITEMS
 
+    def spend_array(self, n_values: int, dtype: np.dtype[Any]) -> None:
+        """Count an array as one part and its values, small ones as if they were doubles."""
+        self.spend(n_values * max(1, dtype.itemsize // 8))
+
     def spend(self, n_values: int = 0, n_items: int = 1) -> None:
         self.bytes -= 8 * n_values
         self.items -= n_items
@@ -262,9 +266,7 @@ def _decode(item: h5py.Dataset | h5py.Group, name: str, budget: _Budget) -> Any:
     values = _read(item, budget)
     if item.dtype == h5py.ref_dtype:
         return _decode_references(item, values, name, budget)
-    if matlab_class == "char":
-        return _text(values, budget)
-    return np.asarray(_of_class(values, matlab_class)).T
+    return _of_class(values, matlab_class, budget)
 
 
 def _require_known_class(item: h5py.Dataset | h5py.Group, matlab_class: str, name: str) -> None:
@@ -278,11 +280,18 @@ def _require_known_class(item: h5py.Dataset | h5py.Group, matlab_class: str, nam
 
 
 def _read(item: h5py.Dataset, budget: _Budget) -> Any:
-    budget.spend(item.size * max(1, item.dtype.itemsize // 8))
+    budget.spend_array(item.size, item.dtype)
     return read_array(item)
 
 
-def _of_class(values: Any, matlab_class: str) -> Any:
+def _of_class(values: Any, matlab_class: str, budget: _Budget) -> Any:
+    """Return what is stored in MATLAB's shape, as what it is: text, or numbers of a kind."""
+    if matlab_class == "char":
+        return _text(values, budget)
+    return np.asarray(_numbers_of_class(values, matlab_class)).T
+
+
+def _numbers_of_class(values: Any, matlab_class: str) -> Any:
     """Return stored numbers as what they are: truth values, complex or real."""
     if matlab_class == "logical":
         return values.astype(bool)
@@ -298,7 +307,7 @@ def _decode_group(group: h5py.Group, matlab_class: str, budget: _Budget) -> Any:
         ends = _read(jc, budget)
         if member(group, "data") is None:
             return scipy.sparse.csc_array((rows, len(ends) - 1))
-        values = _of_class(_read(member(group, "data"), budget), matlab_class)
+        values = _numbers_of_class(_read(member(group, "data"), budget), matlab_class)
         parts = (values, _read(member(group, "ir"), budget), ends)
         matrix = scipy.sparse.csc_array(parts, shape=(rows, len(ends) - 1))
         matrix.check_format(full_check=True)  # indices out of range would reach foreign memory
@@ -326,10 +335,8 @@ def _decode_plain(dataset: Any, budget: _Budget) -> str | np.ndarray | None:
     values = None if matlab_class is None else read_numbers(dataset)
     if matlab_class is None or values is None:
         return None
-    budget.spend(values.size * max(1, values.itemsize // 8))
-    if matlab_class == "char":
-        return _text(values, budget)
-    return _of_class(values, matlab_class).T
+    budget.spend_array(values.size, values.dtype)
+    return _of_class(values, matlab_class, budget)
 
 
 def _plain_class(dataset: h5d.DatasetID) -> str | None:

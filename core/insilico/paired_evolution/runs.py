@@ -39,7 +39,7 @@ class Field:
     Attributes
     ----------
     size, offset : tuple of int
-        OwnedCodes and columns of the image; row and column of its upper left corner; pixels.
+        Rows and columns of the image; row and column of its upper left corner; pixels.
     canvas : int or (rows, columns)
         Side of the grey canvas, or both, pixels.
     """

@@ -295,7 +295,7 @@ class HessCMAES(RankOneCMAES):
         return super()._state(whole) | {"origin": self._origin.copy()} | (axes if whole else {})
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
-        require_settings(state, self._settings())
+        require_settings(state, self._settings())  # first: it tells more than a missing entry
         origin = array_entry(state, "origin", (self.space_dimen,))
         super()._load_state(state)
         self._origin = origin
