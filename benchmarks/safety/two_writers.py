@@ -3,7 +3,8 @@
 ``python -m benchmarks.safety.two_writers [--pairs 20] [--work NAME]`` does so for exports, figures,
 the two ways of fetching, simulations, evolutions, sweeps and Hessians, all small; the second
 process begins a little later each time. A folder is whole when it holds the same bytes as after one
-of the two alone."""
+of the two alone.
+"""
 
 from __future__ import annotations
 
