@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from core.errors import UsageError, choose_from
 from core.utils.published_keywords import published_keywords
@@ -339,7 +338,7 @@ def _of_moments(
         df = (of_a + of_b) ** 2 / (of_a**2 / (n - 1) + of_b**2 / (m - 1))
         standard_error = np.sqrt(of_a + of_b)
     t = (a - b) / standard_error
-    return t, 2 * special.stdtr(df, -abs(t)), df
+    return t, 2 * scipy.special.stdtr(df, -abs(t)), df
 
 
 def _sample(given: ArrayLike) -> Sample:
