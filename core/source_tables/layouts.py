@@ -148,8 +148,14 @@ class Grid(Layout):
         return table.to_numpy(dtype=float)
 
     def _write(self, path: Path, value: Any) -> None:
-        table = pd.DataFrame(np.asarray(value))
-        table.to_csv(path, header=self.header, index=self.row_numbers)
+        array = np.asarray(value)
+        lines = [",".join(map(repr, row)) for row in array.tolist()]
+        if self.row_numbers:
+            lines = [f"{number},{line}" for number, line in enumerate(lines)]
+        if self.header:
+            lines.insert(0, "," * self.row_numbers + ",".join(map(str, range(array.shape[1]))))
+        text = "\n".join([*lines, ""])
+        path.write_text(text.replace("nan", "") if self.may_be_missing else text, encoding="utf-8")
 
     def _check(self, value: Any, bind: Bind) -> None:
         array = np.asarray(value)

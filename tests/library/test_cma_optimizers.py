@@ -147,14 +147,12 @@ def test_samples_in_blocks_equal_dense_products(rng, n_rows, rank, dtype):
     matrix = DiagonalPlusOuter(rng.uniform(1, 2, 500), left, right, scale=0.7)
     mean, seed = rng.standard_normal(500), int(rng.integers(100))
     source, normals = np.random.default_rng(seed), np.empty((n_rows, 500))
-    rows = samples(
-        matrix, 0.3, mean, normals, lambda z: source.standard_normal(out=z), np.dtype(dtype)
-    )
+    rows = np.empty(normals.shape, dtype)
+    samples(matrix, 0.3, mean, normals, lambda z: source.standard_normal(out=z), rows)
     drawn = np.random.default_rng(seed).standard_normal((n_rows, 500))
     np.testing.assert_array_equal(normals, drawn)
     expected = mean + 0.3 * drawn @ matrix.dense()
     np.testing.assert_allclose(rows, expected, atol=1e-9 if dtype == "float64" else 1e-3)
-    assert rows.dtype == dtype
     np.testing.assert_allclose(drawn[0] @ matrix, drawn[0] @ matrix.dense(), atol=1e-9)
     np.testing.assert_allclose(matrix @ drawn[0], matrix.dense() @ drawn[0], atol=1e-9)
 
