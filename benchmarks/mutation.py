@@ -220,6 +220,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "0 → -1",
     ): "there is one box",
     (
+        "zip(example.mean[space], example.sem[space], strict=True)",
+        "True → False",
+    ): "grids of unequal length are refused as they are read",
+    (
         "by_expi = dict(zip(recordings, outcomes, strict=True))",
         "True → False",
     ): "there is one outcome for each experiment",
