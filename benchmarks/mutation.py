@@ -224,6 +224,14 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "True → False",
     ): "grids of unequal length are refused as they are read",
     (
+        "if len(rows) < 2 or any(np.ptp(column) == 0 for column in values):",
+        "2 → 1",
+    ): "one row does not vary",
+    (
+        "return np.array([spearmanr(values[0], column).statistic for column in values[1:]])",
+        "spearmanr(values[0], column) → spearmanr(column, values[0])",
+    ): "a correlation is symmetric",
+    (
         "by_expi = dict(zip(recordings, outcomes, strict=True))",
         "True → False",
     ): "there is one outcome for each experiment",
