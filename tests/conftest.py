@@ -68,7 +68,7 @@ def small_source_data(small_matroot, once):
 @pytest.fixture(scope="session")
 def small_figures(small_source_data, once):
     """Print Figures 2 and 4 of them once in every format, with their panels and the page."""
-    from tests.test_determinism import print_figures
+    from tests.figures.test_determinism import print_figures
 
     return once("small_figures", lambda folder: print_figures(small_source_data, folder))
 

@@ -141,7 +141,14 @@ class Grid(Layout):
 
     def write(self, path: Path, value: Any) -> None:
         """Write rows and columns, numbered where a file of this kind is."""
-        pd.DataFrame(np.asarray(value)).to_csv(path, header=self.header, index=self.row_numbers)
+        array = np.asarray(value)
+        lines = [",".join(map(repr, row)) for row in array.tolist()]
+        if self.row_numbers:
+            lines = [f"{number},{line}" for number, line in enumerate(lines)]
+        if self.header:
+            lines.insert(0, "," * self.row_numbers + ",".join(map(str, range(array.shape[1]))))
+        text = "\n".join([*lines, ""])
+        path.write_text(text.replace("nan", "") if self.may_be_missing else text, encoding="utf-8")
 
     def check(self, value: Any) -> dict[str, int]:
         """Hold an array to the lengths of its axes and to what a cell may be."""

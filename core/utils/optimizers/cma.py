@@ -131,10 +131,6 @@ class CholeskyCMAES(RankOneCMAES):
         """The inverse of the factor, shape (N, N), formed for the asking."""
         return as_array(self._Ainv)
 
-    @property
-    def _search_dtype(self) -> np.dtype[Any]:
-        return self.dtype
-
     def _as_codes(self, coordinates: NDArray[Any]) -> NDArray[Any]:
         return coordinates
 
@@ -272,12 +268,8 @@ class HessCMAES(RankOneCMAES):
         self._known_scales()
         return self._basis.T @ as_array(self._Ainv)
 
-    @property
-    def _search_dtype(self) -> np.dtype[Any]:
-        return np.dtype(np.float64)
-
     def _as_codes(self, coordinates: NDArray[Any]) -> NDArray[Any]:
-        codes = coordinates.astype(self.dtype, copy=False) @ self._code_basis
+        codes = coordinates @ self._code_basis
         codes += self._origin.astype(self.dtype, copy=False)
         return codes
 
