@@ -206,16 +206,10 @@ def label2optimizer(
             known = optimizer_labels(name)
             raise UsageError(choose_from(label, known, f"optimiser label for {name}"))
         return plain_optimizer(
-            label,
-            init_code,
-            _usual_size(GAN if name is None else name),
-            hessian=_hessian_arrays(hessian),
-            random_seed=random_seed,
-            maximize=maximize,
-            dtype=dtype,
-            population_size=population_size,
-            init_sigma=init_sigma,
-        )
+            label, init_code, _usual_size(GAN if name is None else name),
+            hessian=_hessian_arrays(hessian), random_seed=random_seed, maximize=maximize,
+            dtype=dtype, population_size=population_size, init_sigma=init_sigma,
+        )  # fmt: skip
     blocks = _BLOCKS[name][label]
     code = single_code(init_code, CODE_LENGTH[name], f"init_code of {name}")
     common = {

@@ -270,14 +270,11 @@ def submitit_executor(logs: Path, resources: Resources) -> Any:
             "call from a login node of the cluster."
         ) from error
     executor.update_parameters(
-        name="evolution",
-        timeout_min=max(1, round(60 * resources.hours)),
-        cpus_per_task=resources.cpus,
-        gpus_per_node=resources.gpus,
-        slurm_array_parallelism=resources.at_once,
-        slurm_additional_parameters={"requeue": True},
+        name="evolution", timeout_min=max(1, round(60 * resources.hours)),
+        cpus_per_task=resources.cpus, gpus_per_node=resources.gpus,
+        slurm_array_parallelism=resources.at_once, slurm_additional_parameters={"requeue": True},
         slurm_partition=resources.partition,
-    )
+    )  # fmt: skip
     return executor
 
 

@@ -254,12 +254,9 @@ class _Loop:
             if not again:
                 break
             found = answers_of(
-                [threads[i] for i in again],
-                [populations[i][missing[i]] for i in again],
-                self.block,
-                self.batch_size,
-                attempt,
-            )
+                [threads[i] for i in again], [populations[i][missing[i]] for i in again],
+                self.block, self.batch_size, attempt,
+            )  # fmt: skip
             for i, more in zip(again, found, strict=True):
                 scores = answers[i].scores.copy()
                 scores[missing[i]] = more.scores
@@ -311,16 +308,10 @@ class _Making:
             first = np.random.default_rng([*entropy, _FIRST_CODE])
             codes = generator.sample_vector(self.founders or 1, seed=first).cpu().numpy()
             made = label2optimizer(
-                given,
-                codes[:1],
-                GAN=generator,
-                hessian=self.hessian,
-                random_seed=np.random.default_rng([*entropy, _SEARCH]),
-                maximize=self.maximize,
-                dtype=np.float32,
-                population_size=self.population,
-                init_sigma=self.sigma,
-            )
+                given, codes[:1], GAN=generator, hessian=self.hessian,
+                random_seed=np.random.default_rng([*entropy, _SEARCH]), maximize=self.maximize,
+                dtype=np.float32, population_size=self.population, init_sigma=self.sigma,
+            )  # fmt: skip
             if not self.founders:
                 return made
             if isinstance(made, RankOneCMAES):

@@ -106,7 +106,7 @@ def _of_kind(
     if kind != "HessCMAES":
         raise ValueError(f"an optimiser {kind}")
     k = settings["search_dimen"]
-    pairs = {
+    pairs: dict[str, Any] = {
         "eigvals": array_entry(state, "eigvals", (k,)),
         "eigvects": array_entry(state, "eigvects", (dimen, k)),
     }
