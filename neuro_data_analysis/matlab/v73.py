@@ -15,7 +15,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-import scipy.sparse
+import scipy
 from h5py import h5a, h5d, h5r, h5t
 
 from core.errors import MalformedDataError, MissingDataError, UserError

@@ -70,9 +70,8 @@ def test_all_windows_from_one_pass_equal_one_extraction_each(rng):
         for position, window in enumerate(WINDOWS_EXT4C):
             for number, block in enumerate(experiment.threads[thread].blocks):
                 rates = _rates(block, window)
-                found = windows.at(position)
-                assert found.mean[space][number] == pytest.approx(rates.mean())
-                assert found.sem[space][number] == pytest.approx(stats.sem(rates))
+                assert windows.mean[space][position, number] == pytest.approx(rates.mean())
+                assert windows.sem[space][position, number] == pytest.approx(stats.sem(rates))
 
 
 def test_psth_means_give_back_the_trajectory(rng):
