@@ -211,6 +211,19 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "np.mean → np.median",
     ): "mean and median of two are the same",
     (
+        'return [_ends_of_correlations(centred["depth"], centred[name]) for name in metrics]',
+        "_ends_of_correlations(centred['depth'], centred[name]) → "
+        "_ends_of_correlations(centred[name], centred['depth'])",
+    ): "a correlation is symmetric",
+    (
+        "return boxplot_stats(values.to_numpy(), labels=[layer])[0]",
+        "0 → -1",
+    ): "there is one box",
+    (
+        "zip(example.mean[space], example.sem[space], strict=True)",
+        "True → False",
+    ): "grids of unequal length are refused as they are read",
+    (
         "by_expi = dict(zip(recordings, outcomes, strict=True))",
         "True → False",
     ): "there is one outcome for each experiment",

@@ -1,4 +1,4 @@
-"""Write MATLAB v7.3 files (HDF5), the counterpart of `matlab_v73`.
+"""Write MATLAB v7.3 files (HDF5), the counterpart of `v73`.
 
 Values go to disk as they come, so a struct array of any length needs the memory of one element;
 texts in cells are kept, and equal ones are stored once in a file. The file carries no time of day:

@@ -190,6 +190,8 @@ def test_curves_are_means_over_seeds_with_bootstrap_intervals(rng):
     np.testing.assert_allclose([flat.low, flat.high], [flat.mean, flat.mean])
     told = {s.quantity: s.value for s in tell_5c(computed)}
     assert told["n_seeds Adam d=4"] == 200
+    one_less = table.drop(table.index[(table["dimension"] == 4) & (table["stack_size"] == 8)][0])
+    assert compute_5c({"Adam": one_less})["Adam", 4].n_seeds == 199
 
 
 def test_panel_c_draws_one_curve_per_dimension():
@@ -304,7 +306,9 @@ def test_dead_units_are_counted_in_r_and_left_out_of_boxes(rng):
     marked = table.assign(dead=table["Layer"] == "conv1")
     assert dead_units(marked, metrics).sum() == 12
     computed = compute_linearity(Space.BIGGAN, marked)
-    assert np.isnan(computed.groups["non-ReLU", "Test_R2"].boxes[0]["med"])
+    empty = computed.groups["non-ReLU", "Test_R2"].boxes[0]
+    assert np.isnan(empty["med"])
+    assert len(empty["fliers"]) == 0
     figure = drawn(draw_linearity, computed)
     assert next(t.get_text() for t in figure.axes[1].get_xticklabels()) == "relu1"
 
