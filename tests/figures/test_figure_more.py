@@ -10,6 +10,7 @@ from scipy import stats
 from core.source_tables.registry import SITE_COLUMNS
 from core.spaces import Space
 from figure_reproduction import FigureMore1_reproduction as more
+from figure_reproduction.page.page import PrintJob, print_figure
 from tests.panels import drawn
 
 N = 12
@@ -98,3 +99,12 @@ def test_references_compare_the_last_two_blocks_with_the_first_two(sites):
     ratio = found["reference pictures, last over first two blocks", "IT", "DeePSim"]
     assert ratio == pytest.approx((10 * 3.5 + 4.0) / 11 / 7.0)
     assert found["reference pictures, last against first, paired t", "IT", "DeePSim"] < 0
+
+
+def test_a_panel_without_its_table_is_told_by_the_name_of_the_file(tmp_path):
+    """The others are not kept from being made; here there is none at all."""
+    (tmp_path / "Evolutions").mkdir()
+    printed = print_figure(more.FIGURE, PrintJob(tmp_path, tmp_path / "figures"))
+    assert list(printed.problems) == ["More1A", "More1B", "More1C", "More1D"]
+    assert "Evolutions_reference_responses_DeePSim.csv" in str(printed.problems["More1A"])
+    assert "Evolutions_sites.csv" in str(printed.problems["More1D"])

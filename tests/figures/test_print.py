@@ -102,8 +102,8 @@ def test_every_page_of_a_figure_has_its_letters():
     """Extended Figure 4 fills two pages; c begins on the first and goes on on the second."""
     script = figure_script("FigureExt4")
     names = [name for page in script.pages for row in page for name in row]
-    places = {name: Place(Drawing(_plain, (60, 40))) for name in names}
-    pages = dict(composed_pages(script, places, {name: name.partition("_")[0] for name in names}))
+    places = {n: Place(Drawing(_plain, (60, 40)), panel=n.partition("_")[0]) for n in names}
+    pages = dict(composed_pages(script, places))
     assert list(pages) == ["FigureExt4", "FigureExt4_page2"]
     assert [[p.letter for p in page if p.letter] for page in pages.values()] == [["b", "c"], ["c"]]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import truncnorm
 
 from core.errors import UsageError, UserError
 from core.insilico.paired_evolution.folders import EvolvedUnit, run_label
@@ -92,14 +92,10 @@ def receptive_field(
         return None
     try:
         gradients = grad_RF_estimate(
-            scorer.model,
-            settings.layer,
-            unit.index,
-            input_size=scorer.input.shape,
-            reps=FIELD_IMAGES,
-            channel_axis=settings.channel_axis,
+            scorer.model, settings.layer, unit.index, input_size=scorer.input.shape,
+            reps=FIELD_IMAGES, channel_axis=settings.channel_axis,
             seed=np.random.default_rng(settings.entropy(unit.channel, _FIELD)),
-        )
+        )  # fmt: skip
         (left, right), (top, bottom) = gradmap2RF_square(gradients, FIELD_ABSOLUTE, FIELD_RELATIVE)
     except UserError as error:
         raise UsageError(
@@ -262,7 +258,7 @@ def initial_code(generator: str, rng: np.random.Generator) -> NDArray[np.float32
     if generator == "fc6":
         return rng.standard_normal(CODE_LENGTH[generator], dtype=np.float32)
     code = np.zeros(CODE_LENGTH[generator], np.float32)
-    code[:NOISE_LENGTH] = INITIAL_TRUNCATION * truncnorm.rvs(
+    code[:NOISE_LENGTH] = INITIAL_TRUNCATION * scipy.stats.truncnorm.rvs(
         -2, 2, size=NOISE_LENGTH, random_state=rng
     )
     return code

@@ -107,18 +107,8 @@ class CholeskyCMAES(RankOneCMAES):
         dtype: DTypeLike = np.float64,
     ) -> None:
         dimen = whole_number(space_dimen, 1, "space_dimen")
-        super().__init__(
-            dimen,
-            dimen,
-            population_size,
-            init_sigma,
-            init_code,
-            Aupdate_freq,
-            maximize,
-            random_seed,
-            optim_params,
-            dtype,
-        )
+        super().__init__(dimen, dimen, population_size, init_sigma, init_code, Aupdate_freq,
+                         maximize, random_seed, optim_params, dtype)  # fmt: skip
         self._search_along(np.ones(dimen))
 
     @property
@@ -197,18 +187,8 @@ class HessCMAES(RankOneCMAES):
         self.cutoff = whole_number(dimen if cutoff is None else cutoff, 1, "cutoff")
         if self.cutoff > dimen:
             raise UsageError(f"cutoff is {cutoff}; a code has only {dimen} dimensions.")
-        super().__init__(
-            dimen,
-            self.cutoff,
-            population_size,
-            init_sigma,
-            init_code,
-            Aupdate_freq,
-            maximize,
-            random_seed,
-            optim_params,
-            dtype,
-        )
+        super().__init__(dimen, self.cutoff, population_size, init_sigma, init_code, Aupdate_freq,
+                         maximize, random_seed, optim_params, dtype)  # fmt: skip
         if (eigvals is None) != (eigvects is None):
             raise UsageError("eigvals and eigvects come together; only one of them was given.")
         if eigvals is not None and eigvects is not None:

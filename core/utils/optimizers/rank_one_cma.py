@@ -374,17 +374,11 @@ class CMAConstants:
         rates |= _checked_rates(optim_params or {})
         cc, cs, c1 = (float(rates[name]) for name in RATES)
         return cls(
-            lambda_=lambda_,
-            mu=mu,
-            weights=weights,
-            mueff=float(mueff),
-            cc=cc,
-            cs=cs,
-            c1=c1,
+            lambda_=lambda_, mu=mu, weights=weights, mueff=float(mueff), cc=cc, cs=cs, c1=c1,
             damps=float(1 + cs + 2 * max(0.0, np.sqrt((mueff - 1) / (N + 1)) - 1)),
             chiN=float(np.sqrt(N) * (1 - 1 / (4 * N) + 1 / (21 * N**2))),
             update_crit=_update_crit(Aupdate_freq, lambda_, c1, N),
-        )
+        )  # fmt: skip
 
 
 def _checked_rates(given: Mapping[str, float]) -> dict[str, float]:
