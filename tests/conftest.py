@@ -22,6 +22,11 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
 os.environ.setdefault("SOURCE_DATE_EPOCH", "1767225600")
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with what shares the figures in memory: one process makes them, and not each."""
+    items.sort(key=lambda item: "golden_figures" not in item.fixturenames)
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Return a generator that starts alike in every test."""
