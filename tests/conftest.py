@@ -72,10 +72,16 @@ def small_source_data(small_matroot, once):
 
 @pytest.fixture(scope="session")
 def small_figures(small_source_data, once):
-    """Print Figures 2 and 4 of them once in every format, with their panels and the page."""
-    from tests.test_determinism import print_figures
+    """Print Figures 2 and 4 of them once in every format; the page is that of the first."""
+    from figure_reproduction.page.report import write_report
+    from tests.test_determinism import FIGURE, print_figures
 
-    return once("small_figures", lambda folder: print_figures(small_source_data, folder))
+    def make(folder):
+        print_figures(small_source_data, folder, FIGURE)
+        write_report(folder)
+        print_figures(small_source_data, folder, "Figure4")
+
+    return once("small_figures", make)
 
 
 @pytest.fixture(scope="session")
