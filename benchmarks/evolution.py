@@ -153,12 +153,8 @@ def _evolution(
             name=str(unit),
             unit=unit,
             optimizer=label2optimizer(
-                "CholCMA",
-                np.random.default_rng(unit).standard_normal(CODE_LENGTH["fc6"]),
-                GAN="fc6",
-                random_seed=unit,
-                dtype=np.float32,
-                population_size=options.population,
+                "CholCMA", np.random.default_rng(unit).standard_normal(CODE_LENGTH["fc6"]),
+                GAN="fc6", random_seed=unit, dtype=np.float32, population_size=options.population,
             ),
             codes_kept=80,
         )

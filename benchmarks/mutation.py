@@ -44,20 +44,20 @@ ROOT = Path(__file__).resolve().parents[1]
 
 #: Tests of what recordings become: fast ones first, then every table against plain loops.
 _TABLE_TESTS = (
-    "tests/test_evolution_stats.py",
-    "tests/test_response_differences.py",
-    "tests/test_tables_by_loop.py",
-    "tests/test_edges.py",
+    "tests/tables/test_evolution_stats.py",
+    "tests/tables/test_response_differences.py",
+    "tests/tables/test_tables_by_loop.py",
+    "tests/tables/test_edges.py",
 )
 
 #: The statistics of the figures, number by number.
-_GOLDEN = "tests/test_golden.py::test_figures_tell_their_golden_numbers"
+_GOLDEN = "tests/figures/test_golden.py::test_figures_tell_their_golden_numbers"
 
 #: What the figures compute, on small inputs.
-_VALUES = "tests/test_figure_values.py"
+_VALUES = "tests/figures/test_figure_values.py"
 
 _RECORDED_ONLY = tuple(
-    f"tests/test_robustness_claims.py::test_{name}"
+    f"tests/figures/test_robustness_claims.py::test_{name}"
     for name in (
         "tests_without_padding_count_the_experiments_that_recorded_a_block",
         "a_block_that_one_experiment_recorded_has_no_test",
@@ -68,14 +68,14 @@ _RECORDED_ONLY = tuple(
 
 #: Slow ones that no change of these modules fails alone.
 _LEFT_OUT = (
-    "tests/test_evolution_stats.py::test_the_number_of_workers_changes_nothing",
-    "tests/test_figure_ext5.py::test_only_panels_of_untrained_networks_are_marked",
-    "tests/test_figure_ext5.py::test_the_notebook_exports_the_same_files_as_the_command",
-    "tests/test_figure_ext5.py::test_no_torch_is_needed_for_figure_and_export",
-    "tests/test_figure6.py::test_the_export_is_the_same_again_and_in_two_processes",
-    "tests/test_figure6.py::test_the_script_draws_every_panel",
-    "tests/test_figure3.py::test_packaged_similarities_are_what_the_untrained_resnet50_finds",
-    "tests/test_figure3.py::test_the_export_writes_both_tables_with_the_same_rows",
+    "tests/tables/test_evolution_stats.py::test_the_number_of_workers_changes_nothing",
+    "tests/figures/test_figure_ext5.py::test_only_panels_of_untrained_networks_are_marked",
+    "tests/figures/test_figure_ext5.py::test_the_notebook_exports_the_same_files_as_the_command",
+    "tests/figures/test_figure_ext5.py::test_no_torch_is_needed_for_figure_and_export",
+    "tests/figures/test_figure6.py::test_the_export_is_the_same_again_and_in_two_processes",
+    "tests/figures/test_figure6.py::test_the_script_draws_every_panel",
+    "tests/figures/test_figure3.py::test_packaged_similarities_are_what_the_untrained_resnet50_finds",
+    "tests/figures/test_figure3.py::test_the_export_writes_both_tables_with_the_same_rows",
 )
 
 
@@ -98,14 +98,15 @@ _EVOLUTION, _PAGE = "neuro_data_analysis.evolution", "figure_reproduction.page"
 TARGETS = (
     Target(f"{_EVOLUTION}.stats", _TABLE_TESTS),
     Target(f"{_EVOLUTION}.population", _TABLE_TESTS),
-    Target(f"{_EVOLUTION}.tables", ("tests/test_courses.py", *_TABLE_TESTS)),
+    Target(f"{_EVOLUTION}.tables", ("tests/tables/test_courses.py", *_TABLE_TESTS)),
     Target("neuro_data_analysis.similarity.response_differences", _TABLE_TESTS[1:]),
     Target(
-        "neuro_data_analysis.neural_data_utils", ("tests/test_session_names.py", *_TABLE_TESTS)
+        "neuro_data_analysis.neural_data_utils",
+        ("tests/recordings/test_session_names.py", *_TABLE_TESTS),
     ),
     Target(
         f"{_PAGE}.groups",
-        ("tests/test_groups.py", _GOLDEN),
+        ("tests/figures/test_groups.py", _GOLDEN),
         ("Figure4", "Figure5", "FigureExt4"),
     ),
     Target(
@@ -113,19 +114,19 @@ TARGETS = (
         (*_RECORDED_ONLY, _VALUES, _GOLDEN),
         ("Figure5", "FigureExt4"),
     ),
-    _of_figure("Figure2", "tests/test_tables_by_hand.py"),
+    _of_figure("Figure2", "tests/tables/test_tables_by_hand.py"),
     _of_figure(
         "Figure3",
-        "tests/test_edges.py::test_figure_3_selects_experiments_below_the_level_only",
-        "tests/test_figure3.py",
+        "tests/tables/test_edges.py::test_figure_3_selects_experiments_below_the_level_only",
+        "tests/figures/test_figure3.py",
     ),
     _of_figure(
-        "Figure4", "tests/test_edges.py::test_figure_4d_counts_threads_below_the_level_only"
+        "Figure4", "tests/tables/test_edges.py::test_figure_4d_counts_threads_below_the_level_only"
     ),
     _of_figure("Figure5"),
     _of_figure("FigureExt4"),
-    _of_figure("Figure6", "tests/test_figure6.py"),
-    _of_figure("FigureExt5", "tests/test_figure_ext5.py"),
+    _of_figure("Figure6", "tests/figures/test_figure6.py"),
+    _of_figure("FigureExt5", "tests/figures/test_figure_ext5.py"),
 )
 
 #: Changes that no test can notice, for the same result comes out: line and change → why.
@@ -209,6 +210,19 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "ends = np.mean([list(each.expected.values()) for each in found], axis=0)",
         "np.mean → np.median",
     ): "mean and median of two are the same",
+    (
+        'return [_ends_of_correlations(centred["depth"], centred[name]) for name in metrics]',
+        "_ends_of_correlations(centred['depth'], centred[name]) → "
+        "_ends_of_correlations(centred[name], centred['depth'])",
+    ): "a correlation is symmetric",
+    (
+        "return boxplot_stats(values.to_numpy(), labels=[layer])[0]",
+        "0 → -1",
+    ): "there is one box",
+    (
+        "zip(example.mean[space], example.sem[space], strict=True)",
+        "True → False",
+    ): "grids of unequal length are refused as they are read",
     (
         "by_expi = dict(zip(recordings, outcomes, strict=True))",
         "True → False",

@@ -1,8 +1,9 @@
-"""The way of a spike count to Figure 4C: which functions and files it crosses, step by step.
+"""The ways of a spike count to Figure 4C and of a latent code to the montage, step by step.
 
 ``python -m benchmarks.walk`` simulates two experiments (or takes ``--matroot DIR``), follows one
 from the open file to the printed panel, and counts calls, changes of file, functions and files of
-this project. ``--list`` names every function.
+this project. ``--codes`` follows the codes of one paired evolution, with tiny networks, from the
+optimisers to the files of the run. ``--list`` names every function.
 """
 
 from __future__ import annotations
@@ -80,13 +81,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Follow one experiment; return an exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.walk", description=__doc__)
     parser.add_argument("--matroot", type=Path, help="recordings that exist already")
+    parser.add_argument("--codes", action="store_true", help="latent codes, not spike counts")
     parser.add_argument("--list", action="store_true", help="name every function")
     given = parser.parse_args(arguments)
     mpl.use("Agg")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        matroot = given.matroot or simulate_matroot(folder / "matroot", n_experiments=2)
-        walk = follow(matroot, folder)
+        if given.codes:
+            walk = follow_codes(folder)
+        else:
+            matroot = given.matroot or simulate_matroot(folder / "matroot", n_experiments=2)
+            walk = follow(matroot, folder)
     files = sorted({file for file, _ in walk.calls})
     print(f"in all: {len(_functions(walk.calls))} functions in {len(files)} files")
     for file in files if given.list else ():
@@ -107,6 +112,20 @@ def follow(matroot: Path, folder: Path) -> Walk:
     script = figure_script("Figure4")
     job = PrintJob(folder / "tables", folder / "figures", ("png",), panels=("4C",))
     walk.step("read and draw", lambda: print_figure(script, job))
+    return walk
+
+
+def follow_codes(folder: Path) -> Walk:
+    """Walk from the settings of a paired evolution to its codes, scores and montages."""
+    from core.insilico.paired_evolution.command import evolve_pairs
+    from core.insilico.paired_evolution.settings import EvolutionSettings
+    from tests.tiny_networks import tiny_networks
+
+    walk, networks = Walk(), tiny_networks()
+    settings = EvolutionSettings(
+        net="tiny", layer="conv2", channels=(1, 2), steps=2, repetitions=1, population=4
+    )
+    walk.step("a code evolves", lambda: evolve_pairs(settings, folder / "run", networks=networks))
     return walk
 
 

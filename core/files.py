@@ -67,7 +67,9 @@ def atomic_write(path: str | os.PathLike[str], durable: bool = False) -> Iterato
         path.parent.mkdir(parents=True, exist_ok=True)
         with _scratch(path, tempfile.mkstemp) as unfinished:
             yield unfinished
-            unfinished.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are shared
+            mask = os.umask(0)
+            os.umask(mask)
+            unfinished.chmod(0o666 & ~mask)  # mkstemp makes private files; results are shared
             if durable:
                 flush_to_disk(unfinished)
             unfinished.replace(path)
@@ -355,9 +357,3 @@ def _cannot_write(path: Path, error: OSError, state: str) -> CannotWriteError:
         f"cannot write {path}: {reason}. {state}"
         "free the space or give another folder that you may write to."
     )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 #: Name of this project as it is installed.
@@ -16,15 +17,8 @@ def software_versions(libraries: tuple[str, ...] = _LIBRARIES) -> dict[str, str]
 
     Libraries that are not installed are left out.
     """
-    found = {PROJECT: _version_of(PROJECT) or "not installed", "python": platform.python_version()}
-    for name in libraries:
-        if known := _version_of(name):
-            found[name] = known
+    found = {PROJECT: "not installed", "python": platform.python_version()}
+    for name in (PROJECT, *libraries):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
     return found
-
-
-def _version_of(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None

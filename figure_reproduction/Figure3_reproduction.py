@@ -46,7 +46,7 @@ FIGURE = FigureScript(
 )
 
 #: What every panel reads.
-READS = ("similarity", "meta", ORIGIN)
+READS = ("similarity", "meta?", ORIGIN)
 
 #: Success of both threads that is asked for: best two blocks against first two.
 P_SUCCESS = 0.05

@@ -237,7 +237,7 @@ def draw_time_constants(
     panels[0].set_ylabel("Smoothed, to 0.632 (blocks)")
 
 
-@FIGURE.panel("More1D", reads=("sites", "picture_similarity"))
+@FIGURE.panel("More1D", reads=("sites", "picture_similarity?"))
 def show_differences(sites: pd.DataFrame, pictures: pd.DataFrame | None) -> Shown:
     """Differences of the responses to the two prototypes, for all experiments.
 

@@ -74,7 +74,7 @@ def small_source_data(small_matroot, once):
 def small_figures(small_source_data, once):
     """Print Figures 2 and 4 of them once in every format; the page is that of the first."""
     from figure_reproduction.page.report import write_report
-    from tests.test_determinism import FIGURE, print_figures
+    from tests.figures.test_determinism import FIGURE, print_figures
 
     def make(folder):
         print_figures(small_source_data, folder, FIGURE)

@@ -48,23 +48,8 @@ logger = logging.getLogger(__name__)
 
 #: Columns of the published table of runs; whether a run says that its networks are untrained; and
 #: its largest response without the noise that was added to scores.
-COLUMNS = (
-    "netname",
-    "layer",
-    "unitid",
-    "x",
-    "y",
-    "RFresize",
-    "optimmethod",
-    "RND",
-    "GANname",
-    "score",
-    "maxscore",
-    "maxstep",
-    "initscore",
-    "untrained",
-    "true_maxscore",
-)
+COLUMNS = ("netname", "layer", "unitid", "x", "y", "RFresize", "optimmethod", "RND", "GANname",
+           "score", "maxscore", "maxstep", "initscore", "untrained", "true_maxscore")  # fmt: skip
 
 #: What tells units apart.
 UNIT = ["netname", "layer", "RFresize", "unitid"]
@@ -133,23 +118,16 @@ def _row_of(path: Path) -> dict[str, Any]:
     unit, archive = unit_of_folder(path.parent.name), read_archive(path)
     first, last = archive.generations.min(), archive.generations.max()
     row, column = unit.centre or (pd.NA, pd.NA)
+    start = archive.generations < first + INITIAL_GENERATIONS
     return {
-        "netname": unit.net,
-        "layer": unit.layer,
-        "unitid": unit.channel,
-        "x": row,
-        "y": column,
-        "RFresize": unit.in_field,
-        "optimmethod": label,
-        "RND": number,
+        "netname": unit.net, "layer": unit.layer, "unitid": unit.channel, "x": row, "y": column,
+        "RFresize": unit.in_field, "optimmethod": label, "RND": number,
         "GANname": generator_of(label),
         "score": archive.scores[archive.generations == last].mean(),
-        "maxscore": archive.scores.max(),
-        "maxstep": int(archive.scores.argmax()),
-        "initscore": archive.scores[archive.generations < first + INITIAL_GENERATIONS].mean(),
-        "untrained": archive.untrained,
+        "maxscore": archive.scores.max(), "maxstep": int(archive.scores.argmax()),
+        "initscore": archive.scores[start].mean(), "untrained": archive.untrained,
         "true_maxscore": archive.responses.max(),
-    }
+    }  # fmt: skip
 
 
 def normalised(runs: pd.DataFrame) -> pd.DataFrame:
@@ -277,22 +255,14 @@ def paired_tests(pairs: pd.DataFrame, runs_as_rows: bool = False) -> pd.DataFram
             known = part[[first, second]].dropna()
             if len(known):
                 test = ttest_rel_df(known, None, first, second) if len(known) > 1 else None
-                rows.append(
-                    {
-                        "netname": net,
-                        "RFresize": in_field,
-                        "layer": layer,
-                        "layershort": layershort(str(layer)),
-                        "first": first,
-                        "second": second,
-                        "n": len(known),
-                        "of": "runs" if runs_as_rows else "units",
-                        "mean_first": known[first].mean(),
-                        "mean_second": known[second].mean(),
-                        **_outcome(test),
-                        "fraction_second_higher": (known[second] > known[first]).mean(),
-                    }
-                )
+                rows.append({
+                    "netname": net, "RFresize": in_field, "layer": layer,
+                    "layershort": layershort(str(layer)), "first": first, "second": second,
+                    "n": len(known), "of": "runs" if runs_as_rows else "units",
+                    "mean_first": known[first].mean(), "mean_second": known[second].mean(),
+                    **_outcome(test),
+                    "fraction_second_higher": (known[second] > known[first]).mean(),
+                })  # fmt: skip
     return _in_order(pd.DataFrame(rows))
 
 
@@ -336,21 +306,14 @@ def layer_tests(
                     here = (differences["layer"] == layer).to_numpy()
                     there = (differences["layer"] == later).to_numpy()
                     test = ttest_ind_df(differences, here, there, "difference")
-                    rows.append(
-                        {
-                            "netname": net,
-                            "RFresize": in_field,
-                            "layer": layer,
-                            "later": later,
-                            "first": first,
-                            "second": second,
-                            "n": int(here.sum() + there.sum()),
-                            "of": "runs" if runs_as_rows else "units",
-                            "difference": differences["difference"][here].mean(),
-                            "difference_later": differences["difference"][there].mean(),
-                            **_outcome(test),
-                        }
-                    )
+                    rows.append({
+                        "netname": net, "RFresize": in_field, "layer": layer, "later": later,
+                        "first": first, "second": second, "n": int(here.sum() + there.sum()),
+                        "of": "runs" if runs_as_rows else "units",
+                        "difference": differences["difference"][here].mean(),
+                        "difference_later": differences["difference"][there].mean(),
+                        **_outcome(test),
+                    })  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -104,13 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
         "    --results my_linearity --output my_source_data",
     )
     parser.add_argument(
-        "--results",
-        action="append",
-        default=[],
-        type=a_path,
-        metavar="DIR",
+        "--results", action="append", default=[], type=a_path, metavar="DIR",
         help="output folder of a run; may be repeated (default: the tables of the package)",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--output", type=a_path, default=DEFAULT_FOLDER, metavar="DIR", help="default: %(default)s"
     )

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from core.errors import MalformedDataError
-from core.files import atomic_write, read_json
+from core.files import read_json
 from core.reading.safe_pickle import load_pickle
 
 #: Numbers are read with all their digits: what pandas does by itself from 3.1 on.
@@ -48,18 +48,19 @@ LARGEST_RESPONSE = 1e6
 #: Length of an axis: a number, or the name of a length that all tables of a figure share.
 Length = int | str
 
+#: How truth values are written beside 0 and 1.
+_FLAGS = {"True": "1", "False": "0", "1.0": "1", "0.0": "0"}
+
 _NAMES_SHOWN = 60
 
 #: Says in a sentence how the values of a table contradict each other, or nothing.
 Rule = Callable[[pd.DataFrame], str]
 
-#: Called with the name of a shared length and its value in a table.
-Bind = Callable[[str, int], None]
-
 
 class Layout(ABC):
     """One kind of file."""
 
+    @abstractmethod
     def read(self, path: Path) -> Any:
         """Read a file of this kind.
 
@@ -68,40 +69,30 @@ class Layout(ABC):
         MalformedDataError
             If it is not of this kind, seems cut off, or is larger than any table.
         """
-        if (size := path.stat().st_size) > LARGEST_TABLE_BYTES:
-            raise MalformedDataError(f"{size} bytes; no table has more than {LARGEST_TABLE_BYTES}")
-        return self._read(path)
 
+    @abstractmethod
     def write(self, path: Path, value: Any) -> None:
-        """Write a value that `check` accepts; an earlier file is replaced at the end."""
-        with atomic_write(path) as unfinished:
-            self._write(unfinished, value)
+        """Write a value that `check` accepts."""
 
-    def check(self, value: Any, bind: Bind) -> None:
+    @abstractmethod
+    def check(self, value: Any) -> dict[str, int]:
         """Compare a value with the layout.
 
         Parameters
         ----------
         value : object
             What was read, or is to be written.
-        bind : callable
-            Told the name and the value of every length that the value shares with other tables.
+
+        Returns
+        -------
+        dict of str to int
+            The lengths that the value shares with other tables, by name.
 
         Raises
         ------
         MalformedDataError
             If the value does not fit; the message says what was expected and what was found.
         """
-        self._check(value, bind)
-
-    @abstractmethod
-    def _read(self, path: Path) -> Any: ...
-
-    @abstractmethod
-    def _write(self, path: Path, value: Any) -> None: ...
-
-    @abstractmethod
-    def _check(self, value: Any, bind: Bind) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -129,7 +120,8 @@ class Grid(Layout):
     may_be_missing: bool = False
     binary: bool = False
 
-    def _read(self, path: Path) -> np.ndarray:
+    def read(self, path: Path) -> np.ndarray:
+        """Read the numbers; their places come from their order alone."""
         table = _read_csv(
             path,
             _MOST_COLUMNS if isinstance(self.columns, str) else self.columns + self.row_numbers,
@@ -140,26 +132,35 @@ class Grid(Layout):
             _require_numbered(table.columns, "columns", "its first line")
         if self.row_numbers:
             _require_numbered(table.index, "rows", "its first column")
-        texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
-        if texts:
-            raise MalformedDataError(
-                f"column {texts[0]!r} holds {_first_text(table[texts[0]])}; expected numbers only"
-            )
+        for name in table:
+            if not pd.api.types.is_numeric_dtype(table[name]):
+                raise MalformedDataError(
+                    f"column {name!r} holds {_first_text(table[name])}; expected numbers only"
+                )
         return table.to_numpy(dtype=float)
 
-    def _write(self, path: Path, value: Any) -> None:
-        table = pd.DataFrame(np.asarray(value))
-        table.to_csv(path, header=self.header, index=self.row_numbers)
+    def write(self, path: Path, value: Any) -> None:
+        """Write rows and columns, numbered where a file of this kind is."""
+        array = np.asarray(value)
+        lines = [",".join(map(repr, row)) for row in array.tolist()]
+        if self.row_numbers:
+            lines = [f"{number},{line}" for number, line in enumerate(lines)]
+        if self.header:
+            lines.insert(0, "," * self.row_numbers + ",".join(map(str, range(array.shape[1]))))
+        text = "\n".join([*lines, ""])
+        path.write_text(text.replace("nan", "") if self.may_be_missing else text, encoding="utf-8")
 
-    def _check(self, value: Any, bind: Bind) -> None:
+    def check(self, value: Any) -> dict[str, int]:
+        """Hold an array to the lengths of its axes and to what a cell may be."""
         array = np.asarray(value)
         if array.ndim != 2:
             raise MalformedDataError(f"an array of {array.ndim} axes; expected rows × columns")
+        shared = {}
         for axis, expected, found in zip(
             ("rows", "columns"), (self.rows, self.columns), array.shape, strict=True
         ):
             if isinstance(expected, str):
-                bind(expected, found)
+                shared[expected] = found
             elif found != expected:
                 raise MalformedDataError(f"{found} {axis}; expected {expected}")
         if not self.may_be_missing and np.isnan(array).any():
@@ -172,6 +173,7 @@ class Grid(Layout):
             raise MalformedDataError(
                 f"row {row}, column {column} holds {array[row, column]:g}, which no response is"
             )
+        return shared
 
 
 @dataclass(frozen=True)
@@ -216,33 +218,33 @@ class Columns(Layout):
     rules: tuple[Rule, ...] = ()
     may_be_empty: bool = False
 
-    def _read(self, path: Path) -> pd.DataFrame:
+    def read(self, path: Path) -> pd.DataFrame:
+        """Read the columns that have names here; others are left out."""
         most = len(self.names) + _MOST_MORE_COLUMNS
         table = _read_csv(path, most, index_col="Expi" if self.index == "Expi" else None)
         return self.converted(table)
 
     def converted(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the columns of a table as numbers, truth values and text; others are left out."""
-        self._require_columns(table)
-        names = self._present(table)
+        names = self._found(table)
         return table[names].assign(**{name: self._converted(table[name]) for name in names})
 
-    def _write(self, path: Path, value: Any) -> None:
-        table = value[self._present(value)]
+    def write(self, path: Path, value: Any) -> None:
+        """Write the columns in their order, and the index that a file of this kind has."""
         label = "Expi" if self.index == "Expi" else None
+        table = value[self._found(value)]
         table.to_csv(path, index=self.index != "none", index_label=label)
 
-    def _check(self, value: Any, bind: Bind) -> None:
-        self._require_columns(value)
-        if isinstance(self.rows, str):
-            bind(self.rows, len(value))
-        elif self.rows is not None and len(value) != self.rows:
-            raise MalformedDataError(f"{len(value)} rows; expected {self.rows}")
-        for name in self._present(value):
+    def check(self, value: Any) -> dict[str, int]:
+        """Hold a table to its columns, its number of rows and what a cell may be."""
+        for name in self._found(value):
             if name not in self.may_be_missing and value[name].isna().any():
                 row = int(np.flatnonzero(value[name].isna())[0])
                 raise MalformedDataError(f"column {name!r} is empty in row {row}; no cell may be")
+        if isinstance(self.rows, int) and len(value) != self.rows:
+            raise MalformedDataError(f"{len(value)} rows; expected {self.rows}")
         self._check_values(value)
+        return {self.rows: len(value)} if isinstance(self.rows, str) else {}
 
     def _check_values(self, value: pd.DataFrame) -> None:
         """Refuse values that cannot be, or cannot be together."""
@@ -266,11 +268,9 @@ class Columns(Layout):
             if told := rule(value):
                 raise MalformedDataError(told)
 
-    def _present(self, table: pd.DataFrame) -> list[str]:
-        return [name for name in self.names if name in table or name not in self.optional]
-
-    def _require_columns(self, table: pd.DataFrame) -> None:
-        missing = [name for name in self._present(table) if name not in table]
+    def _found(self, table: pd.DataFrame) -> list[str]:
+        """Return which of the columns a table has, in order; refuse one that lacks any needed."""
+        missing = [name for name in self.names if name not in table and name not in self.optional]
         if missing:
             raise MalformedDataError(
                 f"missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
@@ -278,13 +278,20 @@ class Columns(Layout):
             )
         if not table.columns.is_unique:
             raise MalformedDataError("two columns have the same name")
+        return [name for name in self.names if name in table]
 
     def _converted(self, column: pd.Series) -> pd.Series:
         name = str(column.name)
         if name in self.text:
             return column.astype(object).where(column.notna(), None)
         if name in self.flags:
-            return _as_flags(column)
+            texts = column.astype(str).replace(_FLAGS)
+            unknown = column[~texts.isin(("0", "1"))]
+            if len(unknown):
+                raise MalformedDataError(
+                    f"column {name!r} holds {unknown.iloc[0]!r}; expected 0/1 or True/False"
+                )
+            return texts == "1"
         if column.empty:
             return column.astype(float)
         if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
@@ -306,16 +313,19 @@ class JsonObject(Layout):
 
     keys: Mapping[str, type | tuple[type, ...]]
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def read(self, path: Path) -> dict[str, Any]:
+        """Read the object."""
         try:
             return read_json(path)
         except ValueError as error:
             raise MalformedDataError(f"not a JSON object ({error})") from error
 
-    def _write(self, path: Path, value: Any) -> None:
+    def write(self, path: Path, value: Any) -> None:
+        """Write the object, two blanks for each level."""
         path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
-    def _check(self, value: Any, bind: Bind) -> None:
+    def check(self, value: Any) -> dict[str, int]:
+        """Hold an object to its keys and their kinds."""
         if not isinstance(value, dict):
             raise MalformedDataError(f"a {type(value).__name__}; expected a JSON object")
         for key, kind in self.keys.items():
@@ -323,6 +333,7 @@ class JsonObject(Layout):
                 raise MalformedDataError(f"key {key!r} is missing or not of the right kind")
             if isinstance(value[key], str) and len(value[key]) > LONGEST_LABEL:
                 raise MalformedDataError(f"key {key!r} is a text of {len(value[key])} letters")
+        return {}
 
 
 @dataclass(frozen=True)
@@ -337,20 +348,25 @@ class PickledDict(Layout):
 
     parts: Mapping[str, Layout | None] = field(default_factory=dict)
 
-    def _read(self, path: Path) -> dict[str, Any]:
-        return load_pickle(path)
+    def read(self, path: Path) -> dict[str, Any]:
+        """Read the dictionary; nothing of it is run."""
+        return _unpickled(path)
 
-    def _write(self, path: Path, value: Any) -> None:
+    def write(self, path: Path, value: Any) -> None:
+        """Pickle the dictionary."""
         path.write_bytes(pickle.dumps(value, protocol=4))
 
-    def _check(self, value: Any, bind: Bind) -> None:
+    def check(self, value: Any) -> dict[str, int]:
+        """Hold a dictionary to its keys, and each part to its layout."""
         if not isinstance(value, dict):
             raise MalformedDataError(f"a {type(value).__name__}; expected a dictionary")
+        shared: dict[str, int] = {}
         for key, layout in self.parts.items():
             if key not in value:
                 raise MalformedDataError(f"key {key!r} is missing; found {_listed(value)}")
             if layout is not None:
-                layout.check(value[key], bind)
+                shared |= layout.check(value[key])
+        return shared
 
 
 @dataclass(frozen=True)
@@ -368,24 +384,33 @@ class PickledTable(Layout):
     columns: Columns
     arrays: frozenset[str] = frozenset()
 
-    def _read(self, path: Path) -> pd.DataFrame:
-        table = load_pickle(path)
-        self._check(table, lambda name, length: None)
+    def read(self, path: Path) -> pd.DataFrame:
+        """Read the columns that have names here; nothing of the file is run."""
+        table = _unpickled(path)
+        self.check(table)
         return self.columns.converted(table).assign(**{name: table[name] for name in self.arrays})
 
-    def _write(self, path: Path, value: Any) -> None:
+    def write(self, path: Path, value: Any) -> None:
+        """Pickle the table."""
         # Text as objects: the string type of one pandas is not known to the others.
         text = {name: value[name].astype(object) for name in self.columns.text if name in value}
         table = value.assign(**text).set_axis(pd.Index(value.columns, dtype=object), axis=1)
         path.write_bytes(pickle.dumps(table, protocol=4))
 
-    def _check(self, value: Any, bind: Bind) -> None:
+    def check(self, value: Any) -> dict[str, int]:
+        """Hold a table to its columns, those of arrays included."""
         if not isinstance(value, pd.DataFrame):
             raise MalformedDataError(f"a {type(value).__name__}; expected a table")
         missing = sorted(self.arrays - set(value.columns))
         if missing:
             raise MalformedDataError(f"missing columns of arrays {', '.join(missing)}")
-        self.columns.check(value, bind)
+        return self.columns.check(value)
+
+
+def _unpickled(path: Path) -> Any:
+    if (size := path.stat().st_size) > LARGEST_TABLE_BYTES:
+        raise MalformedDataError(f"{size} bytes; no table has more than {LARGEST_TABLE_BYTES}")
+    return load_pickle(path)
 
 
 def _require_numbered(labels: pd.Index, what: str, where: str) -> None:
@@ -443,16 +468,6 @@ def _read_csv(path: Path, most_columns: int, **options: Any) -> pd.DataFrame:
         return pd.read_csv(io.StringIO(text), **_EXACT_NUMBERS, **options)
     except Exception as error:  # pandas raises many kinds for a damaged table
         raise MalformedDataError(f"not a readable CSV table ({error})") from error
-
-
-def _as_flags(column: pd.Series) -> pd.Series:
-    texts = column.astype(str).replace({"True": "1", "False": "0", "1.0": "1", "0.0": "0"})
-    unknown = ~texts.isin(("0", "1"))
-    if unknown.any():
-        raise MalformedDataError(
-            f"column {column.name!r} holds {column[unknown].iloc[0]!r}; expected 0/1 or True/False"
-        )
-    return texts == "1"
 
 
 def _listed(names: Iterable[Any]) -> str:

@@ -30,7 +30,7 @@ from core.source_tables.provenance import (
     read_provenance,
     write_provenance,
 )
-from core.source_tables.reader import TABLES_LOCK, replace_tables
+from core.source_tables.reader import TABLES_LOCK, refuse_other_origin, replace_tables
 from core.source_tables.registry import TABLES
 
 #: Bounds of an archive: all files together, number of entries, and how far it may have been packed.
@@ -196,7 +196,6 @@ def place(
     folder: Path,
     origin: Provenance,
     force: bool = False,
-    progress: Callable[[Iterable[str]], Iterable[str]] = iter,
 ) -> Placed:
     """Copy files into ``folder/Fig2``, ``folder/Fig4``, …; all are verified before one is placed.
 
@@ -210,8 +209,6 @@ def place(
         Of the files that have none of their own; noted in every figure's folder that gets a file.
     force : bool, default False
         Whether a file that is there with other bytes is replaced.
-    progress : callable, optional
-        Wraps the iteration over names.
 
     Returns
     -------
@@ -229,12 +226,10 @@ def place(
     placed = Placed(renamed=[f"{f.path} as {n}" for n, f in chosen.items() if f.name != n])
     try:
         with staging_folder(folder / "fetch") as staging, locked(folder / TABLES_LOCK):
-            for figure in sorted({target_of(folder, name).parent for name in chosen}):
-                kinds = [o for n, o in origins.items() if target_of(folder, n).parent == figure]
-                _refuse_other_tables(figure, kinds, force)
-            digests = {
-                name: _staged(chosen[name], target_of(staging, name)) for name in progress(chosen)
-            }
+            for name, own in origins.items():
+                target = target_of(folder, name).parent
+                refuse_other_origin(target, own, force, may_go=("found", "published"))
+            digests = {name: _staged(chosen[name], target_of(staging, name)) for name in chosen}
             for name, digest in digests.items():
                 _sort_out(target_of(folder, name), digest, force, placed)
             for figure in sorted({path.parent for path in placed.hashes}):
@@ -480,20 +475,3 @@ def _joined(figure: Path, origins: Mapping[str, Provenance]) -> Provenance:
     plain = replace(base, files={})
     differing = {name: origin for name, origin in origins.items() if origin != plain}
     return replace(base, files=kept | differing)
-
-
-def _refuse_other_tables(target: Path, origins: Iterable[Provenance], force: bool) -> None:
-    there = read_provenance(target)
-    if not target.is_dir() or all(path.name.startswith(".") for path in target.iterdir()):
-        return
-    for origin in origins:
-        if (there.kind == "simulated") != (origin.kind == "simulated"):
-            raise CannotWriteError(
-                f"{target} holds tables of another origin ({there.explanation}) than those given "
-                f"({origin.explanation}); give another folder."
-            )
-        if there.kind not in ("found", "published", origin.kind) and not force:
-            raise CannotWriteError(
-                f"{target} holds tables {there.explanation}; move them away, give another folder, "
-                "or replace them with --force."
-            )

@@ -133,24 +133,22 @@ def provenance_of_note(note: Any) -> Provenance:
         If it is not the content of one that this software writes.
     """
     try:
-        files = {name: _from_note(entry) for name, entry in note.get("files", {}).items()}
-        return replace(_from_note(note), files=files)
+        named = note.get("files", {})
+        folder, *files = (
+            Provenance(each["kind"], {name: str(told) for name, told in each["details"].items()})
+            for each in (note, *named.values())
+        )
+        return replace(folder, files=dict(zip(named, files, strict=True)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MalformedDataError(f"not a note of origin ({error!r:.200})") from error
 
 
 def write_provenance(folder: Path, provenance: Provenance) -> None:
     """Write the note of origin into a folder of tables."""
-    write_json(folder / PROVENANCE_FILE, _note(provenance), indent=2)
-
-
-def _note(provenance: Provenance) -> dict[str, Any]:
-    note: dict[str, Any] = {"kind": provenance.kind, "details": dict(provenance.details)}
+    note: dict[str, Any] = {"kind": provenance.kind, "details": provenance.details}
     if provenance.files:
-        note["files"] = {name: _note(origin) for name, origin in provenance.files.items()}
-    return note
-
-
-def _from_note(note: Mapping[str, Any]) -> Provenance:
-    details = {name: str(value) for name, value in note["details"].items()}
-    return Provenance(note["kind"], details)
+        note["files"] = {
+            name: {"kind": origin.kind, "details": origin.details}
+            for name, origin in provenance.files.items()
+        }
+    write_json(folder / PROVENANCE_FILE, note, indent=2)

@@ -10,7 +10,7 @@ interchangeable (the four CSVs of Figure 2D excepted, whose published labels are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +113,7 @@ class SourceData:
             )
         self.inputs: dict[Path, str] = {}
         self._values: dict[Path, Any] = {}
-        self._origins: dict[Path, Provenance] = {}
+        self._origins: dict[str, Provenance] = {}
         self._lengths: dict[tuple[str, str], tuple[int, Path]] = {}
 
     def __repr__(self) -> str:
@@ -147,12 +147,12 @@ class SourceData:
         if spec.twin is None or self.form == "csv":
             return self._read_file(spec, path)
         pickled, (path,) = self.read(spec.twin.key), self._files(key)
-        with self._checking(spec, path) as check:
+        with _named_in_errors(path):
             try:
                 value = spec.twin.part(pickled, member)
             except (LookupError, TypeError, ValueError) as error:
                 raise MalformedDataError(f"it holds no {spec.meaning} ({error})") from error
-            check(value)
+            self._check(spec, path, value)
         return value
 
     def read_all(self, key: str) -> Any:
@@ -167,7 +167,8 @@ class SourceData:
         members = spec_of(key).members
         if members == ({},):
             return self.read(key)
-        return {_name_of(member): self.read(key, **member) for member in members}
+        read = {tuple(member.values()): self.read(key, **member) for member in members}
+        return {name[0] if len(name) == 1 else name: value for name, value in read.items()}
 
     def gather(self, figure: str, names: Iterable[str]) -> Reading:
         """Read what a panel draws.
@@ -178,40 +179,43 @@ class SourceData:
             Folder of the tables, ``"Fig4"``.
         names : iterable of str
             Names of tables in that folder, each as `read_all` gives it; None for a missing one that
-            every figure can be drawn without, or that the panel can (``"a?"``). ``"a|b"`` is the
-            first of some tables that is there.
-            `ORIGIN` stands for the origin of the others.
+            the panel can be drawn without (``"a?"``). ``"a|b"`` is the first of some tables that is
+            there. `ORIGIN` stands for the origin of the others.
 
         Raises
         ------
         MissingDataError, MalformedDataError
             As `read`.
         """
-        chosen = {
-            name: self._first_there(figure, name.removesuffix("?"))
-            for name in names if name != ORIGIN
-        }  # fmt: skip
-        keys = list(chosen.values())
-        values = {
-            key: self._read_if_needed(key, needed=not name.endswith("?"))
-            for name, key in chosen.items()
-        }
-        read = {path for key in keys for path in self._files(key)} & self.inputs.keys()
+        names, read = list(names), set[Path]()
+        given: dict[str, Any] = {}
+        for name in names:
+            if name == ORIGIN:
+                continue
+            keys = [f"{figure}/{each}" for each in name.removesuffix("?").split("|")]
+            there = (key for key in keys if all(path.is_file() for path in self._files(key)))
+            key = next(there, keys[0])
+            try:
+                given[name] = self.read_all(key)
+            except MissingDataError:
+                if not name.endswith("?"):
+                    raise
+                given[name] = None
+            read |= self.inputs.keys() & self._files(key)
         inputs = {p.relative_to(self.folder).as_posix(): self.inputs[p] for p in sorted(read)}
-        origin = self._origin(self.folder / figure).of([path.name for path in sorted(read)])
-        given = [origin if name == ORIGIN else values[chosen[name]] for name in names]
-        return Reading(tuple(given), inputs, origin)
+        given[ORIGIN] = self._origin(figure).of(sorted(path.name for path in read))
+        return Reading(tuple(given[name] for name in names), inputs, given[ORIGIN])
 
     def provenance(self, figure: str) -> Provenance:
         """Return where the tables of a figure that were read come from; all, if none was read."""
         folder = self.folder / figure
-        read = [path.name for path in self.inputs if path.parent == folder]
-        return self._origin(folder).of(read)
+        return self._origin(figure).of([path.name for path in self.inputs if path.parent == folder])
 
-    def _origin(self, folder: Path) -> Provenance:
-        if folder not in self._origins:
-            self._origins[folder] = read_provenance(folder)
-        return self._origins[folder]
+    def _origin(self, figure: str) -> Provenance:
+        """Read the note of origin of a folder once: tables that are kept stay of that origin."""
+        if figure not in self._origins:
+            self._origins[figure] = read_provenance(self.folder / figure)
+        return self._origins[figure]
 
     def _files(self, key: str) -> list[Path]:
         """List the files that a table, or a family of tables, is read from."""
@@ -219,20 +223,6 @@ class SourceData:
         if spec.twin is not None and self.form == "pkl":
             spec = spec_of(spec.twin.key)
         return [spec.find(self.folder, member) for member in spec.members]
-
-    def _first_there(self, figure: str, name: str) -> str:
-        """Return the key of the first of some alternatives whose files are there."""
-        keys = [f"{figure}/{alternative}" for alternative in name.split("|")]
-        there = (key for key in keys if all(path.is_file() for path in self._files(key)))
-        return next(there, keys[0])
-
-    def _read_if_needed(self, key: str, needed: bool) -> Any:
-        try:
-            return self.read_all(key)
-        except MissingDataError:
-            if spec_of(key).optional or not needed:
-                return None
-            raise
 
     def _read_file(self, spec: TableSpec, path: Path) -> Any:
         if path in self._values:
@@ -247,49 +237,38 @@ class SourceData:
                 f"{path.parent} holds tables of two exports: one is replacing the other, or was "
                 "interrupted there. Wait for it or export again, or remove the folder."
             )
-        with self._checking(spec, path) as check:
+        with _named_in_errors(path):
             digest = sha256_of(path)
             value = spec.layout.read(path)
-            check(value)
+            self._check(spec, path, value)
             if sha256_of(path) != digest:
                 raise MalformedDataError("it changed while it was read; run this again")
         self.inputs[path], self._values[path] = digest, value
         return value
 
-    @contextmanager
-    def _checking(self, spec: TableSpec, path: Path) -> Iterator[Callable[[Any], None]]:
-        """Give what holds a value to its spec and to the lengths known; name the file in errors."""
-        lengths: dict[str, int] = {}
-
-        def check(value: Any) -> None:
-            spec.layout.check(value, lengths.__setitem__)
-            for name, length in lengths.items():
-                self._bind(spec.figure, path, name, length)
-
-        try:
-            yield check
-        except OSError as error:
-            raise MissingDataError(
-                f"{path} cannot be read ({error.strerror or error}); change its permissions, or "
-                "get it again."
-            ) from error
-        except MalformedDataError as error:
-            told = str(error)
-            raise MalformedDataError(told if str(path) in told else f"{path}: {told}.") from error
-
-    def _bind(self, figure: str, path: Path, name: str, length: int) -> None:
-        known, where = self._lengths.setdefault((figure, name), (length, path))
-        if length != known:
-            raise MalformedDataError(
-                f"it has {length} {name}, but {where.name} has {known}; both must come from one "
-                "export"
-            )
+    def _check(self, spec: TableSpec, path: Path, value: Any) -> None:
+        """Hold a value to its spec, and to the lengths that the figure's tables share."""
+        for name, length in spec.layout.check(value).items():
+            known, where = self._lengths.setdefault((spec.figure, name), (length, path))
+            if length != known:
+                raise MalformedDataError(
+                    f"it has {length} {name}, but {where.name} has {known}; both must come from "
+                    "one export"
+                )
 
 
-def _name_of(member: Mapping[str, Any]) -> Any:
-    """Return what tells a member of a family apart: its only value, or the tuple of its values."""
-    values = tuple(member.values())
-    return values[0] if len(values) == 1 else values
+@contextmanager
+def _named_in_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MissingDataError(
+            f"{path} cannot be read ({error.strerror or error}); change its permissions, or get it "
+            "again."
+        ) from error
+    except MalformedDataError as error:
+        told = str(error)
+        raise MalformedDataError(told if str(path) in told else f"{path}: {told}.") from error
 
 
 def write_table(folder: str | Path, key: str, value: Any, **member: Any) -> Path:
@@ -319,10 +298,11 @@ def write_table(folder: str | Path, key: str, value: Any, **member: Any) -> Path
     spec = spec_of(key)
     path = spec.path(Path(folder), member)
     try:
-        spec.layout.check(value, lambda name, length: None)
+        spec.layout.check(value)
     except MalformedDataError as error:
         raise MalformedDataError(f"{path} is not written: {error}.") from error
-    spec.layout.write(path, value)
+    with atomic_write(path) as unfinished:
+        spec.layout.write(unfinished, value)
     return path
 
 
@@ -364,13 +344,13 @@ def write_tables(
         If a table does not fit its spec; then nothing has changed.
     """
     folder = Path(folder)
-    _refuse_other_origin(folder / figure, provenance, force)
+    refuse_other_origin(folder / figure, provenance, force)
     with staging_folder(folder / figure) as staging:
         written = [write_table(staging, table.key, table.value, **table.member) for table in tables]
         write_provenance(staging / figure, provenance)
         complete = [*written, staging / figure / PROVENANCE_FILE]
         with locked(folder / TABLES_LOCK):
-            _refuse_other_origin(folder / figure, provenance, force)  # again: hours may lie between
+            refuse_other_origin(folder / figure, provenance, force)  # again: hours may lie between
             return replace_tables(folder / figure, complete)[:-1]
 
 
@@ -399,15 +379,36 @@ def replace_tables(target: Path, paths: list[Path]) -> list[Path]:
     return moved
 
 
-def _refuse_other_origin(target: Path, provenance: Provenance, force: bool) -> None:
+def refuse_other_origin(
+    target: Path, origin: Provenance, force: bool, may_go: Collection[str] = ()
+) -> None:
+    """Refuse to put tables of one origin among, or in place of, those of another.
+
+    Parameters
+    ----------
+    target : pathlib.Path
+        Folder of a figure.
+    origin : Provenance
+        Of the tables that come.
+    force : bool
+        Whether others may be replaced; simulated and other tables never take each other's place.
+    may_go : collection of str
+        Kinds of provenance that are replaced without `force`.
+
+    Raises
+    ------
+    CannotWriteError
+        If `target` holds such tables.
+    """
     if not target.is_dir() or all(path.name.startswith(".") for path in target.iterdir()):
         return
     there = read_provenance(target)
-    simulated = "simulated" in (there.kind, provenance.kind)
-    if there.kind != provenance.kind and (simulated or not force):
-        advice = "give another folder" if simulated else "give another folder, or --force"
+    simulated = (there.kind == "simulated") != (origin.kind == "simulated")
+    if simulated or not (force or there.kind in (origin.kind, *may_go)):
+        advice = "" if simulated else ", or replace them with --force"
         raise CannotWriteError(
-            f"{target} holds tables of another origin ({there.explanation}); {advice}."
+            f"{target} holds tables of another origin ({there.explanation}) than those given "
+            f"({origin.explanation}); give another folder{advice}."
         )
 
 

@@ -31,6 +31,7 @@ from core.utils.layers.outputs import LayerOutput, split_element
 from core.utils.layers.probe import ChannelAxis, LayerProbe
 from core.utils.layers.record import Recorder, record
 from core.utils.precision import computing_in, require_precision, widened
+from core.utils.published_keywords import published_keywords
 from core.utils.scoring.classifiers import load_classifier
 from core.utils.scoring.image_canvas import resize_and_pad, resize_and_pad_tsr
 from core.utils.scoring.image_tensors import Images, as_batch
@@ -427,37 +428,8 @@ class TorchScorer:
         """
         return self.respond(images, with_grad, B, input_scale, as_tensor=as_tensor).scores
 
-    @overload
-    def score_tsr(
-        self,
-        img_tsr: Tensor,
-        with_grad: Literal[False] = False,
-        B: int = 42,
-        input_scale: float = 1.0,
-        *,
-        as_tensor: Literal[False] = False,
-    ) -> NDArray[np.float64]: ...
-    @overload
-    def score_tsr(
-        self,
-        img_tsr: Tensor,
-        with_grad: bool = False,
-        B: int = 42,
-        input_scale: float = 1.0,
-        *,
-        as_tensor: bool = False,
-    ) -> Any: ...
-    def score_tsr(
-        self,
-        img_tsr: Tensor,
-        with_grad: bool = False,
-        B: int = 42,
-        input_scale: float = 1.0,
-        *,
-        as_tensor: bool = False,
-    ) -> Any:
-        """Score a tensor of images (n, 3, height, width); otherwise as `score`."""
-        return self.score(img_tsr, with_grad, B, input_scale, as_tensor=as_tensor)
+    #: Score a tensor of images ``img_tsr`` (n, 3, height, width); otherwise `score`.
+    score_tsr = published_keywords(img_tsr="images")(score)
 
     def score_tsr_wgrad(self, img_tsr: Tensor, B: int = 10, input_scale: float = 1.0) -> Tensor:
         """Score a tensor of images and keep the graph, for gradients with respect to them."""

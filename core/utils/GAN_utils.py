@@ -108,13 +108,9 @@ class upconvGAN(nn.Module):
             self.G = build(spec)
         gain = _UNTRAINED_TANH_GAIN if hasattr(self.G, "tanh") else _UNTRAINED_GAIN
         self.trained = give_weights(
-            self.G,
-            name,
-            pretrained=pretrained,
-            weights=weights,
-            rename=flat_key,
+            self.G, name, pretrained=pretrained, weights=weights, rename=flat_key,
             untrained=partial(initial_state, self.G, seed, gain, smooth_and_edges),
-        )
+        )  # fmt: skip
         self.rgb_mean: torch.Tensor
         self.register_buffer("rgb_mean", torch.tensor(RGB_MEAN)[:, None, None], persistent=False)
         self.eval().to(target)

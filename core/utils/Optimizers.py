@@ -206,16 +206,10 @@ def label2optimizer(
             known = optimizer_labels(name)
             raise UsageError(choose_from(label, known, f"optimiser label for {name}"))
         return plain_optimizer(
-            label,
-            init_code,
-            _usual_size(GAN if name is None else name),
-            hessian=_hessian_arrays(hessian),
-            random_seed=random_seed,
-            maximize=maximize,
-            dtype=dtype,
-            population_size=population_size,
-            init_sigma=init_sigma,
-        )
+            label, init_code, _usual_size(GAN if name is None else name),
+            hessian=_hessian_arrays(hessian), random_seed=random_seed, maximize=maximize,
+            dtype=dtype, population_size=population_size, init_sigma=init_sigma,
+        )  # fmt: skip
     blocks = _BLOCKS[name][label]
     code = single_code(init_code, CODE_LENGTH[name], f"init_code of {name}")
     common = {
@@ -263,10 +257,6 @@ def _usual_size(GAN: Any) -> float:
     return code_scale(GAN)
 
 
-def _hessian_arrays(hessian: Hessian | None) -> Mapping[str, Any] | None:
-    return hessian if hessian is None or isinstance(hessian, Mapping) else _arrays_of(hessian)
-
-
 def _optimizer_of(
     block: _Block,
     code: FloatArray,
@@ -292,17 +282,21 @@ def _eigenpairs(
 ) -> tuple[FloatArray, FloatArray] | None:
     if axes is None:
         return None
-    names = (axes.eigvals, axes.eigvects)
-    if hessian is None:
+    arrays = _hessian_arrays(hessian)
+    if arrays is None:
         raise UsageError(
-            f"label {label!r} needs hessian=, a mapping or an .npz file with {names[0]} and "
-            f"{names[1]}."
+            f"label {label!r} needs hessian=, a mapping or an .npz file with {axes.eigvals} and "
+            f"{axes.eigvects}."
         )
-    arrays = hessian if isinstance(hessian, Mapping) else _arrays_of(hessian)
-    return _named_arrays(arrays, names, label)
+    for name in (axes.eigvals, axes.eigvects):
+        if name not in arrays:
+            raise UsageError(f"the Hessian for {label!r}: {choose_from(name, arrays, 'entry')}")
+    return np.asarray(arrays[axes.eigvals]), np.asarray(arrays[axes.eigvects])
 
 
-def _arrays_of(hessian: str | os.PathLike[str]) -> Mapping[str, Any]:
+def _hessian_arrays(hessian: Hessian | None) -> Mapping[str, Any] | None:
+    if hessian is None or isinstance(hessian, Mapping):
+        return hessian
     path = Path(hessian)
     if not path.is_file():
         raise MissingDataError(f"no Hessian at {path}; give an .npz file of averaged eigenpairs.")
@@ -312,15 +306,6 @@ def _arrays_of(hessian: str | os.PathLike[str]) -> Mapping[str, Any]:
         raise MalformedDataError(
             f"{path} is no .npz file of arrays ({error}); give one of averaged eigenpairs."
         ) from error
-
-
-def _named_arrays(
-    arrays: Mapping[str, Any], names: tuple[str, str], label: str
-) -> tuple[FloatArray, FloatArray]:
-    for name in names:
-        if name not in arrays:
-            raise UsageError(f"the Hessian for {label!r}: {choose_from(name, arrays, 'entry')}")
-    return np.asarray(arrays[names[0]]), np.asarray(arrays[names[1]])
 
 
 if not TYPE_CHECKING:

@@ -80,8 +80,7 @@ def slerp(start: ArrayLike, end: ArrayLike, fraction: ArrayLike) -> FloatArray:
     >>> slerp([1, 0], [0, 1], 0.5).round(3)
     array([0.707, 0.707])
     """
-    c1, c2 = _one_code(start, "start"), _one_code(end, "end")
-    _require_same_length(c1, c2)
+    c1, c2 = _two_codes(start=start, end=end)
     f = np.asarray(fraction, dtype=np.float64)[..., np.newaxis]
     T = _angle(c1, c2)
     if np.pi - T < ANTIPODAL_TOLERANCE:
@@ -116,8 +115,7 @@ def SLERP(
     UsageError
         If the codes differ in length or one is zero, or `steps` is not a positive whole number.
     """
-    start, end = _one_code(c1, "c1"), _one_code(c2, "c2")
-    _require_same_length(start, end)
+    start, end = _two_codes(c1=c1, c2=c2)
     T = _angle(start, end)
     t = T * _fractions(steps, lim)
     return np.sin(T - t) * start + np.sin(t) * end
@@ -133,8 +131,7 @@ def LERP(c1: ArrayLike, c2: ArrayLike, steps: int, lim: tuple[float, float] = (0
            [0.5, 1. ],
            [1. , 0. ]])
     """
-    start, end = _one_code(c1, "c1"), _one_code(c2, "c2")
-    _require_same_length(start, end)
+    start, end = _two_codes(c1=c1, c2=c2)
     t = _fractions(steps, lim)
     return (1 - t) * start + t * end
 
@@ -179,8 +176,7 @@ def LExpMap(
     UsageError
         If `ref` and `v` differ in length or `steps` is not a positive whole number.
     """
-    origin, direction = _one_code(ref, "ref"), _one_code(v, "v")
-    _require_same_length(origin, direction)
+    origin, direction = _two_codes(ref=ref, v=v)
     return origin + _fractions(steps, lim) * direction
 
 
@@ -379,6 +375,13 @@ def _one_code(given: ArrayLike, name: str) -> FloatArray:
     if codes.ndim == 2 and len(codes) != 1:
         raise UsageError(f"{name} has shape {codes.shape}; give one code, (N,) or (1, N).")
     return codes.reshape(-1)
+
+
+def _two_codes(**given: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return two codes of the same length as (N,)."""
+    first, second = (_one_code(code, name) for name, code in given.items())
+    _require_same_length(first, second)
+    return first, second
 
 
 def _require_same_length(first: FloatArray, second: FloatArray) -> None:

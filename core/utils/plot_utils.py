@@ -126,11 +126,8 @@ def save_imgrid_by_row(
         )
     return [
         save_imgrid(
-            img_tsr[first : first + n_row],
-            path.with_name(f"{path.stem}_{row}{path.suffix}"),
-            n_row,
-            *args,
-            **kwargs,
+            img_tsr[first : first + n_row], path.with_name(f"{path.stem}_{row}{path.suffix}"),
+            n_row, *args, **kwargs,
         )
         for row, first in enumerate(range(0, len(img_tsr), n_row))
     ]

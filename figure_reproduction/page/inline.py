@@ -39,16 +39,10 @@ def composed_figure(name: str, source_data: str | Path) -> list[bytes]:
     script: FigureScript = import_module(f"figure_reproduction.{name}_reproduction").FIGURE
     source = SourceData(source_data)
     with style():
-        places, panel_of = {}, {}
+        places: dict[str, Place] = {}
         for panel in script.panels:
-            reading = source.gather(script.folder, panel.reads)
-            found = reading.provenance
-            for picture, drawing in panel.show(*reading.tables).drawings.items():
-                places[picture] = Place(
-                    drawing, mark=found.mark, origin=found.line, names=found.space_names
-                )
-                panel_of[picture] = panel.name
-        return [_png(page) for _, page in composed_pages(script, places, panel_of)]
+            places |= panel.read(source, script.folder)[-1]
+        return [_png(page) for _, page in composed_pages(script, places)]
 
 
 def _png(page: list[Place]) -> bytes:

@@ -25,7 +25,6 @@ from core.command_line import a_path, command_parser, require_writable, some_of
 from core.errors import MalformedDataError, MissingDataError, UserError, exit_code_of
 from core.files import atomic_write, locked, plain_json, read_json, write_json
 from core.published import Statistic, compare
-from core.source_tables.provenance import Provenance
 from core.source_tables.reader import DEFAULT_FOLDER, SIMULATED_FOLDER, Reading, SourceData
 from core.versions import software_versions
 from figure_reproduction.page.choice import choose_data
@@ -102,10 +101,43 @@ class Panel:
         """What it shows, in our words; also the alternative text of its pictures."""
         return " ".join((inspect.getdoc(self.show) or "").split())
 
-    def shown(self, tables: Iterable[Any], recorded_only: bool = False) -> Shown:
-        """Show some tables, once more without padding where that is asked for and makes sense."""
+    def read(
+        self, source: SourceData, folder: str, recorded_only: bool = False
+    ) -> tuple[Reading, Shown, dict[str, Place]]:
+        """Read the tables of the panel and compute what it shows.
+
+        Parameters
+        ----------
+        source : SourceData
+            Where the tables are.
+        folder : str
+            That of the figure, ``"Fig4"``.
+        recorded_only : bool, default False
+            Whether blocks are tested once more without padding, where the panel can.
+
+        Returns
+        -------
+        reading : Reading
+        shown : Shown
+        places : dict of str to Place
+            Its pictures by name, with the mark of the data, not yet on a sheet.
+
+        Raises
+        ------
+        MissingDataError, MalformedDataError
+            As `SourceData.gather`.
+        """
+        reading = source.gather(folder, self.reads)
         knows = "recorded_only" in inspect.signature(self.show).parameters
-        return self.show(*tables, **({"recorded_only": recorded_only} if knows else {}))
+        shown = self.show(*reading.tables, **({"recorded_only": recorded_only} if knows else {}))
+        origin = reading.provenance
+        return reading, shown, {
+            name: Place(
+                drawing, panel=self.name, mark=origin.mark, origin=origin.line,
+                names=origin.space_names,
+            )
+            for name, drawing in shown.drawings.items()
+        }  # fmt: skip
 
 
 @dataclass
@@ -260,15 +292,14 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
     """
     source = SourceData(job.source_data, job.form)
     require_writable(job.output)
-    wanted = [panel for panel in script.panels if not job.panels or panel.name in job.panels]
     printed, places = Printed(), dict[str, Place]()
     with locked(job.output / script.name), style():
-        for panel in wanted:
+        for panel in script.panels:
+            if job.panels and panel.name not in job.panels:
+                continue
             try:
-                reading = source.gather(script.folder, panel.reads)
-                shown = panel.shown(reading.tables, job.recorded_only)
-                drawn = _places(shown.drawings, reading.provenance)
-                pictures = _print_pictures(drawn, job, show)
+                reading, shown, drawn = panel.read(source, script.folder, job.recorded_only)
+                pictures = {name: _print([place], name, job, show) for name, place in drawn.items()}
                 printed.panels[panel.name] = _entry(panel, reading, shown, pictures)
             except (MissingDataError, MalformedDataError) as problem:
                 printed.problems[panel.name] = problem
@@ -276,9 +307,12 @@ def print_figure(script: FigureScript, job: PrintJob, show: bool = False) -> Pri
                 places |= drawn
                 printed.pictures += [path for paths in pictures.values() for path in paths]
         _tell_unpickled(printed.panels, job.form)
-        composed = {} if job.panels else _print_pages(script, printed.panels, places, job)
+        composed = {} if job.panels else {
+            name: _print(page, name, job, keep_open=False)
+            for name, page in composed_pages(script, places)
+        }  # fmt: skip
         printed.pictures += [path for paths in composed.values() for path in paths]
-        _write_json(script, printed.panels, composed, job, printed.problems)
+        _write_json(script, printed, composed, job)
         if show:
             plt.show()
     return printed
@@ -394,33 +428,8 @@ def _tell_unpickled(entries: Mapping[str, Any], form: str) -> None:
         sys.stderr.write(f"no pickled twin, read as CSV: {', '.join(plain[:3])}{more}\n")
 
 
-def _places(drawings: Mapping[str, Drawing], origin: Provenance) -> dict[str, Place]:
-    return {
-        name: Place(drawing, mark=origin.mark, origin=origin.line, names=origin.space_names)
-        for name, drawing in drawings.items()
-    }
-
-
-def _print_pictures(
-    places: Mapping[str, Place], job: PrintJob, keep_open: bool
-) -> dict[str, list[Path]]:
-    """Print the pictures of a panel; return the files of each."""
-    return {name: _print([place], name, job, keep_open) for name, place in places.items()}
-
-
-def _print_pages(
-    script: FigureScript, entries: Mapping[str, Any], places: Mapping[str, Place], job: PrintJob
-) -> dict[str, list[Path]]:
-    """Print the composed figure, page by page, of the pictures that there are."""
-    panel_of = {name: panel for panel, entry in entries.items() for name in entry["pictures"]}
-    return {
-        name: _print(page, name, job, keep_open=False)
-        for name, page in composed_pages(script, places, panel_of)
-    }
-
-
 def composed_pages(
-    script: FigureScript, places: Mapping[str, Place], panel_of: Mapping[str, str]
+    script: FigureScript, places: Mapping[str, Place]
 ) -> Iterator[tuple[str, list[Place]]]:
     """Arrange the pictures that there are as the paper does; every page has its letters.
 
@@ -430,8 +439,6 @@ def composed_pages(
         The figure.
     places : mapping of str to Place
         Pictures by name, with their marks.
-    panel_of : mapping of str to str
-        Picture → panel.
 
     Yields
     ------
@@ -442,14 +449,11 @@ def composed_pages(
     """
     for number, page in enumerate(script.pages, start=1):
         rows = [[name for name in row if name in places] for row in page]
-        letters = letters_of((name, panel_of[name]) for row in rows for name in row)
+        letters = letters_of((name, places[name].panel) for row in rows for name in row)
         if any(rows):
             name = script.name if number == 1 else f"{script.name}_page{number}"
-            yield name, list(
-                in_rows(
-                    [[replace(places[n], letter=letters.get(n, "")) for n in row] for row in rows]
-                )
-            )
+            lettered = [[replace(places[n], letter=letters.get(n, "")) for n in r] for r in rows]
+            yield name, list(in_rows(lettered))
 
 
 def _print(places: Sequence[Place], name: str, job: PrintJob, keep_open: bool) -> list[Path]:
@@ -468,17 +472,24 @@ def _entry(
     shown: Shown,
     pictures: Mapping[str, Iterable[Path]],
 ) -> dict[str, Any]:
-    """Return what the JSON file says of a panel."""
+    """Return what the JSON file says of a panel, beside published values for real data."""
     origin = reading.provenance
+    statistics = []
+    for statistic in shown.statistics:
+        told = asdict(statistic)
+        if not statistic.basis:
+            del told["basis"]
+        if origin.is_real:
+            comparison = compare(panel.name, statistic)
+            told |= {"published": comparison.published, "verdict": str(comparison)}
+        statistics.append(told)
     entry = {
         "caption": f"{panel.caption} {shown.note}".strip(),
         "code": _code(panel.show),
         "pictures": {name: [path.name for path in paths] for name, paths in pictures.items()},
         "provenance": asdict(origin) | {"explanation": origin.explanation},
         "inputs": reading.inputs,
-        "statistics": [
-            _statistic_entry(panel.name, s, origin.is_real) for s in shown.statistics
-        ],
+        "statistics": statistics,
     }
     return plain_json(entry)
 
@@ -494,17 +505,6 @@ def _code(show: Show) -> dict[str, Any]:
     }
 
 
-def _statistic_entry(panel: str, statistic: Statistic, is_real: bool) -> dict[str, Any]:
-    """Return a statistic for the JSON file, beside the published value where the data are real."""
-    entry = asdict(statistic)
-    if not statistic.basis:
-        del entry["basis"]
-    if is_real:
-        comparison = compare(panel, statistic)
-        entry |= {"published": comparison.published, "verdict": str(comparison)}
-    return entry
-
-
 def save_picture(figure: Figure, path: Path) -> None:
     """Write a figure in the format of the path's suffix; same figure, same bytes."""
     kind = path.suffix.removeprefix(".")
@@ -513,32 +513,23 @@ def save_picture(figure: Figure, path: Path) -> None:
 
 
 def _write_json(
-    script: FigureScript,
-    entries: dict[str, Any],
-    composed: Mapping[str, Sequence[Path]],
-    job: PrintJob,
-    problems: Mapping[str, UserError],
+    script: FigureScript, printed: Printed, composed: Mapping[str, Iterable[Path]], job: PrintJob
 ) -> None:
     path = job.output / f"{script.name}.json"
-    panels = _earlier_panels(path) if job.panels else {}
+    panels = {}
+    if job.panels:  # those of an earlier run stay, where its file can be read
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            panels = dict(read_json(path)["panels"])
+    panels |= printed.panels
     order = [panel.name for panel in script.panels]
-    panels = {name: entry for name, entry in (panels | entries).items() if name in order}
     content = {
         "figure": script.name,
         "title": script.title,
         "command": script.command,
         "software": software_versions(),
         "font": FONT,
-        "missing": {name: str(problem) for name, problem in problems.items()},
+        "missing": {name: str(problem) for name, problem in printed.problems.items()},
         "composed": {name: [path.name for path in paths] for name, paths in composed.items()},
-        "panels": {name: panels[name] for name in sorted(panels, key=order.index)},
+        "panels": {name: panels[name] for name in order if name in panels},
     }
     write_json(path, content)
-
-
-def _earlier_panels(path: Path) -> dict[str, Any]:
-    """Return the panels that an earlier run left; none where its file cannot be read."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return dict(read_json(path)["panels"])
-    return {}
-

@@ -73,8 +73,8 @@ class Place:
         The picture.
     left, top : float
         Its upper left corner, mm from that of the sheet.
-    letter : str
-        Of the panel; empty where another picture of it has the letter.
+    panel, letter : str
+        Panel of the paper, and its letter; that is empty where another picture of it has it.
     mark : str
         Word that says that the data are not the paper's; empty for real data.
     origin : str
@@ -86,6 +86,7 @@ class Place:
     drawing: Drawing
     left: float = 0.0
     top: float = 0.0
+    panel: str = ""
     letter: str = ""
     mark: str = ""
     origin: str = ""
@@ -165,11 +166,8 @@ def print_sheet(places: Iterable[Place]) -> Figure:
         place.drawing.draw(part)
         if place.names:
             _rename(part, place.names)
-        _write_letter(figure, place, width, height)
-        if place.mark:
-            _write_marks(figure, place, width, height)
-        elif later is None or later.origin != place.origin:  # once for pictures of one origin
-            _write_origin(figure, place, width, height)
+        is_last = later is None or later.origin != place.origin  # told once for one origin
+        _write_around(figure, place, (width, height), place.origin if is_last else "")
     figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]
     # "none" would leave a stand-in, for which savefig draws everything twice.
     figure._layout_engine = None  # type: ignore[attr-defined]
@@ -211,54 +209,43 @@ def _edges(spans: Iterable[tuple[float, float, float, float]]) -> list[float]:
     """Return the edges of all places along one axis: start, length, strip before, strip after."""
     edges = {0.0}
     for start, length, before, after in spans:
-        edges |= {_mm(start), _mm(start + before), _mm(start + length - after), _mm(start + length)}
+        ends = (start, start + before, start + length - after, start + length)
+        edges |= {round(end, 3) for end in ends}
     return sorted(edges)
 
 
 def _between(edges: Sequence[float], start: float, stop: float) -> slice:
-    return slice(edges.index(_mm(start)), edges.index(_mm(stop)))
+    return slice(edges.index(round(start, 3)), edges.index(round(stop, 3)))
 
 
-def _mm(length: float) -> float:
-    return round(length, 3)
+def _write_around(
+    figure: Figure, place: Place, size_mm: tuple[float, float], origin: str
+) -> None:
+    """Write letter and mark of a picture, or the origin of its data, into the strips around it."""
 
+    def write(x: float, y: float, text: str, **look: Any) -> None:
+        figure.text(x / size_mm[0], 1 - y / size_mm[1], text, in_layout=False, **look)
 
-def _write_letter(figure: Figure, place: Place, width: float, height: float) -> None:
+    wide, high = place.drawing.size_mm
     if place.letter:
-        figure.text(
-            (place.left + 0.4) / width, 1 - (place.top + 0.4) / height, place.letter,
-            fontsize=LETTER_PT, fontweight="bold", ha="left", va="top", in_layout=False,
+        write(
+            place.left + 0.4, place.top + 0.4, place.letter, fontsize=LETTER_PT,
+            fontweight="bold", ha="left", va="top",
         )  # fmt: skip
-
-
-def _write_marks(figure: Figure, place: Place, width: float, height: float) -> None:
-    """Write the mark into each third of the strips, so that a third of a picture has it whole."""
-    wide, high = place.drawing.size_mm
-    look: dict[str, Any] = {"fontsize": MARK_PT, "color": "0.35", "in_layout": False, "gid": "mark"}
-    for third in (1 / 6, 3 / 6, 5 / 6):
-        figure.text(
-            (place.left + wide * third) / width,
-            1 - (place.top + high - LOWER_STRIP_MM / 2) / height,
-            place.mark, ha="center", va="center", **look,
+    if place.mark:
+        look: dict[str, Any] = {"fontsize": MARK_PT, "color": "0.35", "gid": "mark",
+                                "ha": "center", "va": "center"}  # fmt: skip
+        below, beside = place.top + high - LOWER_STRIP_MM / 2, place.left + LEFT_STRIP_MM / 2
+        for third in (1 / 6, 3 / 6, 5 / 6):  # so that a third of a picture has it whole
+            write(place.left + wide * third, below, place.mark, **look)
+            write(beside, place.top + high * third, place.mark, rotation=90, **look)
+    elif origin:
+        if len(origin) * MARK_LETTER_MM > wide - LEFT_STRIP_MM:  # a narrow picture has no room
+            origin = origin.partition(",")[0]
+        write(
+            place.left + wide - 0.4, place.top + high - 0.3, origin, fontsize=MARK_PT, color="0.45",
+            ha="right", va="bottom", parse_math=False,
         )  # fmt: skip
-        figure.text(
-            (place.left + LEFT_STRIP_MM / 2) / width,
-            1 - (place.top + high * third) / height,
-            place.mark, ha="center", va="center", rotation=90, **look,
-        )  # fmt: skip
-
-
-def _write_origin(figure: Figure, place: Place, width: float, height: float) -> None:
-    """Write where the data come from; only what they are, where a narrow picture has no room."""
-    wide, high = place.drawing.size_mm
-    text = place.origin
-    if len(text) * MARK_LETTER_MM > wide - LEFT_STRIP_MM:
-        text = text.partition(",")[0]
-    figure.text(
-        (place.left + wide - 0.4) / width, 1 - (place.top + high - 0.3) / height, text,
-        fontsize=MARK_PT, color="0.45", ha="right", va="bottom", in_layout=False,
-        parse_math=False,
-    )  # fmt: skip
 
 
 def letters_of(panels: Iterable[tuple[str, str]]) -> dict[str, str]:

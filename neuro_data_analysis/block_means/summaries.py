@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from core.source_tables.registry import EXTENDED_4C_WINDOWS
 from core.spaces import BySpace, Space
@@ -180,5 +180,5 @@ def _student(
 ) -> tuple[float, float]:
     if first is None or second is None or max(first[1], second[1]) == 0:
         return np.nan, np.nan
-    t, p = stats.ttest_ind_from_stats(*first, *second)
+    t, p = scipy.stats.ttest_ind_from_stats(*first, *second)
     return float(t), float(p)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy
 from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from core.brief import brief
 from core.errors import MalformedDataError, MissingDataError
@@ -276,7 +276,7 @@ def credible_interval(
         The (1 ∓ coverage)/2 quantiles.
     """
     k, n = np.asarray(successes), np.asarray(totals)
-    posterior = stats.beta(k + 1, n - k + 1)
+    posterior = scipy.stats.beta(k + 1, n - k + 1)
     tail = (1 - coverage) / 2
     return np.asarray(posterior.ppf(tail)), np.asarray(posterior.ppf(1 - tail))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,12 +88,23 @@ class Trials:
         numpy.ndarray
             (n_windows, n_trials) events/s.
         """
-        # The mean over [start, stop) is a difference of cumulative sums: one pass for all windows.
-        chosen = [_checked(window) for window in windows]
-        starts, stops = np.array(chosen).T
-        so_far = np.zeros((PSTH_MS + 1, self.psth.shape[1]))
-        np.cumsum(self.psth, axis=0, out=so_far[1:])
-        return (so_far[stops] - so_far[starts]) / (stops - starts)[:, np.newaxis]
+        chosen = np.array(list(windows))
+        starts, stops = chosen.T
+        wrong = (starts < 0) | (starts >= stops) | (stops > PSTH_MS)
+        if wrong.any():
+            raise UsageError(
+                f"time window {tuple(chosen[wrong][0].tolist())} does not lie within 0 to "
+                f"{PSTH_MS} ms"
+            )
+        sums = self._sums_until[stops] - self._sums_until[starts]
+        return sums / (stops - starts)[:, np.newaxis]
+
+    @cached_property
+    def _sums_until(self) -> NDArray[np.float64]:
+        """(201, n_trials) sum of each trial before every ms; a window is a difference of two."""
+        sums = np.zeros((PSTH_MS + 1, self.psth.shape[1]))
+        np.cumsum(self.psth, axis=0, out=sums[1:])
+        return sums
 
     def responses(self, window: Window = EVOKED_MS) -> NDArray[np.float64]:
         """Mean rate of every trial in one window, (n_trials,) events/s."""
@@ -141,11 +153,6 @@ class BlockResponses:
 
     __repr__ = brief
 
-    def at(self, position: int) -> BlockResponses:
-        """Return what lies at a position of the first axis, such as one of many windows."""
-        mean = {space: values[position] for space, values in self.mean.items()}
-        return BlockResponses(mean, {space: sem[position] for space, sem in self.sem.items()})
-
 
 @dataclass(frozen=True)
 class Trajectory(BlockResponses):
@@ -160,11 +167,6 @@ class Trajectory(BlockResponses):
     baseline: BySpace[NDArray[np.float64]]
 
     __repr__ = brief
-
-    @property
-    def largest(self) -> float:
-        """Largest mean response of a block of either space, events/s."""
-        return float(max(mean.max() for mean in self.mean.values()))
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ class EvolutionSummary:
     @property
     def normalizer(self) -> float:
         """Largest block-mean response of both threads, events/s; the padding never exceeds it."""
-        return self.trajectory.largest
+        return float(max(mean.max() for mean in self.trajectory.mean.values()))
 
     def best_psth(self, space: Space) -> NDArray[np.float64]:
         """Mean PSTH of the block of largest evoked response, (200 ms,) events/s."""
@@ -235,19 +237,19 @@ def summarize(experiment: Experiment) -> EvolutionSummary:
     trials = kept_trials(experiment)
     if len(trials[Space.DEEPSIM].block_sizes) == 0:
         raise MalformedDataError(f"experiment {experiment.info.expi} holds no block")
-    trajectory = block_trajectory(trials)
-    if trajectory.largest == 0:
-        raise MalformedDataError("no spike was recorded after any image")
     _warn_of_little(experiment.info.expi, trials)
-    return EvolutionSummary(
+    summary = EvolutionSummary(
         info=experiment.info,
-        trajectory=trajectory,
+        trajectory=block_trajectory(trials),
         windows=block_windows(trials),
         psths={space: t.block_means(t.psth).T for space, t in trials.items()},
         tests=block_tests(trials),
         activations=block_activations(experiment),
         references={space: _reference_means(experiment, space) for space in Space},
     )
+    if summary.normalizer == 0:
+        raise MalformedDataError("no spike was recorded after any image")
+    return summary
 
 
 def _warn_of_little(expi: int, trials: BySpace[Trials]) -> None:
@@ -479,10 +481,3 @@ def pad_blocks(values: NDArray[np.float64], n_blocks: int) -> NDArray[np.float64
 def _moments(values: NDArray[np.float64]) -> dict[str, float]:
     sem = values.std(ddof=1) / np.sqrt(values.size) if values.size > 1 else np.nan
     return {"mean": float(values.mean()), "std": float(values.std()), "sem": float(sem)}
-
-
-def _checked(window: Window) -> Window:
-    start, stop = window
-    if not 0 <= start < stop <= PSTH_MS:
-        raise UsageError(f"time window {window} does not lie within 0 to {PSTH_MS} ms")
-    return window

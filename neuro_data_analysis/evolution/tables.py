@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from core.source_tables.reader import Table
 from core.source_tables.registry import (
@@ -83,7 +83,10 @@ def figure4_tables(population: Population) -> Iterator[Table]:
         {"sucs_criterion_label": f"max > init, P<{P_LEVELS['001']}", "sucs_label": "maxinit"},
     )
     trajectories = [summary.trajectory for summary in population.summaries]
-    yield from _response_tables("Fig4/response", population, trajectories, {})
+    mean, sem = (_normalised(population, trajectories, kind) for kind in ("mean", "sem"))
+    for space in Space:
+        yield Table("Fig4/response_mean", mean[space], {"space": space})
+        yield Table("Fig4/response_sem", sem[space], {"space": space})
     yield Table("Fig4/masks", population.masks.astype(int))
     yield Table("Fig4/recorded_blocks", population.recorded().astype(int))
     yield Table(
@@ -206,32 +209,33 @@ def time_constant_synopsis(population: Population) -> pd.DataFrame:
 
 def _window_tables(key: str, population: Population) -> Iterator[Table]:
     """Yield the responses in every window of a family of tables."""
+    responses = [summary.windows for summary in population.summaries]
+    mean, sem = (_normalised(population, responses, kind) for kind in ("mean", "sem"))
     for window in dict.fromkeys(member["window"] for member in TABLES[f"{key}_mean"].members):
         position = EXTENDED_4C_WINDOWS.index(window)
-        responses = [summary.windows.at(position) for summary in population.summaries]
-        yield from _response_tables(key, population, responses, {"window": window})
+        for space in Space:
+            member = {"window": window, "space": space}
+            yield Table(f"{key}_mean", mean[space][..., position], member)
+            yield Table(f"{key}_sem", sem[space][..., position], member)
 
 
-def _response_tables(
-    key: str,
-    population: Population,
-    responses: Sequence[BlockResponses],
-    member: Mapping[str, object],
-) -> Iterator[Table]:
-    """Yield mean and SEM of each experiment's responses, padded, over its normaliser."""
-    normalizer = population.normalizer[:, np.newaxis]
-    for space in Space:
-        which = {**member, "space": space}
-        mean = population.padded(found.mean[space] for found in responses)
-        yield Table(f"{key}_mean", mean / normalizer, which)
-        sem = population.padded(found.sem[space] for found in responses)
-        yield Table(f"{key}_sem", sem / normalizer, which)
+def _normalised(
+    population: Population, responses: Sequence[BlockResponses], kind: str
+) -> BySpace[NDArray[np.float64]]:
+    """Mean or SEM of each experiment, padded, over its normaliser: (n_experiments, n_blocks, …)."""
+    padded = {
+        space: population.padded(getattr(found, kind)[space].T for found in responses)
+        for space in Space
+    }
+    return {
+        space: (values.T / population.normalizer).T for space, values in padded.items()
+    }
 
 
 def _mean_sem(values: NDArray[np.float64]) -> dict[str, float]:
     if len(values) == 0:
         return {"mean": np.nan, "sem": np.nan, "n": 0}
-    sem = float(stats.sem(values)) if len(values) > 1 else np.nan
+    sem = float(scipy.stats.sem(values)) if len(values) > 1 else np.nan
     return {"mean": float(values.mean()), "sem": sem, "n": len(values)}
 
 

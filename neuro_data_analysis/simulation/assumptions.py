@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
 
 from core.published import EXAMPLE_EXPI
 from neuro_data_analysis.neural_data_utils import SHORT_BLOCKS
@@ -73,8 +73,8 @@ class Component(NamedTuple):
     def at(self, time_ms: ArrayLike, delay_ms: float = 0.0) -> NDArray[np.float64]:
         """Return the height of the hump at some times, when it comes later by `delay_ms`."""
         time = np.asarray(time_ms, dtype=np.float64) - delay_ms
-        rising = ndtr((time - self.onset_ms) / self.onset_sd_ms)
-        return rising * ndtr((self.offset_ms - time) / self.offset_sd_ms)
+        rising = scipy.special.ndtr((time - self.onset_ms) / self.onset_sd_ms)
+        return rising * scipy.special.ndtr((self.offset_ms - time) / self.offset_sd_ms)
 
 
 @dataclass(frozen=True)

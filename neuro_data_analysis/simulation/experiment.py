@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import convolve1d
 
 from neuro_data_analysis.evolution.stats import EVOKED_MS
 from neuro_data_analysis.matlab.values import N_THREADS, PSTH_MS
@@ -157,8 +157,8 @@ def draw_spike_density(rates: NDArray[np.float64], rng: np.random.Generator) -> 
     numpy.ndarray
         (n_trials, 200 ms) events/s: values of single precision in doubles, as in real files.
     """
-    spikes = rng.random(rates.shape, dtype=np.float32) < rates / 1000
-    smooth = convolve1d(spikes.astype(np.float32), spike_kernel(), axis=1, mode="constant")
+    spikes = (rng.random(rates.shape, dtype=np.float32) < rates / 1000).astype(np.float32)
+    smooth = scipy.ndimage.convolve1d(spikes, spike_kernel(), axis=1, mode="constant")
     return smooth[:, KERNEL_REACH_MS:-KERNEL_REACH_MS].astype(np.float64)
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.io import savemat
 
 from core.files import atomic_write
 from neuro_data_analysis.evolution.codes import CODE_LENGTHS, PICTURE_SUFFIX, merged_codes_file
@@ -43,7 +43,7 @@ def write_block_codes(plan: ExperimentPlan, matroot: Path) -> None:
             path = folder / f"block{block:03d}_thread{thread:03d}_code.mat"
             ids = np.array(names, dtype=object)[np.newaxis, :]
             with atomic_write(path) as unfinished:
-                savemat(unfinished, {"codes": codes, "ids": ids}, appendmat=False)
+                scipy.io.savemat(unfinished, {"codes": codes, "ids": ids}, appendmat=False)
                 with unfinished.open("r+b") as file:  # scipy puts the time of day there
                     file.write(_HEADER.ljust(_HEADER_BYTES))
 

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy.special import expit, logit, ndtr
-from scipy.stats import beta
 
 from core.published import EXAMPLE_EXPI
 from neuro_data_analysis.evolution.stats import EVOKED_MS, MIN_IMAGES_LAST_BLOCK, RISE_FRACTION
@@ -319,7 +318,7 @@ def _draw_threads(
     # Half of the variance is common to all shares of a site, half is each one's own.
     spread = LATE_SHARE_LOGIT_SD * np.sqrt(0.5) * rng.standard_normal((2, 2))
     spread += LATE_SHARE_LOGIT_SD * np.sqrt(0.5) * rng.standard_normal()
-    first_late, gained_late = expit(logit(shares) + spread)
+    first_late, gained_late = scipy.special.expit(scipy.special.logit(shares) + spread)
     plans = []
     for thread, climb in enumerate(outcome):
         gain_per_t = _gain_per_t(best, climb_blocks[thread], sizes[thread], n_counted)
@@ -334,7 +333,7 @@ def _draw_start_shares(levels: StartLevels, rng: np.random.Generator) -> NDArray
     common, own = rng.standard_normal(), rng.standard_normal(2)
     z = np.sqrt(START_CORRELATION) * common + np.sqrt(1 - START_CORRELATION) * own
     a = np.array(levels.start) * levels.concentration
-    return np.asarray(beta.ppf(ndtr(z), a, levels.concentration - a))
+    return np.asarray(scipy.stats.beta.ppf(scipy.special.ndtr(z), a, levels.concentration - a))
 
 
 def _last_rate(climb: str, first: float, last: float, gain_per_t: float) -> float:

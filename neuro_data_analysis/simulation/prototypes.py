@@ -14,10 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy import fft
-from scipy.ndimage import gaussian_filter
-from scipy.special import expit
 
 from core.errors import MalformedDataError, UsageError
 from core.files import atomic_write
@@ -184,7 +182,7 @@ def draw_prototypes(
     best = {fc: draw_texture(texture, rng), bg: draw_object(contents[bg], rng)}
     cells = {(thread, "maxblk"): picture for thread, picture in best.items()}
     for thread, picture in best.items():
-        blurred = gaussian_filter(picture, (MEAN_IMAGE_BLUR, MEAN_IMAGE_BLUR, 0))
+        blurred = scipy.ndimage.gaussian_filter(picture, (MEAN_IMAGE_BLUR, MEAN_IMAGE_BLUR, 0))
         cells[thread, "maxblk_avg"] = blurred
     window = np.exp(-(_radius() ** 2) / (2 * WINDOW_SD**2))[..., np.newaxis]
     for thread, content in contents.items():
@@ -197,13 +195,14 @@ def draw_prototypes(
 
 def draw_texture(content: LocalContent, rng: np.random.Generator) -> Picture:
     """Draw a texture: noise in one band of frequencies and orientations, in three colours."""
-    rows, columns = fft.fftfreq(CELL, 1 / CELL)[:, np.newaxis], fft.rfftfreq(CELL, 1 / CELL)
+    rows = scipy.fft.fftfreq(CELL, 1 / CELL)[:, np.newaxis]
+    columns = scipy.fft.rfftfreq(CELL, 1 / CELL)
     octaves = np.log(np.maximum(np.hypot(rows, columns), 0.5) / content.cycles)
     angles = np.arctan2(rows, columns) - content.orientation
     band = np.exp(-((octaves / BANDWIDTH) ** 2) / 2)
     band *= np.exp(ORIENTATION_CONCENTRATION * (np.cos(2 * angles) - 1))
     noise = rng.standard_normal((CELL, CELL), dtype=np.float32)
-    pattern = fft.irfft2(fft.rfft2(noise) * band.astype(np.float32), (CELL, CELL))
+    pattern = scipy.fft.irfft2(scipy.fft.rfft2(noise) * band.astype(np.float32), (CELL, CELL))
     return _coloured(pattern / pattern.std(), content.palette)
 
 
@@ -215,7 +214,7 @@ def draw_object(content: LocalContent, rng: np.random.Generator) -> Picture:
     for lobes in (2, 3, 5):
         outline += 0.06 / lobes * rng.standard_normal() * np.cos(lobes * angle - rng.uniform(0, 6))
     relative_radius = np.hypot(x, y) / outline
-    inside = expit((1 - relative_radius) / 0.03)[..., np.newaxis]
+    inside = scipy.special.expit((1 - relative_radius) / 0.03)[..., np.newaxis]
     light = np.cos(angle - rng.uniform(0, 2 * np.pi)) * relative_radius
     shading = (0.9 + 0.25 * light - 0.25 * relative_radius**2).clip(0, 1.2)[..., np.newaxis]
     background = rng.uniform(0.35, 0.75, 3) + 0.25 * y[..., np.newaxis]
@@ -228,7 +227,7 @@ def _shared_content(plan: ExperimentPlan, seed: int) -> float:
     normalizer = float(psths[:, slice(*EVOKED_MS)].mean(axis=1).max())
     difference = response_differences(psths, normalizer)["psth_MAE"]
     scatter = np.random.default_rng([seed, plan.expi, 2]).normal(0, SHARED_LOGIT_SD)
-    return float(expit((HALF_SHARED_MAE - difference) / SHARED_MAE_SCALE + scatter))
+    return float(scipy.special.expit((HALF_SHARED_MAE - difference) / SHARED_MAE_SCALE + scatter))
 
 
 def _best_psth(plan: ExperimentPlan, thread: int) -> NDArray[np.float64]:
@@ -240,7 +239,7 @@ def _best_psth(plan: ExperimentPlan, thread: int) -> NDArray[np.float64]:
 
 def _coloured(pattern: NDArray[np.float32], palette: NDArray[np.float64]) -> Picture:
     """Turn a pattern of unit variance into shades between the three colours of a palette."""
-    level = expit(1.7 * pattern) * 2
+    level = scipy.special.expit(1.7 * pattern) * 2
     return np.stack(
         [np.interp(level, (0, 1, 2), channel) for channel in palette.T], axis=-1
     ).astype(np.float32)

@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d
 
 from core.errors import UsageError
 from core.files import atomic_write, write_json
@@ -383,7 +383,7 @@ def _rasters(
     spikes = rng.poisson(expected / 1000).astype(np.float32)
     lag = np.arange(-SDF_REACH_MS, SDF_REACH_MS + 1)
     density = 1000 / (SDF_SIGMA_MS * np.sqrt(2 * np.pi)) * np.exp(-((lag / SDF_SIGMA_MS) ** 2) / 2)
-    return correlate1d(spikes, density, axis=1, mode="constant")
+    return scipy.ndimage.correlate1d(spikes, density, axis=1, mode="constant")
 
 
 def _meta(record: SessionRecord) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
 
 from neuro_data_analysis.tuning.statistics import Levels, explained_variance
 
@@ -59,7 +59,7 @@ def fit_line(distance: ArrayLike, response: ArrayLike) -> LineFit:
     x, y = np.asarray(distance, dtype=float), np.asarray(response, dtype=float)
     if np.ptp(x) == 0:
         return LineFit(problem="one level")
-    fit = stats.linregress(x, y)
+    fit = scipy.stats.linregress(x, y)
     r2 = float(fit.rvalue**2) if np.ptp(y) > 0 else np.nan
     return LineFit(float(fit.slope), float(fit.intercept), r2)
 
@@ -93,7 +93,7 @@ def fit_gaussian(distance: ArrayLike, response: ArrayLike) -> GaussianFit:
         return GaussianFit(problem="no spikes")
     if not np.all((low <= start) & (start <= high)):
         return GaussianFit(problem="the start lies outside the bounds")
-    fit = optimize.least_squares(
+    fit = scipy.optimize.least_squares(
         _gaussian_residual, start, _gaussian_slopes, bounds=(low, high), args=(x, y)
     )
     if not fit.success:

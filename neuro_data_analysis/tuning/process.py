@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from core.brief import brief
@@ -149,11 +149,11 @@ def fit_process(distance: ArrayLike, response: ArrayLike, seed: int) -> ProcessF
     low, high = np.log(scale * np.transpose([SIGNAL_BOUNDS, LENGTH_BOUNDS, NOISE_BOUNDS]))
     start = np.log(scale * (SIGNAL_START, LENGTH_START * np.ptp(x), NOISE_START))
     drawn = np.random.default_rng(seed).uniform(low, high, (N_RESTARTS, len(start)))
-    bounds = optimize.Bounds(low, high)
+    bounds = scipy.optimize.Bounds(low, high)
     # Threads of the linear algebra have nothing to share in matrices of 9 × 9 and only wait.
     with _thread_pools().limit(limits=1, user_api="blas"):
         searches = [
-            optimize.minimize(
+            scipy.optimize.minimize(
                 likelihood.negative_log, theta, jac=True, method="L-BFGS-B", bounds=bounds
             )
             for theta in (start, *drawn)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 #: Criterion of a tuned axis in Figure 6E.
 TUNED_P_BELOW = 0.01
@@ -122,7 +122,7 @@ def one_way_anova(distance: ArrayLike, response: ArrayLike) -> Anova:
     if problem:
         return Anova(np.nan, np.nan, df_between, df_within, r2, problem)
     f = (between / df_between) / (within / df_within)
-    return Anova(f, float(stats.f.sf(f, df_between, df_within)), df_between, df_within, r2)
+    return Anova(f, float(scipy.stats.f.sf(f, df_between, df_within)), df_between, df_within, r2)
 
 
 def explained_variance(response: NDArray[np.float64], residual: NDArray[np.float64]) -> float:

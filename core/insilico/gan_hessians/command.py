@@ -182,11 +182,8 @@ def compute_hessians(
 def load_generator(settings: HessianSettings, device: str = "auto") -> ImageGenerator:
     """Load the generator of some settings."""
     return generator_named(
-        settings.generator,
-        pretrained=not settings.untrained,
-        device=device,
-        seed=settings.seed,
-    )
+        settings.generator, pretrained=not settings.untrained, device=device, seed=settings.seed,
+    )  # fmt: skip
 
 
 def load_distance(settings: HessianSettings, device: str = "auto") -> Distance:
@@ -194,12 +191,9 @@ def load_distance(settings: HessianSettings, device: str = "auto") -> Distance:
     if settings.distance == "MSE":
         return mean_squared_error
     module = load_lpips(
-        "squeeze",
-        rescale=False,
-        device=device,
-        pretrained=not settings.untrained,
+        "squeeze", rescale=False, device=device, pretrained=not settings.untrained,
         seed=settings.seed,
-    ).module
+    ).module  # fmt: skip
 
     def lpips(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         return module(first, second).flatten()

@@ -214,13 +214,9 @@ def _lanczos(
     operator = LinearOperator((d, d), matvec=product, dtype=np.float64)
     try:
         eigvals, eigvects = eigsh(
-            operator,
-            k=k,
-            which="LM",
-            v0=rng.standard_normal(d),
-            tol=LANCZOS_TOLERANCE,
+            operator, k=k, which="LM", v0=rng.standard_normal(d), tol=LANCZOS_TOLERANCE,
             maxiter=LANCZOS_MOST_RESTARTS,
-        )
+        )  # fmt: skip
     except ArpackNoConvergence as error:
         raise UserError(
             f"Lanczos found {len(error.eigenvalues)} of {k} eigenpairs and did not converge; ask "

@@ -165,14 +165,9 @@ def layer_table(
 
 def _run(settings: LinearitySettings, given: argparse.Namespace) -> list[Path]:
     return run(
-        settings,
-        given.output,
-        given.hessian,
-        given.units_per_layer,
-        given.resume,
-        given.device,
+        settings, given.output, given.hessian, given.units_per_layer, given.resume, given.device,
         given.batch_size,
-    )
+    )  # fmt: skip
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -74,11 +74,8 @@ def load_networks(settings: EvolutionSettings, device: str = "auto") -> Networks
         "precision": settings.precision,
     }
     scorer = TorchScorer(
-        settings.net,
-        imgpix=settings.input_pixels,
-        channel_axis=settings.channel_axis,
-        **options,
-    )
+        settings.net, imgpix=settings.input_pixels, channel_axis=settings.channel_axis, **options,
+    )  # fmt: skip
     generators = {
         name: generator_named(name, biggan=settings.biggan, **options)
         for name in settings.generators
@@ -271,16 +268,12 @@ def _run(settings: EvolutionSettings, given: argparse.Namespace) -> list[Path]:
         )
     hessians |= own
     return evolve_pairs(
-        settings,
-        given.output,
-        resume=given.resume,
+        settings, given.output, resume=given.resume,
         hessians={name: path for name, path in hessians.items() if path},
-        networks=own_networks(given.networks, settings, given.device),
-        device=given.device,
-        batch_size=given.batch_size,
-        save_every=_save_every(given),
+        networks=own_networks(given.networks, settings, given.device), device=given.device,
+        batch_size=given.batch_size, save_every=_save_every(given),
         progress=partial(progress, what="evolving", unit="blocks"),
-    )
+    )  # fmt: skip
 
 
 main = ResumableExperiment(

@@ -91,12 +91,9 @@ def unit_of_folder(name: str) -> EvolvedUnit:
         )
     centre = (int(found["row"]), int(found["column"])) if found["row"] else ()
     return EvolvedUnit(
-        unquote(found["net"]),
-        unquote(found["layer"]),
-        int(found["channel"]),
-        centre,
+        unquote(found["net"]), unquote(found["layer"]), int(found["channel"]), centre,
         found["in_field"] is not None,
-    )
+    )  # fmt: skip
 
 
 def run_label(label: str, generator: str) -> str:

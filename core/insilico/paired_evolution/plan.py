@@ -92,14 +92,10 @@ def receptive_field(
         return None
     try:
         gradients = grad_RF_estimate(
-            scorer.model,
-            settings.layer,
-            unit.index,
-            input_size=scorer.input.shape,
-            reps=FIELD_IMAGES,
-            channel_axis=settings.channel_axis,
+            scorer.model, settings.layer, unit.index, input_size=scorer.input.shape,
+            reps=FIELD_IMAGES, channel_axis=settings.channel_axis,
             seed=np.random.default_rng(settings.entropy(unit.channel, _FIELD)),
-        )
+        )  # fmt: skip
         (left, right), (top, bottom) = gradmap2RF_square(gradients, FIELD_ABSOLUTE, FIELD_RELATIVE)
     except UserError as error:
         raise UsageError(

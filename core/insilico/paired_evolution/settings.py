@@ -165,12 +165,9 @@ class EvolutionSettings:
         help="of networks: bfloat16 and tf32 are faster where the processor has units for them",
     )
     units: tuple[tuple[int, ...], ...] = flag(
-        default=(),
-        type=unit_of_text,
-        nargs="+",
-        metavar="UNIT",
+        default=(), type=unit_of_text, nargs="+", metavar="UNIT",
         help="in place of --chans, a list: CHANNEL, or CHANNEL,ROW,COLUMN in a map",
-    )
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         _require_units(self.channels, self.units)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,10 @@ from torch import Tensor
 
 from core.brief import brief
 from core.errors import MalformedDataError, UsageError, choose_from
-from core.files import atomic_write
 from core.insilico.realnvp_alignment.ascent import climb_by_adam, climb_by_cma
 from core.insilico.realnvp_alignment.networks import DTYPE, RealNVP
 from core.insilico.realnvp_alignment.philox import MAX_DIMENSION, cuda_normal
-from core.reading.array_files import read_arrays
+from core.reading.array_files import read_arrays, write_arrays
 
 OPTIMIZERS = ("CMAES", "Adam")
 
@@ -90,19 +89,9 @@ class Climbs:
 
     def save(self, folder: Path) -> None:
         """Write the cell into a folder, whole or not at all."""
-        cell = self.cell
-        with atomic_write(cell_path(folder, cell)) as path, path.open("wb") as file:
-            np.savez(
-                file,
-                optimizer=cell.optimizer,
-                dimension=cell.dimension,
-                depth=cell.depth,
-                seeds=cell.seeds,
-                reached=self.reached,
-                reached_output=self.reached_output,
-                top=self.top,
-                score=self.score,
-            )
+        write_arrays(cell_path(folder, self.cell), asdict(self.cell) | {
+            name: getattr(self, name) for name in ("reached", "reached_output", "top", "score")
+        })  # fmt: skip
 
     @classmethod
     def load(cls, path: Path) -> Climbs:

@@ -186,14 +186,9 @@ def _evolve(cell: SweepCell, loader: str) -> None:
 
     networks = own_networks(loader, cell.settings, cell.device)
     evolve_pairs(
-        cell.settings,
-        cell.results,
-        resume=True,
-        hessians=cell.hessians,
-        networks=networks,
-        device=cell.device,
-        batch_size=cell.batch_size or BATCH_SIZE,
-    )
+        cell.settings, cell.results, resume=True, hessians=cell.hessians, networks=networks,
+        device=cell.device, batch_size=cell.batch_size or BATCH_SIZE,
+    )  # fmt: skip
 
 
 def _read(path: Path) -> dict[str, Any]:

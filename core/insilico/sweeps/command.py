@@ -29,6 +29,7 @@ from core.errors import (
     exit_code_of,
     log_to_terminal,
 )
+from core.insilico.commands import add_flags, flag, settings_of
 from core.insilico.evolution_analysis import gather, normalised, write_table
 from core.insilico.resumable import claim_folder, require_own_folder
 from core.insilico.sweeps.cells import RunCell, SweepCell
@@ -84,14 +85,22 @@ class Resources:
         file of the sweep says, and by default there are as many jobs as devices.
     """
 
-    executor: str = "local"
-    jobs: int | None = None
-    max_array: int = MAX_ARRAY
-    partition: str | None = None
-    hours: float = 24.0
-    cpus: int = 2
-    gpus: int = 0
-    devices: tuple[str, ...] = ()
+    executor: str = flag(default="local", choices=EXECUTORS)
+    jobs: int | None = flag(
+        default=None, type=int, metavar="N", help="at a time (default: 1 here, all on a cluster)"
+    )
+    max_array: int = flag(
+        default=MAX_ARRAY, type=int, metavar="N",
+        help="jobs in an array of the cluster, below its limit (default: %(default)s)",
+    )  # fmt: skip
+    partition: str | None = flag(default=None, metavar="NAME", help="of the cluster")
+    hours: float = flag(default=24.0, type=float, metavar="H", help="per job")
+    cpus: int = flag(default=2, type=int, metavar="N", help="per job")
+    gpus: int = flag(default=0, type=int, metavar="N", help="per job")
+    devices: tuple[str, ...] = flag(
+        default=(), nargs="+", metavar="DEVICE",
+        help="of this machine, such as cuda:0 cuda:1; each job has one to itself",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:
@@ -261,14 +270,11 @@ def submitit_executor(logs: Path, resources: Resources) -> Any:
             "call from a login node of the cluster."
         ) from error
     executor.update_parameters(
-        name="evolution",
-        timeout_min=max(1, round(60 * resources.hours)),
-        cpus_per_task=resources.cpus,
-        gpus_per_node=resources.gpus,
-        slurm_array_parallelism=resources.at_once,
-        slurm_additional_parameters={"requeue": True},
+        name="evolution", timeout_min=max(1, round(60 * resources.hours)),
+        cpus_per_task=resources.cpus, gpus_per_node=resources.gpus,
+        slurm_array_parallelism=resources.at_once, slurm_additional_parameters={"requeue": True},
         slurm_partition=resources.partition,
-    )
+    )  # fmt: skip
     return executor
 
 
@@ -346,7 +352,6 @@ def main(arguments: list[str] | None = None) -> int:
         "Run a sweep of evolutions and gather its runs into one table.",
         "python -m core.insilico.sweeps sweep.toml --output my_sweep --jobs 2",
     )
-    default = Resources()
     parser.add_argument("file", type=a_path, metavar="FILE", help="sweep, as TOML")
     parser.add_argument("--output", required=True, type=a_path, metavar="DIR")
     parser.add_argument(
@@ -355,25 +360,7 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="MODULE:FUNCTION",
         help="networks of your own: see python -m core.insilico.paired_evolution --help",
     )
-    parser.add_argument("--executor", default=default.executor, choices=EXECUTORS)
-    parser.add_argument(
-        "--jobs", type=int, metavar="N", help="at a time (default: 1 here, all on a cluster)"
-    )
-    parser.add_argument(
-        "--devices", nargs="+", default=(), metavar="DEVICE",
-        help="of this machine, such as cuda:0 cuda:1; each job has one to itself",
-    )  # fmt: skip
-    parser.add_argument(
-        "--max-array",
-        type=int,
-        default=default.max_array,
-        metavar="N",
-        help="jobs in an array of the cluster, below its limit (default: %(default)s)",
-    )
-    parser.add_argument("--partition", metavar="NAME", help="of the cluster")
-    parser.add_argument("--hours", type=float, default=default.hours, metavar="H", help="per job")
-    parser.add_argument("--cpus", type=int, default=default.cpus, metavar="N", help="per job")
-    parser.add_argument("--gpus", type=int, default=default.gpus, metavar="N", help="per job")
+    add_flags(parser, Resources)
     parser.add_argument("--no-wait", action="store_true", help="submit to the cluster and leave")
     given = parser.parse_args(arguments)
     log_to_terminal()
@@ -381,16 +368,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    resources = Resources(
-        executor=given.executor,
-        jobs=given.jobs,
-        max_array=given.max_array,
-        partition=given.partition,
-        hours=given.hours,
-        cpus=given.cpus,
-        gpus=given.gpus,
-        devices=tuple(given.devices),
-    )
+    resources = settings_of(Resources, given)
     sweep = read_sweep(given.file)
     require_writable(given.output)
     outcome = run_sweep(

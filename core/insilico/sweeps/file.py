@@ -136,15 +136,9 @@ class Sweep:
                 yield from self._blocks(
                     root,
                     EvolutionSettings(
-                        net=net,
-                        layer=layer,
-                        channels=tuple(content.get("channels", ())),
-                        units=tuple(map(_unit, content.get("units", ()))),
-                        generators=(generator,),
-                        labels=tuple(labels),
-                        placement=placement,
-                        noise=noise,
-                        **common,
+                        net=net, layer=layer, channels=tuple(content.get("channels", ())),
+                        units=tuple(map(_unit, content.get("units", ()))), generators=(generator,),
+                        labels=tuple(labels), placement=placement, noise=noise, **common,
                     ),
                 )
 

@@ -161,17 +161,9 @@ def compare(
     runs = [(name, seed) for name in named for seed in seeds]
     for name, seed in tqdm(runs, disable=not progress, unit="run"):
         found = evolve(
-            objective,
-            generator,
-            named[name],
-            images,
-            seed=seed,
-            maximize=maximize,
-            population=population,
-            hessian=hessian,
-            stop=Stop(images=images),
-            progress=False,
-        )
+            objective, generator, named[name], images, seed=seed, maximize=maximize,
+            population=population, hessian=hessian, stop=Stop(images=images), progress=False,
+        )  # fmt: skip
         results[name].append(found)
     random = [_random_scores(objective, generator, images, seed) for seed in seeds]
     return Comparison(results, random, images, maximize)

@@ -16,7 +16,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 from zlib import crc32
@@ -175,20 +175,16 @@ def evolve(
     return results if several else results[ONLY]
 
 
+@dataclass(frozen=True)
 class _Loop:
     """Threads that go through their blocks together."""
 
-    def __init__(
-        self,
-        threads: list[Thread],
-        lost: str,
-        stop: Stop,
-        batch_size: int,
-        folder: EvolutionFolder | None,
-        watch: Callable[[dict[str, EvolutionResult]], None] | None,
-    ) -> None:
-        self.threads, self.lost, self.stop = threads, lost, stop
-        self.batch_size, self.folder, self.watch = batch_size, folder, watch
+    threads: list[Thread]
+    lost: str
+    stop: Stop
+    batch_size: int
+    folder: EvolutionFolder | None
+    watch: Callable[[dict[str, EvolutionResult]], None] | None
 
     @property
     def block(self) -> int:
@@ -258,12 +254,9 @@ class _Loop:
             if not again:
                 break
             found = answers_of(
-                [threads[i] for i in again],
-                [populations[i][missing[i]] for i in again],
-                self.block,
-                self.batch_size,
-                attempt,
-            )
+                [threads[i] for i in again], [populations[i][missing[i]] for i in again],
+                self.block, self.batch_size, attempt,
+            )  # fmt: skip
             for i, more in zip(again, found, strict=True):
                 scores = answers[i].scores.copy()
                 scores[missing[i]] = more.scores
@@ -297,20 +290,16 @@ class _Loop:
         return ", ".join(parts)
 
 
+@dataclass(frozen=True)
 class _Making:
     """How optimisers are made for threads that name them by a label or a function."""
 
-    def __init__(
-        self,
-        seed: int,
-        maximize: bool,
-        population: int | None,
-        sigma: float | None,
-        founders: int | None,
-        hessian: Any,
-    ) -> None:
-        self.seed, self.maximize, self.population = seed, maximize, population
-        self.sigma, self.founders, self.hessian = sigma, founders, hessian
+    seed: int
+    maximize: bool
+    population: int | None
+    sigma: float | None
+    founders: int | None
+    hessian: Any
 
     def optimizer(self, given: Any, generator: ImageGenerator, name: str) -> Any:
         """Return the optimiser of a thread."""
@@ -319,16 +308,10 @@ class _Making:
             first = np.random.default_rng([*entropy, _FIRST_CODE])
             codes = generator.sample_vector(self.founders or 1, seed=first).cpu().numpy()
             made = label2optimizer(
-                given,
-                codes[:1],
-                GAN=generator,
-                hessian=self.hessian,
-                random_seed=np.random.default_rng([*entropy, _SEARCH]),
-                maximize=self.maximize,
-                dtype=np.float32,
-                population_size=self.population,
-                init_sigma=self.sigma,
-            )
+                given, codes[:1], GAN=generator, hessian=self.hessian,
+                random_seed=np.random.default_rng([*entropy, _SEARCH]), maximize=self.maximize,
+                dtype=np.float32, population_size=self.population, init_sigma=self.sigma,
+            )  # fmt: skip
             if not self.founders:
                 return made
             if isinstance(made, RankOneCMAES):

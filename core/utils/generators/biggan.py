@@ -37,21 +37,12 @@ _CUT_SD = 2.0
 _ON_A_ROW = 1e-9
 
 _TO_64_PIXELS = [
-    (False, 16, 16),
-    (True, 16, 16),
-    (False, 16, 16),
-    (True, 16, 8),
-    (False, 8, 8),
-]
+    (False, 16, 16), (True, 16, 16), (False, 16, 16), (True, 16, 8), (False, 8, 8)
+]  # fmt: skip
 _FROM_128_PIXELS = [(True, 4, 2), (False, 2, 2), (True, 2, 1)]
 _TO_256_PIXELS = [
-    *_TO_64_PIXELS,
-    (True, 8, 8),
-    (False, 8, 8),
-    (True, 8, 4),
-    (False, 4, 4),
-    *_FROM_128_PIXELS,
-]
+    *_TO_64_PIXELS, (True, 8, 8), (False, 8, 8), (True, 8, 4), (False, 4, 4), *_FROM_128_PIXELS
+]  # fmt: skip
 #: What the published config files hold beyond the defaults of the package: size in pixels, and
 #: the blocks as (doubles the size, channels in, channels out), in units of 128 channels.
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -90,14 +81,8 @@ def loadBigGAN(
     ----------
     version : str, default "biggan-deep-256"
         biggan-deep-128, biggan-deep-256 or biggan-deep-512.
-    pretrained : bool, default True
-        Read the published weights, fetched at their first use; False gives an untrained network.
-    weights : path-like, optional
-        A state dict to read instead of the published one.
-    device : str or torch.device, default "auto"
-        See `core.utils.resolve_device`.
-    seed : int or numpy.random.Generator, default 0
-        Of the untrained weights.
+    pretrained, weights, device, seed
+        As for `upconvGAN`.
 
     Returns
     -------
@@ -118,13 +103,9 @@ def loadBigGAN(
     target = resolve_device(device)
     model = _build(version)
     trained = give_weights(
-        model,
-        version,
-        pretrained=pretrained,
-        weights=weights,
-        untrained=partial(_untrained_state, model, seed),
-        surplus=True,
-    )
+        model, version, pretrained=pretrained, weights=weights,
+        untrained=partial(_untrained_state, model, seed), surplus=True,
+    )  # fmt: skip
     model.trained, model.version = trained, version
     model.extra_repr = partial(str, _described(version, trained))
     return model.to(target)

@@ -65,14 +65,8 @@ class Caffenet(nn.Module):
 
     Parameters
     ----------
-    pretrained : bool, default True
-        Read the published weights, fetched at their first use; False gives an untrained network.
-    weights : path-like, optional
-        A state dict to read instead of the published one.
-    device : str or torch.device, default "auto"
-        See `core.utils.resolve_device`.
-    seed : int or numpy.random.Generator, default 0
-        Of the untrained weights.
+    pretrained, weights, device, seed
+        As for `upconvGAN`.
 
     Attributes
     ----------
@@ -98,13 +92,9 @@ class Caffenet(nn.Module):
         with torch.device("meta"):
             self.net = build_caffenet()
         self.trained = give_weights(
-            self.net,
-            "caffenet",
-            pretrained=pretrained,
-            weights=weights,
-            rename=flat_key,
+            self.net, "caffenet", pretrained=pretrained, weights=weights, rename=flat_key,
             untrained=partial(initial_state, self.net, seed, 1.0, independent_taps),
-        )
+        )  # fmt: skip
         self.rgb_mean: torch.Tensor
         self.register_buffer("rgb_mean", torch.tensor(RGB_MEAN)[:, None, None], persistent=False)
         self.eval().to(target)

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -31,17 +30,13 @@ from core.utils.layers.outputs import element_of, split_element
 Read = Callable[[Tensor], Tensor]
 
 
-def record(
-    model: nn.Module,
-    layers: Iterable[str] | Mapping[str, str | nn.Module],
-    *,
-    read: Mapping[str, Read] | None = None,
-    keep_graph: bool = False,
-    every_call: bool = False,
-    calls: Mapping[str, int] | None = None,
-    elements: Mapping[str, str] | None = None,
-) -> Recorder:
-    """Record layers for the length of a ``with`` block.
+class Recorder(Mapping[str, Any]):
+    """Record layers for the length of a ``with`` block: a mapping from keys to activations.
+
+    Activations are of the latest forward pass; they stay readable after the block, the hooks do not
+    stay. An activation is what the layer itself returned: it is copied where an operation that
+    follows in the same forward pass (an in-place rectifier, ``out += identity``) could still change
+    it.
 
     Parameters
     ----------
@@ -66,33 +61,10 @@ def record(
     elements : mapping of str to str, optional
         By key: the element that is meant, where the layer is given as a module.
 
-    Returns
-    -------
-    Recorder
-        A context manager, and the mapping from keys to activations. The activations are of the
-        latest forward pass; they stay readable after the block, the hooks do not stay.
-
     Raises
     ------
     UsageError
         If the network has no such layer.
-    """
-    return Recorder(
-        model,
-        layers,
-        read=read,
-        keep_graph=keep_graph,
-        every_call=every_call,
-        calls=calls,
-        elements=elements,
-    )
-
-
-class Recorder(Mapping[str, Any]):
-    """Activations of layers by key, filled by every forward pass while attached; see `record`.
-
-    An activation is what the layer itself returned: it is copied where an operation that follows
-    in the same forward pass (an in-place rectifier, ``out += identity``) could still change it.
     """
 
     def __init__(
@@ -134,12 +106,7 @@ class Recorder(Mapping[str, Any]):
     def __enter__(self) -> Self:
         return self.attach()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.remove()
 
     def attach(self) -> Self:
@@ -227,6 +194,10 @@ class Recorder(Mapping[str, Any]):
         return self._calls is not None and all(
             self._counts[key] >= self._calls[key] for key in self._layers
         )
+
+
+#: As a verb: ``with record(net, layers) as activations``.
+record = Recorder
 
 
 def own_tensors(

@@ -107,18 +107,8 @@ class CholeskyCMAES(RankOneCMAES):
         dtype: DTypeLike = np.float64,
     ) -> None:
         dimen = whole_number(space_dimen, 1, "space_dimen")
-        super().__init__(
-            dimen,
-            dimen,
-            population_size,
-            init_sigma,
-            init_code,
-            Aupdate_freq,
-            maximize,
-            random_seed,
-            optim_params,
-            dtype,
-        )
+        super().__init__(dimen, dimen, population_size, init_sigma, init_code, Aupdate_freq,
+                         maximize, random_seed, optim_params, dtype)  # fmt: skip
         self._search_along(np.ones(dimen))
 
     @property
@@ -130,10 +120,6 @@ class CholeskyCMAES(RankOneCMAES):
     def Ainv(self) -> FloatArray:
         """The inverse of the factor, shape (N, N), formed for the asking."""
         return as_array(self._Ainv)
-
-    @property
-    def _search_dtype(self) -> np.dtype[Any]:
-        return self.dtype
 
     def _as_codes(self, coordinates: NDArray[Any]) -> NDArray[Any]:
         return coordinates
@@ -201,18 +187,8 @@ class HessCMAES(RankOneCMAES):
         self.cutoff = whole_number(dimen if cutoff is None else cutoff, 1, "cutoff")
         if self.cutoff > dimen:
             raise UsageError(f"cutoff is {cutoff}; a code has only {dimen} dimensions.")
-        super().__init__(
-            dimen,
-            self.cutoff,
-            population_size,
-            init_sigma,
-            init_code,
-            Aupdate_freq,
-            maximize,
-            random_seed,
-            optim_params,
-            dtype,
-        )
+        super().__init__(dimen, self.cutoff, population_size, init_sigma, init_code, Aupdate_freq,
+                         maximize, random_seed, optim_params, dtype)  # fmt: skip
         if (eigvals is None) != (eigvects is None):
             raise UsageError("eigvals and eigvects come together; only one of them was given.")
         if eigvals is not None and eigvects is not None:
@@ -272,12 +248,8 @@ class HessCMAES(RankOneCMAES):
         self._known_scales()
         return self._basis.T @ as_array(self._Ainv)
 
-    @property
-    def _search_dtype(self) -> np.dtype[Any]:
-        return np.dtype(np.float64)
-
     def _as_codes(self, coordinates: NDArray[Any]) -> NDArray[Any]:
-        codes = coordinates.astype(self.dtype, copy=False) @ self._code_basis
+        codes = coordinates @ self._code_basis
         codes += self._origin.astype(self.dtype, copy=False)
         return codes
 

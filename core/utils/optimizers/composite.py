@@ -97,7 +97,32 @@ class concat_wrapper(AskTellOptimizer):
         return {name: f"both parts: {first[name]}" for name in first if name in second}
 
 
-class fix_param_wrapper(AskTellOptimizer):
+class _Around(AskTellOptimizer):
+    """What holds one optimiser, and passes on to it what it does not say itself."""
+
+    def __init__(self, optimizer: AskTellOptimizer) -> None:
+        super().__init__()
+        self.optimizer = optimizer
+        self.space_dimen, self.maximize = optimizer.space_dimen, optimizer.maximize
+        self.dtype = optimizer.dtype
+
+    @property
+    def n_asked(self) -> int:
+        """Number of codes that wait for scores."""
+        return self.optimizer.n_asked
+
+    def require_scores(self, scores: FloatArray) -> None:
+        """Refuse a generation from which the optimiser inside cannot learn."""
+        self.optimizer.require_scores(scores)
+
+    def _progress(self) -> str:
+        return self.optimizer._progress()
+
+    def _reasons(self) -> dict[str, str]:
+        return self.optimizer._reasons()
+
+
+class fix_param_wrapper(_Around):
     """An optimiser of one block of the code; the other block stays.
 
     Parameters
@@ -118,13 +143,10 @@ class fix_param_wrapper(AskTellOptimizer):
     def __init__(
         self, optimizer: AskTellOptimizer, fixed_code: ArrayLike, pre: bool = True
     ) -> None:
-        super().__init__()
-        self.optimizer = optimizer
+        super().__init__(optimizer)
         self.fixed_code = single_code(fixed_code, np.size(fixed_code), "fixed_code")
         self.pre = bool(pre)
-        self.space_dimen = optimizer.space_dimen + len(self.fixed_code)
-        self.maximize = optimizer.maximize
-        self.dtype = optimizer.dtype
+        self.space_dimen += len(self.fixed_code)
         n_fixed, n_free = len(self.fixed_code), optimizer.space_dimen
         self._fixed = slice(0, n_fixed) if self.pre else slice(n_free, None)
         self._free = slice(n_fixed, None) if self.pre else slice(0, n_free)
@@ -132,15 +154,6 @@ class fix_param_wrapper(AskTellOptimizer):
     def get_init_pop(self) -> NDArray[Any]:
         """Return the codes of generation 0, with the fixed block."""
         return self._with_fixed(self.optimizer.get_init_pop()).astype(self.dtype, copy=False)
-
-    @property
-    def n_asked(self) -> int:
-        """Number of codes that wait for scores."""
-        return self.optimizer.n_asked
-
-    def require_scores(self, scores: FloatArray) -> None:
-        """Refuse a generation from which the free block's optimiser cannot learn."""
-        self.optimizer.require_scores(scores)
 
     def _state(self, whole: bool) -> dict[str, Any]:
         """Return the fixed block and the state of the free one, its entries prefixed by "free."."""
@@ -176,14 +189,8 @@ class fix_param_wrapper(AskTellOptimizer):
     def _update(self, scores: FloatArray, codes: NDArray[Any] | None) -> None:
         self.optimizer._update(scores, None if codes is None else codes[:, self._free])
 
-    def _progress(self) -> str:
-        return self.optimizer._progress()
 
-    def _reasons(self) -> dict[str, str]:
-        return self.optimizer._reasons()
-
-
-class founder_wrapper(AskTellOptimizer):
+class founder_wrapper(_Around):
     """An optimiser whose generation 0 is a population of founders, as in the paper's experiments.
 
     Parameters
@@ -201,7 +208,7 @@ class founder_wrapper(AskTellOptimizer):
     """
 
     def __init__(self, optimizer: AskTellOptimizer, founders: ArrayLike) -> None:
-        super().__init__()
+        super().__init__(optimizer)
         codes = code_rows(founders, optimizer.space_dimen)
         require_finite(codes, "founders")
         if len(codes) < 2 or getattr(optimizer, "init_code", None) is not None:
@@ -209,9 +216,7 @@ class founder_wrapper(AskTellOptimizer):
                 f"{len(codes)} founders were given to {optimizer!r}; give two or more, to an "
                 "optimiser that was made without init_code."
             )
-        self.optimizer, self.founders = optimizer, codes.astype(np.float64)
-        self.space_dimen, self.maximize = optimizer.space_dimen, optimizer.maximize
-        self.dtype = optimizer.dtype
+        self.founders = codes.astype(np.float64)
         self._begun = False
 
     def get_init_pop(self) -> NDArray[Any]:
@@ -247,12 +252,6 @@ class founder_wrapper(AskTellOptimizer):
     def _update(self, scores: FloatArray, codes: NDArray[Any] | None) -> None:
         self.optimizer._update(scores, codes if self._begun else self.founders)
         self._begun = True
-
-    def _progress(self) -> str:
-        return self.optimizer._progress()
-
-    def _reasons(self) -> dict[str, str]:
-        return self.optimizer._reasons()
 
 
 def _prefixed(optimizer: AskTellOptimizer, prefix: str, whole: bool) -> dict[str, Any]:

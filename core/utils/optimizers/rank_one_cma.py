@@ -6,7 +6,7 @@ Samples are ``xmean + sigma · z A`` with standard normal rows ``z``; there is n
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from core.errors import UsageError, choose_from
 from core.utils.optimizers.arguments import (
     FLOAT32_ROUNDING,
     FloatArray,
+    RandomSource,
     float_dtype,
     positive_number,
     random_source,
@@ -58,6 +59,9 @@ class RankOneCMAES(AskTellOptimizer):
 
     _A: Matrix
     _Ainv: Matrix
+    _normals: FloatArray
+    _coordinates: NDArray[Any]
+    _codes: NDArray[Any] | None
 
     def __init__(
         self,
@@ -97,9 +101,7 @@ class RankOneCMAES(AskTellOptimizer):
             "rates": rates,
         }
         self._random = random_source(random_seed)
-        self._normals = np.empty((0, search_dimen))
         self._drawn_from = position_of(self._random)
-        self._codes: NDArray[Any] | None = None
         self._axis_scales: FloatArray | None = None
 
     def _search_along(self, axis_scales: FloatArray) -> None:
@@ -113,14 +115,9 @@ class RankOneCMAES(AskTellOptimizer):
         """Mean of the coming generation, shape (space_dimen,)."""
         return self._mean
 
-    @property
-    @abstractmethod
-    def _search_dtype(self) -> np.dtype[Any]:
-        """To what the coordinates of a population are rounded."""
-
     @abstractmethod
     def _as_codes(self, coordinates: NDArray[Any]) -> NDArray[Any]:
-        """Turn rows of search coordinates into codes, of type `dtype` if they are a population."""
+        """Turn a population of search coordinates into codes, both of type `dtype`."""
 
     def get_init_pop(self) -> NDArray[Any]:
         """Return `init_code` as the only code of generation 0, shape (1, space_dimen).
@@ -167,12 +164,14 @@ class RankOneCMAES(AskTellOptimizer):
         drawn_from = position_of(source)
         sigma = float(array_entry(state, "sigma", ()))
         counts = [count_entry(state, name) for name in ("istep", "counteval", "eigeneval")]
-        normals = source.standard_normal((self.lambda_ if counts[0] else 0, k))
         restore_random(self._random, state)
         self._A, self._Ainv = A, Ainv
         self._mean, self.pc, self.ps, self.sigma = mean, pc, ps, sigma
-        self._normals, self._drawn_from, self._codes = normals, drawn_from, None
+        self._drawn_from = drawn_from
         self.istep, self.counteval, self.eigeneval = counts
+        if self.istep:
+            self._make_room()
+            self._sample(source)
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -196,21 +195,26 @@ class RankOneCMAES(AskTellOptimizer):
     def _population(self) -> NDArray[Any]:
         if self.istep == 0:
             return self._first_population()
-        if self._codes is None:  # of a saved state
-            self._codes = self._sampled(lambda rows: None)
+        if self._codes is None:
+            self._codes = self._as_codes(self._coordinates)
         return self._codes
 
-    def _sampled(self, draw: Callable[[FloatArray], object]) -> NDArray[Any]:
-        """Return the codes ``mean + sigma · z A``; `draw` fills rows of z just before their use."""
-        return self._as_codes(
-            samples(self._A, self.sigma, self._mean, self._normals, draw, self._search_dtype)
-        )
+    def _make_room(self) -> None:
+        """Make the arrays that every generation overwrites."""
+        self._normals = np.empty((self.lambda_, self.search_dimen))
+        self._coordinates = np.empty(self._normals.shape, self.dtype)
 
-    def _draw(self, rows: FloatArray) -> None:
-        if isinstance(self._random, np.random.Generator):
-            self._random.standard_normal(out=rows)
-        else:
-            rows[:] = self._random.standard_normal(rows.shape)
+    def _sample(self, source: RandomSource) -> None:
+        """Draw z and make ``mean + sigma · z A``; codes of it are made when they are asked for."""
+
+        def draw(rows: FloatArray) -> None:
+            if isinstance(source, np.random.Generator):
+                source.standard_normal(out=rows)
+            else:
+                rows[:] = source.standard_normal(rows.shape)
+
+        samples(self._A, self.sigma, self._mean, self._normals, draw, self._coordinates)
+        self._codes = None
 
     def _check_codes(self, codes: NDArray[Any]) -> None:
         if self.istep == 0:
@@ -237,9 +241,9 @@ class RankOneCMAES(AskTellOptimizer):
             self._adapt(order)
         else:
             self._begin_at(self._first_mean(order, codes))
-            self._normals = np.empty((self.lambda_, self.search_dimen))
+            self._make_room()
         self._drawn_from = position_of(self._random)
-        self._codes = self._sampled(self._draw)
+        self._sample(self._random)
         self.counteval += self.lambda_
         self.istep += 1
 
@@ -370,17 +374,11 @@ class CMAConstants:
         rates |= _checked_rates(optim_params or {})
         cc, cs, c1 = (float(rates[name]) for name in RATES)
         return cls(
-            lambda_=lambda_,
-            mu=mu,
-            weights=weights,
-            mueff=float(mueff),
-            cc=cc,
-            cs=cs,
-            c1=c1,
+            lambda_=lambda_, mu=mu, weights=weights, mueff=float(mueff), cc=cc, cs=cs, c1=c1,
             damps=float(1 + cs + 2 * max(0.0, np.sqrt((mueff - 1) / (N + 1)) - 1)),
             chiN=float(np.sqrt(N) * (1 - 1 / (4 * N) + 1 / (21 * N**2))),
             update_crit=_update_crit(Aupdate_freq, lambda_, c1, N),
-        )
+        )  # fmt: skip
 
 
 def _checked_rates(given: Mapping[str, float]) -> dict[str, float]:

@@ -75,7 +75,7 @@ def _made(state: Mapping[str, Any], sources: dict[str, Any]) -> AskTellOptimizer
     try:
         settings = json.loads(str(entry(state, "settings")))
         common = {"dtype": str(entry(state, "dtype")), "random_seed": _source(state, sources)}
-        return _OF_KIND[settings["optimizer"]](state, settings, common)
+        return _of_kind(state, settings, common)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MalformedDataError(
             f"this is no whole state of an optimiser ({error!r}); give a file of save_state, or "
@@ -83,64 +83,34 @@ def _made(state: Mapping[str, Any], sources: dict[str, Any]) -> AskTellOptimizer
         ) from error
 
 
-def _cholesky(
+def _of_kind(
     state: Mapping[str, Any], settings: Mapping[str, Any], common: Mapping[str, Any]
 ) -> AskTellOptimizer:
-    return CholeskyCMAES(settings["space_dimen"], **_shared(state, settings), **common)
-
-
-def _hessian(
-    state: Mapping[str, Any], settings: Mapping[str, Any], common: Mapping[str, Any]
-) -> AskTellOptimizer:
-    dimen, k = settings["space_dimen"], settings["search_dimen"]
-    return HessCMAES(
-        dimen,
-        cutoff=k,
-        eigvals=array_entry(state, "eigvals", (k,)),
-        eigvects=array_entry(state, "eigvects", (dimen, k)),
-        expon=settings["expon"],
-        **_shared(state, settings),
-        **common,
-    )
-
-
-def _sphere(
-    state: Mapping[str, Any], settings: Mapping[str, Any], common: Mapping[str, Any]
-) -> AskTellOptimizer:
-    arguments = {name: value for name, value in settings.items() if name != "optimizer"}
-    optimizer = ZOHA_Sphere_lr_euclid(**arguments, **common)
-    optimizer.mulist = array_entry(state, "mulist", (-1,))
-    return optimizer
-
-
-def _gradient(
-    state: Mapping[str, Any], settings: Mapping[str, Any], common: Mapping[str, Any]
-) -> AskTellOptimizer:
-    names = ("lr", "maximize", "beta1", "beta2")
-    arguments = {name: settings[name] for name in names}
-    codes = array_entry(state, "codes", (-1, -1))
-    return GradientAscent(codes, dtype=common["dtype"], **arguments)
-
-
-_OF_KIND = {
-    "CholeskyCMAES": _cholesky,
-    "HessCMAES": _hessian,
-    "ZOHA_Sphere_lr_euclid": _sphere,
-    "GradientAscent": _gradient,
-}
-
-
-def _shared(state: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that both CMA-ES take."""
-    code = state.get("init_code")
-    return {
-        "population_size": settings["population_size"],
-        "init_sigma": settings["init_sigma"],
-        "init_code": None if code is None else np.asarray(code),
-        "Aupdate_freq": settings["Aupdate_freq"],
-        "maximize": settings["maximize"],
-        "optim_params": settings["rates"],
+    """Make one optimiser with the settings and arrays of a state."""
+    kind, dimen = settings["optimizer"], settings["space_dimen"]
+    if kind == "GradientAscent":
+        arguments = {name: settings[name] for name in ("lr", "maximize", "beta1", "beta2")}
+        codes = array_entry(state, "codes", (-1, -1))
+        return GradientAscent(codes, dtype=common["dtype"], **arguments)
+    if kind == "ZOHA_Sphere_lr_euclid":
+        arguments = {name: value for name, value in settings.items() if name != "optimizer"}
+        sphere = ZOHA_Sphere_lr_euclid(**arguments, **common)
+        sphere.mulist = array_entry(state, "mulist", (-1,))
+        return sphere
+    names = ("population_size", "init_sigma", "Aupdate_freq", "maximize")
+    arguments = {name: settings[name] for name in names} | {"optim_params": settings["rates"]}
+    if "init_code" in state:
+        arguments["init_code"] = np.asarray(state["init_code"])
+    if kind == "CholeskyCMAES":
+        return CholeskyCMAES(dimen, **arguments, **common)
+    if kind != "HessCMAES":
+        raise ValueError(f"an optimiser {kind}")
+    k = settings["search_dimen"]
+    pairs: dict[str, Any] = {
+        "eigvals": array_entry(state, "eigvals", (k,)),
+        "eigvects": array_entry(state, "eigvects", (dimen, k)),
     }
+    return HessCMAES(dimen, cutoff=k, expon=settings["expon"], **pairs, **arguments, **common)
 
 
 def _source(state: Mapping[str, Any], sources: dict[str, Any]) -> Any:

@@ -173,13 +173,9 @@ def fit_2dgauss(
     popt = _canonical(_fitted(amplitude / scale, points))
     popt[[0, 6]] *= scale
     result = EllipseFit(
-        zip(GAUSSIAN_PARAMETERS, popt.tolist(), strict=True),
-        popt=popt,
-        row=float(popt[1]),
-        column=float(popt[2]),
-        gradAmpmap=amplitude,
-        fitmap=twoD_Gaussian(points, *popt),
-    )
+        zip(GAUSSIAN_PARAMETERS, popt.tolist(), strict=True), popt=popt, row=float(popt[1]),
+        column=float(popt[2]), gradAmpmap=amplitude, fitmap=twoD_Gaussian(points, *popt),
+    )  # fmt: skip
     name = f"{pop_str}_gradAmpMap_GaussianFit"
     if outdir is not None:
         write_arrays(Path(outdir) / f"{name}.npz", result)
@@ -231,13 +227,9 @@ def _fitted(amplitude: FloatArray, points: NDArray[Any]) -> FloatArray:
     start = [amplitude.max(), *_start_ellipse(amplitude, flat), 0, 0]
     try:
         popt, _ = curve_fit(
-            twoD_Gaussian,
-            flat,
-            amplitude.ravel(),
-            p0=np.clip(start, lower, upper),
-            bounds=(lower, upper),
-            max_nfev=_MAX_EVALUATIONS,
-        )
+            twoD_Gaussian, flat, amplitude.ravel(), p0=np.clip(start, lower, upper),
+            bounds=(lower, upper), max_nfev=_MAX_EVALUATIONS,
+        )  # fmt: skip
     except RuntimeError as error:
         raise UserError(f"no Gaussian fits this map: {error}") from error
     return popt

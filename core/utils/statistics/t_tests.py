@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from core.errors import UsageError, choose_from
 from core.utils.published_keywords import published_keywords
@@ -249,7 +249,7 @@ def ttest_1samp_print(
     """
     sample = _known(_sample(seq), nan_policy)
     _require_two(sample)
-    result = stats.ttest_1samp(sample, scalar)
+    result = scipy.stats.ttest_1samp(sample, scalar)
     subject = f"{_mean_and_spread(sample, sem)} vs {scalar:.3f} (n={len(sample)})"
     printed = _printed(result, subject, latex, output_dof)
     return printed if output_dof else printed[:2]
@@ -319,21 +319,26 @@ def _varies(samples: list[Sample], scale: Sample) -> NDArray[np.bool_]:
 
 
 def _of_differences(first: Sample, second: Sample) -> tuple[ArrayLike, ArrayLike, ArrayLike]:
-    result = stats.ttest_rel(first, second)
+    result = scipy.stats.ttest_rel(first, second)
     return result.statistic, result.pvalue, len(first) - 1
 
 
 def _of_moments(
     first: Sample, second: Sample, equal_variances: bool
 ) -> tuple[ArrayLike, ArrayLike, ArrayLike]:
-    (a, sd_a, n), (b, sd_b, m) = (
-        (x.mean(axis=0), x.std(axis=0, ddof=1), len(x)) for x in (first, second)
+    (a, var_a, n), (b, var_b, m) = (
+        (x.mean(axis=0), np.square(x.std(axis=0, ddof=1)), len(x)) for x in (first, second)
     )
-    t, p = stats.ttest_ind_from_stats(a, sd_a, n, b, sd_b, m, equal_variances)
     if equal_variances:
-        return t, p, n + m - 2
-    of_a, of_b = sd_a**2 / n, sd_b**2 / m  # squared standard errors
-    return t, p, (of_a + of_b) ** 2 / (of_a**2 / (n - 1) + of_b**2 / (m - 1))
+        df: Any = n + m - 2
+        pooled = ((n - 1) * var_a + (m - 1) * var_b) / df
+        standard_error = np.sqrt(pooled * (1 / n + 1 / m))
+    else:
+        of_a, of_b = var_a / n, var_b / m  # squared standard errors
+        df = (of_a + of_b) ** 2 / (of_a**2 / (n - 1) + of_b**2 / (m - 1))
+        standard_error = np.sqrt(of_a + of_b)
+    t = (a - b) / standard_error
+    return t, 2 * scipy.special.stdtr(df, -abs(t)), df
 
 
 def _sample(given: ArrayLike) -> Sample:
@@ -381,13 +386,13 @@ def _pairs(first: Sample, second: Sample, nan_policy: NanPolicy) -> tuple[Sample
 
 def _paired(first: Sample, second: Sample) -> Any:
     _require_two(first)
-    return stats.ttest_rel(first, second)
+    return scipy.stats.ttest_rel(first, second)
 
 
 def _two_samples(first: Sample, second: Sample, equal_var: bool) -> Any:
     _require_two(first)
     _require_two(second)
-    return stats.ttest_ind(first, second, equal_var=equal_var)
+    return scipy.stats.ttest_ind(first, second, equal_var=equal_var)
 
 
 def _require_two(sample: Sample) -> None:

@@ -85,27 +85,17 @@ def _deepsim(name: str, about_mb: int, used_for: str = "") -> Weights:
 def _biggan(name: str, about_mb: int, used_for: str = "") -> Weights:
     file = f"{name}-pytorch_model.bin"
     return Weights(
-        name,
-        file,
-        Address(f"{_BIGGAN_ADDRESS}/{file}"),
-        about_mb,
-        "Apache-2.0 (DeepMind, TensorFlow Hub)",
-        used_for,
-        other_places=(f"../{file}",),
-    )
+        name, file, Address(f"{_BIGGAN_ADDRESS}/{file}"), about_mb,
+        "Apache-2.0 (DeepMind, TensorFlow Hub)", used_for, other_places=(f"../{file}",),
+    )  # fmt: skip
 
 
 def _torchvision(name: str, file: str, about_mb: int, used_for: str) -> Weights:
     sha256_start = Path(file).stem.rpartition("-")[2]
     return Weights(
-        name,
-        file,
-        Address(f"{_TORCHVISION_ADDRESS}/{file}"),
-        about_mb,
-        "BSD-3-Clause (torchvision)",
-        used_for,
-        sha256_start=sha256_start,
-    )
+        name, file, Address(f"{_TORCHVISION_ADDRESS}/{file}"), about_mb,
+        "BSD-3-Clause (torchvision)", used_for, sha256_start=sha256_start,
+    )  # fmt: skip
 
 
 _ROWS = (
@@ -119,12 +109,8 @@ _ROWS = (
     _deepsim("norm1", 4),
     _deepsim("norm2", 7),
     Weights(
-        "caffenet",
-        "caffenet.pt",
-        Repository(_DEEPSIM_REPOSITORY, "caffenet.pt"),
-        244,
-        "unrestricted use (BVLC reference model)",
-        "latent-code linearity, Ext. Figure 5",
+        "caffenet", "caffenet.pt", Repository(_DEEPSIM_REPOSITORY, "caffenet.pt"), 244,
+        "unrestricted use (BVLC reference model)", "latent-code linearity, Ext. Figure 5",
         other_places=("upconvGAN_caffenet.pt",),
     ),
     _biggan("biggan-deep-128", 211),
@@ -144,12 +130,9 @@ _ROWS = (
     _torchvision("alexnet", "alexnet-owt-7be5be79.pth", 244, "image similarity, Figure 3"),
     _torchvision("vgg16", "vgg16-397923af.pth", 553, "image similarity, Figure 3"),
     Weights(
-        "vit_base_patch16_224_dino",
-        "vit_base_patch16_224.dino.safetensors",
-        Repository("timm/vit_base_patch16_224.dino", "model.safetensors"),
-        343,
-        "Apache-2.0 (Meta, timm)",
-        "image similarity, Figure 3",
+        "vit_base_patch16_224_dino", "vit_base_patch16_224.dino.safetensors",
+        Repository("timm/vit_base_patch16_224.dino", "model.safetensors"), 343,
+        "Apache-2.0 (Meta, timm)", "image similarity, Figure 3",
     ),
     _torchvision(
         "squeezenet1_1", "squeezenet1_1-b8a52dc0.pth", 5, "LPIPS of the GAN Hessians, Ext. Figure 5"
