@@ -31,6 +31,7 @@ from neuro_data_analysis.matlab.values import (
     PSTH_MS,
     as_image_index,
     as_integers,
+    as_matlab,
     as_positions,
     as_psth,
     as_struct,
@@ -212,7 +213,7 @@ class Recordings(Mapping[int, Experiment]):
     Parameters
     ----------
     elements : sequence of mappings
-        Element i is experiment i + 1: field name → value, as MATLAB or a pickle holds it.
+        Element i is experiment i + 1: field name → value as MATLAB holds it, see `as_matlab`.
     path : pathlib.Path
         Where they come from; named in errors.
     simulated : bool
@@ -429,12 +430,12 @@ def _recording_file(given: str | os.PathLike[str] | None) -> Path:
 
 
 def _stored_elements(file: h5py.File, path: Path) -> Sequence[Mapping[str, Any]]:
-    stored = matlab_v73.member(file, VARIABLE)
+    stored = matlab_v73.member(file.id, VARIABLE)
     if stored is None:
-        there = [name for name in matlab_v73.names_in(file) if not name.startswith("#")]
+        there = [name for name in matlab_v73.names_in(file.id) if not name.startswith("#")]
         names = ", ".join(there) or "none"
         raise MalformedDataError(f"{path} holds no variable {VARIABLE}; its variables: {names}.")
-    if not isinstance(stored, h5py.Group):
+    if not isinstance(stored, h5py.h5g.GroupID):
         raise MalformedDataError(f"{path}: {VARIABLE} is not a struct array; save it as one.")
     return matlab_v73.StructArray(stored)
 
@@ -450,7 +451,10 @@ def _pickled_elements(path: Path) -> Sequence[Mapping[str, Any]]:
         raise MalformedDataError(
             f"{path} holds neither a list of experiments nor a dictionary {VARIABLE!r} of columns."
         )
-    return content
+    try:
+        return [as_matlab(element) for element in content]
+    except RecursionError as error:
+        raise MalformedDataError(f"{path}: its values are nested too deep.") from error
 
 
 def _rows(columns: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
@@ -466,7 +470,7 @@ def _info(expi: int, element: Mapping[str, Any]) -> ExperimentInfo:
     session = parse_session(ephys_name, control_name)
     channel = int(as_integers(evolved["pref_chan"], "pref_chan")[0])
     spaces = [as_text(name) for name in flat(evolved["space_names"])]
-    optimizers = [as_text(name) for name in flat(evolved.get("optim_names"))]
+    optimizers = [as_text(name) for name in flat(evolved.get("optim_names", np.zeros(0)))]
     if len(spaces) != N_THREADS:
         raise MalformedDataError(f"space_names {spaces} do not name {N_THREADS} spaces")
     return ExperimentInfo(
@@ -487,7 +491,7 @@ def _info(expi: int, element: Mapping[str, Any]) -> ExperimentInfo:
 
 def _area(meta: Mapping[str, Any], session: Session, channel: int) -> str:
     """Return the area that a recording names, or that of the channel in the paper's arrays."""
-    named = as_text(meta["area"]) if "area" in meta else ""
+    named = as_text(meta.get("area", ""))
     if named and named not in AREAS:
         raise MalformedDataError(f"area {named!r} is none of {', '.join(AREAS)}")
     return named or area_of_channel(session, channel)

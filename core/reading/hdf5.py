@@ -12,7 +12,7 @@ import mmap
 import os
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5i, h5s, h5t
+from h5py import h5d, h5f, h5g, h5i, h5l, h5o, h5s, h5t
 from numpy.typing import NDArray
 
 from core.errors import MalformedDataError
@@ -74,8 +74,8 @@ def bounded_memory(growth_bytes: int = MOST_GROWTH_BYTES) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def member(group: h5py.Group, name: str) -> Any:
-    """Return what lies in a group under a name, None if there is nothing.
+def member(group: h5g.GroupID, name: str) -> Any:
+    """Return the id of what lies in a group under a name, None if there is nothing.
 
     Raises
     ------
@@ -83,23 +83,42 @@ def member(group: h5py.Group, name: str) -> Any:
         If the name is a link to another place or file.
     """
     with bounded_memory(MOST_GROWTH_BY_NAMES):
-        link = group.get(name, getlink=True)
-        if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
+        key = name.encode("utf-8", "surrogateescape")
+        if not group.links.exists(key):
+            return None
+        if group.links.get_info(key).type != h5l.TYPE_HARD:
+            target = group.links.get_val(key)
+            led_to = _text(target[0] if isinstance(target, tuple) else target)
             raise MalformedDataError(
-                f"{group.file.filename} was refused: {group.name}/{name} is a link to "
-                f"{getattr(link, 'filename', link.path)!r}; save what it leads to in the file."
+                f"{file_of(group)} was refused: {_text(h5i.get_name(group))}/{name} is a link to "
+                f"{led_to!r}; save what it leads to in the file."
             )
-        return None if link is None else group[name]
+        return h5o.open(group, key)
 
 
-def names_in(group: h5py.Group) -> list[str]:
+def names_in(group: h5g.GroupID) -> list[str]:
     """Return the names in a group."""
     with bounded_memory(MOST_GROWTH_BY_NAMES):
-        return list(group)
+        return [name.decode("utf-8", "surrogateescape") for name in group]
 
 
-def read_array(item: h5py.Dataset) -> Any:
+def file_of(item: Any) -> str:
+    """Return the path of the file that an HDF5 object lies in."""
+    return os.fsdecode(h5f.get_name(item))
+
+
+def read_array(
+    dataset: h5d.DatasetID, spend: Callable[[int], None] = lambda n_bytes: None
+) -> NDArray[Any]:
     """Read an array that lies in this file and is no larger than what is stored of it can be.
+
+    Parameters
+    ----------
+    dataset : h5py.h5d.DatasetID
+        The array; h5py's own objects cost more than reading a small one.
+    spend : callable, optional
+        Told before it is read how many bytes it takes, values of few bytes as if they were
+        doubles; may raise.
 
     Raises
     ------
@@ -108,32 +127,30 @@ def read_array(item: h5py.Dataset) -> Any:
     ValueError
         If it promises more than is stored, or more than `MOST_BYTES`, or is kept in a damaged heap.
     """
-    _require_bounded(item.id, item.dtype)
-    if is_on_heap(item.dtype):
-        _require_sound_heaps(item.file)
-    return item[()]
-
-
-def read_numbers(dataset: h5d.DatasetID) -> NDArray[Any] | None:
-    """Read as `read_array`, without h5py's objects; None for anything but real numbers."""
     dtype, shape = dataset.dtype, dataset.shape
-    if dtype.kind not in "fiu" or not shape:
-        return None
-    _require_bounded(dataset, dtype)
-    values = np.empty(shape, dtype)
-    dataset.read(h5s.ALL, h5s.ALL, values, _type_in_memory(dtype))
-    return values
+    _require_bounded(dataset, dtype, shape)
+    spend(math.prod(shape) * max(8, dtype.itemsize))
+    if dtype.kind in "fiu" and shape:
+        values = np.empty(shape, dtype)
+        dataset.read(h5s.ALL, h5s.ALL, values, _type_in_memory(dtype))
+        return values
+    if is_on_heap(dtype):
+        _require_sound_heaps(dataset)
+    return np.asarray(h5py.Dataset(dataset)[()])
 
 
 _type_in_memory = cache(h5t.py_create)
 
 
-def _require_bounded(dataset: h5d.DatasetID, dtype: np.dtype[Any]) -> None:
-    layout, shape = dataset.get_create_plist(), dataset.shape
-    if layout.get_layout() == h5d.VIRTUAL or layout.get_external_count():
-        file, name = _text(h5i.get_file_id(dataset).name), _text(h5i.get_name(dataset))
+def _require_bounded(
+    dataset: h5d.DatasetID, dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> None:
+    stored = dataset.get_create_plist()
+    layout = stored.get_layout()
+    if layout == h5d.VIRTUAL or stored.get_external_count():
         raise MalformedDataError(
-            f"{file} was refused: {name} is kept in another file; save it in this one."
+            f"{file_of(dataset)} was refused: {_text(h5i.get_name(dataset))} is kept in another "
+            "file; save it in this one."
         )
     n_values = math.prod(shape)
     n_bytes = n_values * dtype.itemsize
@@ -143,8 +160,8 @@ def _require_bounded(dataset: h5d.DatasetID, dtype: np.dtype[Any]) -> None:
         stored_bytes = dataset.get_storage_size()
         if n_bytes > _LARGEST_RATIO * stored_bytes:
             raise ValueError(f"{n_bytes} bytes are promised, {stored_bytes} are stored")
-    if layout.get_layout() == h5d.CHUNKED:
-        chunks = layout.get_chunk()
+    if layout == h5d.CHUNKED:
+        chunks = stored.get_chunk()
         n_chunks = math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=True))
         if math.prod(chunks) * dtype.itemsize > MOST_BYTES or n_chunks > _MOST_CHUNKS:
             raise ValueError(f"an array of shape {shape} in chunks of shape {chunks}")
@@ -159,12 +176,12 @@ def is_on_heap(dtype: np.dtype[Any]) -> bool:
     return bool(dtype.hasobject) and h5py.check_ref_dtype(dtype) is None
 
 
-def _require_sound_heaps(file: h5py.File) -> None:
+def _require_sound_heaps(item: Any) -> None:
     """Refuse heaps on whose chain of objects the library would not get on (format spec., III.E)."""
-    if file.id.get_create_plist().get_sizes() != (8, 8):
+    if h5i.get_file_id(item).get_create_plist().get_sizes() != (8, 8):
         raise ValueError("its lengths do not have eight bytes")
     with (
-        Path(file.filename).open("rb") as stream,
+        Path(file_of(item)).open("rb") as stream,
         mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
     ):
         at = -1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
+from h5py import h5a, h5d, h5r
 
 from core.errors import MalformedDataError
 from core.reading.hdf5 import bounded_memory, member, read_array
@@ -86,32 +88,33 @@ def _from_v5(path: Path) -> dict[str, Any]:
 
 def _from_hdf5(path: Path) -> dict[str, Any]:
     with h5py.File(path, "r", locking=False) as file:
-        found = {name: member(file, name) for name in VARIABLES}
+        found = {name: member(file.id, name) for name in VARIABLES}
         return {
-            name: _text(file, stored) if name == "stimulusID" else _numbers(stored)
+            name: _text(stored) if name == "stimulusID" else _numbers(stored)
             for name, stored in found.items()
-            if isinstance(stored, h5py.Dataset)
+            if isinstance(stored, h5d.DatasetID)
         }
 
 
-def _numbers(dataset: h5py.Dataset) -> Any:
+def _numbers(dataset: h5d.DatasetID) -> Any:
     """Return an array; MATLAB wrote its axes in the opposite order."""
     values = read_array(dataset)
-    return values.T if "MATLAB_class" in dataset.attrs else values
+    return values.T if h5a.exists(dataset, b"MATLAB_class") else values
 
 
-def _text(file: h5py.File, dataset: h5py.Dataset) -> list[str]:
+def _text(dataset: h5d.DatasetID) -> list[str]:
     """Return the texts of a MATLAB cell, or of a dataset of strings."""
-    if dataset.size > MOST_TRIALS:
-        raise ValueError(f"{dataset.size} trials; a block has at most {MOST_TRIALS}")
+    n_texts = math.prod(dataset.shape)
+    if n_texts > MOST_TRIALS:
+        raise ValueError(f"{n_texts} trials; a block has at most {MOST_TRIALS}")
+    texts = np.ravel(read_array(dataset), "F").tolist()
     if h5py.check_ref_dtype(dataset.dtype):
-        cells = [file[reference] for reference in read_array(dataset).ravel("F")]
-        return [_letters(cell) for cell in cells]
-    names = np.ravel(read_array(dataset)).tolist()
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+        return [_letters(h5r.dereference(reference, dataset)) for reference in texts]
+    return [text.decode() if isinstance(text, bytes) else str(text) for text in texts]
 
 
-def _letters(cell: h5py.Dataset) -> str:
-    if cell.size > LONGEST_NAME:
-        raise ValueError(f"a name of {cell.size} letters")
+def _letters(cell: h5d.DatasetID) -> str:
+    n_letters = math.prod(cell.shape)
+    if n_letters > LONGEST_NAME:
+        raise ValueError(f"a name of {n_letters} letters")
     return "".join(map(chr, read_array(cell).ravel("F")))

@@ -151,7 +151,7 @@ def read_merged_codes(path: str | os.PathLike[str]) -> LatentCodes:
     """
     with matlab_v73.open_v73(path) as file, matlab_v73.reading(path):
         needed = ("codes_all", "code_geni", "img_ids")
-        missing = [name for name in needed if matlab_v73.member(file, name) is None]
+        missing = [name for name in needed if matlab_v73.member(file.id, name) is None]
         if missing:
             raise MalformedDataError(f"{path} holds no {', '.join(missing)}.")
         names = tuple(as_text(name) for name in flat(matlab_v73.variable(file, "img_ids")))

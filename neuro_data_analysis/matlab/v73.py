@@ -16,17 +16,16 @@ from typing import Any
 import h5py
 import numpy as np
 import scipy
-from h5py import h5a, h5d, h5r, h5t
+from h5py import h5a, h5d, h5g, h5r, h5t
 
 from core.errors import MalformedDataError, MissingDataError, UserError
 from core.reading.hdf5 import (
     MOST_BYTES,
     bounded_memory,
-    is_on_heap,
+    file_of,
     member,
     names_in,
     read_array,
-    read_numbers,
 )
 
 #: HDF5 keeps what it has read of a file's structure, by default 32 MiB by its own count, which is
@@ -37,8 +36,6 @@ _METADATA_CACHE_BYTES = 1 << 20
 _NUMBERS = frozenset(
     {"double", "single", *(f"{sign}int{8 * n}" for sign in ("", "u") for n in (1, 2, 4, 8))}
 )
-_PLAIN_CLASSES = {name.encode(): name for name in (*_NUMBERS, "logical", "char")}
-_SHORT_TEXT = h5t.py_create(np.dtype("S16"), logical=True)
 _CLASSES = _NUMBERS | {"logical", "char", "cell", "struct", "canonical empty", ""}
 
 #: What to do in MATLAB about values that only MATLAB can rebuild.
@@ -57,6 +54,10 @@ MOST_ITEMS = 30_000
 _LARGEST_ATTRIBUTE = 4096
 _MOST_AXES = 32
 
+#: Beginning of the name of a class: what is cut off was none that is known.
+_CLASS_NAME = np.dtype("S64")
+_CLASS_NAME_IN_MEMORY = h5t.py_create(_CLASS_NAME, logical=True)
+
 
 class _Budget:
     """What is left for one value."""
@@ -64,12 +65,8 @@ class _Budget:
     def __init__(self) -> None:
         self.bytes, self.items = MOST_BYTES, MOST_ITEMS
 
-    def spend_array(self, n_values: int, dtype: np.dtype[Any]) -> None:
-        """Count an array as one part and its values, small ones as if they were doubles."""
-        self.spend(n_values * max(1, dtype.itemsize // 8))
-
-    def spend(self, n_values: int = 0, n_items: int = 1) -> None:
-        self.bytes -= 8 * n_values
+    def spend(self, n_bytes: int = 0, n_items: int = 0) -> None:
+        self.bytes -= n_bytes
         self.items -= n_items
         if self.bytes < 0 or self.items < 0:
             raise ValueError(
@@ -82,41 +79,43 @@ class Struct(Mapping[str, Any]):
 
     Parameters
     ----------
-    file : h5py.File
-        Where the struct is stored.
-    fields : mapping of str to h5py object or reference
-        The undecoded fields.
+    place : h5py.h5g.GroupID
+        Where the struct, or the array that it is an element of, is stored.
+    references : mapping of str to h5py.Reference, optional
+        The fields, of an element of a struct array; by default they are the members of the group.
     """
 
-    def __init__(self, file: h5py.File, fields: Mapping[str, Any]) -> None:
-        self._file = file
-        self._fields = fields
+    def __init__(
+        self, place: h5g.GroupID, references: Mapping[str, h5r.Reference] | None = None
+    ) -> None:
+        self._place = place
+        self._references = references
 
     def __getitem__(self, field: str) -> Any:
-        return decode(self._stored(field), field)
+        return _decoded(self._stored(field), field, self._place)
 
     def __iter__(self) -> Iterator[str]:
-        is_group = isinstance(self._fields, h5py.Group)
-        return iter(names_in(self._fields) if is_group else self._fields)
+        return iter(names_in(self._place) if self._references is None else self._references)
 
     def __len__(self) -> int:
-        return len(self._fields)
+        return sum(1 for _ in self)
 
     def shape(self, field: str) -> tuple[int, ...]:
         """Return the MATLAB shape of a field without reading it."""
         stored = self._stored(field)
-        if isinstance(stored, h5py.Group):
-            return (1, 1)
-        return _shape_of_empty(stored) if _is_empty(stored) else stored.shape[::-1]
+        with reading(file_of(self._place)):
+            if isinstance(stored, h5g.GroupID):
+                return (1, 1)
+            return _shape_of_empty(stored) if _is_empty(stored) else stored.shape[::-1]
 
-    def _stored(self, field: str) -> h5py.Dataset | h5py.Group:
-        with reading(self._file.filename):
-            if isinstance(self._fields, h5py.Group):
-                stored = member(self._fields, field)
+    def _stored(self, field: str) -> Any:
+        with reading(file_of(self._place)):
+            if self._references is None:
+                stored = member(self._place, field)
+            elif field in self._references:
+                return h5r.dereference(self._references[field], self._place)
             else:
-                stored = self._fields.get(field)
-            if isinstance(stored, h5py.Reference):
-                stored = self._file[stored]
+                stored = None
         if stored is None:
             raise KeyError(field)
         return stored
@@ -129,18 +128,22 @@ class StructArray(Sequence[Struct]):
 
     Parameters
     ----------
-    group : h5py.Group
+    group : h5py.h5g.GroupID
         Where the array is stored.
     """
 
-    def __init__(self, group: h5py.Group) -> None:
+    def __init__(self, group: h5g.GroupID) -> None:
         self._group = group
-        self._is_single = not _is_struct_array(group)
-        self._references = {} if self._is_single else _references_of(group)
+        self._references: dict[str, Any] = {}
+        budget = _Budget()
+        if _is_struct_array(group):
+            for name in names_in(group):
+                self._references[name] = read_array(member(group, name), budget.spend).ravel()
+                budget.spend(n_items=self._references[name].size)
         lengths = {len(references) for references in self._references.values()} or {1}
         if len(lengths) > 1:
             raise MalformedDataError(
-                f"{group.file.filename}: the fields of struct array {group.name} differ in length "
+                f"{file_of(group)}: the fields of a struct array differ in length "
                 f"({sorted(lengths)}); the file is damaged."
             )
         self._length = lengths.pop()
@@ -153,10 +156,8 @@ class StructArray(Sequence[Struct]):
             return [self[position] for position in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(f"element {index} of a struct array of {len(self)}")
-        if self._is_single:
-            return Struct(self._group.file, self._group)
         fields = {name: references[index] for name, references in self._references.items()}
-        return Struct(self._group.file, fields)
+        return Struct(self._group, fields or None)
 
 
 def open_v73(path: str | os.PathLike[str]) -> h5py.File:
@@ -195,8 +196,15 @@ def open_v73(path: str | os.PathLike[str]) -> h5py.File:
 
 
 @contextmanager
-def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+def reading(path: str | os.PathLike[str], place: str = "") -> Iterator[None]:
     """Say of whatever goes wrong in the block that the file is damaged; h5py raises anything.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    place : str, optional
+        What of it is read.
 
     Raises
     ------
@@ -209,26 +217,19 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        raise MalformedDataError(f"{path} is damaged: {error}. Copy the file again.") from error
+        at = f" at {place}" if place else ""
+        raise MalformedDataError(f"{path} is damaged{at}: {error}. Copy the file again.") from error
 
 
 def variable(file: h5py.File, name: str) -> Any:
-    """Decode a variable of a file, see `decode`; `MalformedDataError` if there is none."""
-    stored = member(file, name)
-    if stored is None:
-        raise MalformedDataError(f"{file.filename} holds no variable {name}.")
-    return decode(stored, name)
-
-
-def decode(item: h5py.Dataset | h5py.Group, name: str = "") -> Any:
-    """Decode one MATLAB value.
+    """Decode a variable of a file.
 
     Parameters
     ----------
-    item : h5py.Dataset or h5py.Group
-        Where the value is stored.
-    name : str, optional
-        What to call it in errors.
+    file : h5py.File
+        An open file, see `open_v73`.
+    name : str
+        Name of the variable.
 
     Returns
     -------
@@ -240,58 +241,76 @@ def decode(item: h5py.Dataset | h5py.Group, name: str = "") -> Any:
     Raises
     ------
     MalformedDataError
-        If the stored data cannot be read (a file damaged in the middle), lie in another file, are
-        more than a value can be (`MOST_BYTES`, `MOST_ITEMS`), or are of a class that only MATLAB
-        can rebuild.
+        If there is none, or the stored data cannot be read (a file damaged in the middle), lie in
+        another file, are more than a value can be (`MOST_BYTES`, `MOST_ITEMS`), or are of a class
+        that only MATLAB can rebuild.
     """
-    try:
-        with bounded_memory():
-            return _decode(item, name or str(item.name), _Budget())
-    except UserError:
-        raise
-    except Exception as error:
-        raise MalformedDataError(
-            f"{item.file.filename} is damaged at {item.name}: {error}. Copy the file again."
-        ) from error
+    stored = member(file.id, name)
+    if stored is None:
+        raise MalformedDataError(f"{file.filename} holds no variable {name}.")
+    return _decoded(stored, name, file.id)
 
 
-def _decode(item: h5py.Dataset | h5py.Group, name: str, budget: _Budget) -> Any:
-    budget.spend()
-    matlab_class = _matlab_class(item)
-    _require_known_class(item, matlab_class, name)
-    if isinstance(item, h5py.Group):
+def _decoded(item: Any, name: str, group: h5g.GroupID) -> Any:
+    """Decode one value, which a group of its file holds or refers to."""
+    with reading(file_of(group), name):
+        return _decode(item, name, _Budget())
+
+
+def _decode(item: Any, name: str, budget: _Budget) -> Any:
+    matlab_class = _known_class(item, name)
+    if isinstance(item, h5g.GroupID):
         return _decode_group(item, matlab_class, budget)
     if _is_empty(item):
-        return _decode_empty(matlab_class, item, budget)
-    values = _read(item, budget)
-    if item.dtype == h5py.ref_dtype:
+        return _decode_empty(item, matlab_class, budget)
+    values = read_array(item, budget.spend)
+    if values.dtype == h5py.ref_dtype:
         return _decode_references(item, values, name, budget)
-    return _of_class(values, matlab_class, budget)
+    if matlab_class == "char":
+        return _text(values, budget)
+    return _numbers(values, matlab_class).T
 
 
-def _require_known_class(item: h5py.Dataset | h5py.Group, matlab_class: str, name: str) -> None:
-    if matlab_class not in _CLASSES or "MATLAB_object_decode" in item.attrs:
+def _known_class(item: Any, name: str) -> str:
+    """Return the MATLAB class of what is stored, empty if it has none."""
+    matlab_class = _matlab_class(item)
+    if matlab_class not in _CLASSES or h5a.exists(item, b"MATLAB_object_decode"):
         advice = _ADVICE.get(matlab_class, "convert it to numbers, char, cell or struct")
         raise MalformedDataError(
-            f"{item.file.filename}: field {name!r} is a MATLAB {matlab_class[:40] or 'object'} "
+            f"{file_of(item)}: field {name!r} is a MATLAB {matlab_class[:40] or 'object'} "
             f"{'' if matlab_class in ('function_handle', 'table') else 'object'}".rstrip()
             + f", which only MATLAB can read; there, {advice} and save again."
         )
+    return matlab_class
 
 
-def _read(item: h5py.Dataset, budget: _Budget) -> Any:
-    budget.spend_array(item.size, item.dtype)
-    return read_array(item)
+def _matlab_class(item: Any) -> str:
+    if not h5a.exists(item, b"MATLAB_class"):
+        return ""
+    stored = h5a.open(item, b"MATLAB_class")
+    kind = stored.get_type()
+    if kind.get_class() != h5t.STRING or kind.is_variable_str():
+        raise ValueError("its MATLAB_class is no text of fixed length, as MATLAB's is")
+    if not 0 < kind.get_size() == stored.get_storage_size() <= _LARGEST_ATTRIBUTE:
+        raise ValueError(f"its MATLAB_class has {stored.get_storage_size()} bytes")
+    name = np.empty((), _CLASS_NAME)
+    stored.read(name, _CLASS_NAME_IN_MEMORY)
+    return name.item().decode("utf-8", "replace")
 
 
-def _of_class(values: Any, matlab_class: str, budget: _Budget) -> Any:
-    """Return what is stored in MATLAB's shape, as what it is: text, or numbers of a kind."""
-    if matlab_class == "char":
-        return _text(values, budget)
-    return np.asarray(_numbers_of_class(values, matlab_class)).T
+def _number(item: Any, attribute: bytes) -> int:
+    """Return a whole number that is an attribute, 0 if there is none."""
+    if not h5a.exists(item, attribute):
+        return 0
+    stored = h5a.open(item, attribute)
+    if not 0 < stored.get_storage_size() <= _LARGEST_ATTRIBUTE:
+        raise ValueError(f"an attribute of {stored.get_storage_size()} bytes")
+    numbers = np.empty(stored.shape, np.int64)
+    stored.read(numbers)
+    return int(numbers.flat[0])
 
 
-def _numbers_of_class(values: Any, matlab_class: str) -> Any:
+def _numbers(values: Any, matlab_class: str) -> np.ndarray:
     """Return stored numbers as what they are: truth values, complex or real."""
     if matlab_class == "logical":
         return values.astype(bool)
@@ -300,75 +319,37 @@ def _numbers_of_class(values: Any, matlab_class: str) -> Any:
     return values
 
 
-def _decode_group(group: h5py.Group, matlab_class: str, budget: _Budget) -> Any:
-    if "MATLAB_sparse" in group.attrs:
-        rows, jc = int(_attribute(group, "MATLAB_sparse")), member(group, "jc")
-        budget.spend(rows)
-        ends = _read(jc, budget)
+def _decode_group(group: h5g.GroupID, matlab_class: str, budget: _Budget) -> Any:
+    if h5a.exists(group, b"MATLAB_sparse"):
+        rows = _number(group, b"MATLAB_sparse")
+        budget.spend(8 * rows)
+        ends = read_array(member(group, "jc"), budget.spend)
         if member(group, "data") is None:
             return scipy.sparse.csc_array((rows, len(ends) - 1))
-        values = _numbers_of_class(_read(member(group, "data"), budget), matlab_class)
-        parts = (values, _read(member(group, "ir"), budget), ends)
+        values = _numbers(read_array(member(group, "data"), budget.spend), matlab_class)
+        parts = (values, read_array(member(group, "ir"), budget.spend), ends)
         matrix = scipy.sparse.csc_array(parts, shape=(rows, len(ends) - 1))
         matrix.check_format(full_check=True)  # indices out of range would reach foreign memory
         return matrix
-    return StructArray(group) if _is_struct_array(group) else Struct(group.file, group)
+    return StructArray(group) if _is_struct_array(group) else Struct(group)
 
 
 def _decode_references(
-    item: h5py.Dataset, references: Any, name: str, budget: _Budget
+    item: h5d.DatasetID, references: np.ndarray, name: str, budget: _Budget
 ) -> np.ndarray:
     budget.spend(n_items=references.size)
-    cells = np.empty(references.shape, dtype=object)
-    file = item.file
-    for position, reference in np.ndenumerate(references):
-        plain = _decode_plain(h5r.dereference(reference, file.id), budget)
-        cells[position] = _decode(file[reference], name, budget) if plain is None else plain
-    return cells.T
+    cells = np.empty(references.size, dtype=object)
+    for position, reference in enumerate(references.flat):
+        cells[position] = _decode(h5r.dereference(reference, item), name, budget)
+    return cells.reshape(references.shape).T
 
 
-def _decode_plain(dataset: Any, budget: _Budget) -> str | np.ndarray | None:
-    """Decode what cells are full of, numbers and text; None for anything else."""
-    if not isinstance(dataset, h5d.DatasetID):
-        return None
-    matlab_class = _plain_class(dataset)
-    values = None if matlab_class is None else read_numbers(dataset)
-    if matlab_class is None or values is None:
-        return None
-    budget.spend_array(values.size, values.dtype)
-    return _of_class(values, matlab_class, budget)
-
-
-def _plain_class(dataset: h5d.DatasetID) -> str | None:
-    """Return the class of a dataset with no attribute but its class and how it is decoded."""
-    n_attributes = 1 + h5a.exists(dataset, b"MATLAB_int_decode")
-    if h5a.get_num_attrs(dataset) != n_attributes or not h5a.exists(dataset, b"MATLAB_class"):
-        return None
-    attribute = h5a.open(dataset, b"MATLAB_class")
-    kind = attribute.get_type()
-    if kind.get_class() != h5t.STRING or kind.is_variable_str() or attribute.shape:
-        return None
-    if kind.get_size() > _SHORT_TEXT.get_size():
-        return None
-    stored = np.empty((), dtype="S16")
-    attribute.read(stored, _SHORT_TEXT)
-    return _PLAIN_CLASSES.get(bytes(stored[()]))
-
-
-def _references_of(group: h5py.Group) -> dict[str, Any]:
-    """Return the references of a struct array, field by field."""
-    budget = _Budget()
-    fields = {name: _read(member(group, name), budget).ravel() for name in names_in(group)}
-    budget.spend(n_items=sum(map(len, fields.values())))
-    return fields
-
-
-def _decode_empty(matlab_class: str, item: h5py.Dataset, budget: _Budget) -> Any:
+def _decode_empty(item: h5d.DatasetID, matlab_class: str, budget: _Budget) -> Any:
     shape = _shape_of_empty(item)
     if matlab_class == "struct" and 0 not in shape:  # structs without fields
         budget.spend(n_items=math.prod(shape))
-        structs = [Struct(item.file, {}) for _ in range(math.prod(shape))]
-        return structs[0] if len(structs) == 1 else np.array(structs, dtype=object).reshape(shape)
+        structs = np.array([{} for _ in range(math.prod(shape))], dtype=object)
+        return structs[0] if structs.size == 1 else structs.reshape(shape)
     if 0 not in shape:
         raise ValueError(f"an empty array of shape {shape}")
     if matlab_class == "char":
@@ -384,44 +365,25 @@ def _text(codes: np.ndarray, budget: _Budget) -> str | np.ndarray:
     return texts[0] if len(texts) == 1 else np.array(texts, dtype=object)
 
 
-def _matlab_class(item: h5py.Dataset | h5py.Group) -> str:
-    stored = _attribute(item, "MATLAB_class", b"")
-    return stored.decode("utf-8", "replace") if isinstance(stored, bytes) else str(stored)
+def _is_empty(item: h5d.DatasetID) -> bool:
+    return _number(item, b"MATLAB_empty") != 0
 
 
-def _attribute(item: h5py.Dataset | h5py.Group, name: str, absent: Any = None) -> Any:
-    if name not in item.attrs:
-        return absent
-    stored = item.attrs.get_id(name)
-    if stored.get_storage_size() > _LARGEST_ATTRIBUTE:
-        raise ValueError(f"attribute {name} has {stored.get_storage_size()} bytes")
-    if is_on_heap(stored.dtype):
-        raise ValueError(f"attribute {name} has no fixed length, as MATLAB's has")
-    return item.attrs[name]
+def _shape_of_empty(item: h5d.DatasetID) -> tuple[int, ...]:
+    if math.prod(item.shape) > _MOST_AXES:
+        raise ValueError(f"an array of {math.prod(item.shape)} axes")
+    return tuple(int(length) for length in np.ravel(read_array(item)))
 
 
-def _is_empty(item: h5py.Dataset) -> bool:
-    return bool(_attribute(item, "MATLAB_empty", 0))
-
-
-def _shape_of_empty(item: h5py.Dataset) -> tuple[int, ...]:
-    if item.size > _MOST_AXES:
-        raise ValueError(f"an array of {item.size} axes")
-    return tuple(int(length) for length in np.ravel(_read(item, _Budget())))
-
-
-def _is_struct_array(group: h5py.Group) -> bool:
+def _is_struct_array(group: h5g.GroupID) -> bool:
     # A struct array keeps one dataset of references per field, which (unlike a cell) has no class.
     names = names_in(group)
     return bool(names) and all(_is_column(member(group, name)) for name in names)
 
 
 def _is_column(field: Any) -> bool:
-    return (
-        isinstance(field, h5py.Dataset)
-        and field.dtype == h5py.ref_dtype
-        and "MATLAB_class" not in field.attrs
-    )
+    is_array = isinstance(field, h5d.DatasetID) and field.dtype == h5py.ref_dtype
+    return is_array and not h5a.exists(field, b"MATLAB_class")
 
 
 def _why_not_v73(path: Path, error: OSError) -> str:

@@ -21,6 +21,7 @@ from h5py import h5a, h5d, h5p, h5r, h5s, h5t
 from numpy.typing import NDArray
 
 from core.files import atomic_write
+from neuro_data_analysis.matlab.values import row_of_cells
 
 #: MATLAB's own text in front of the HDF5 data: 116 characters, then version and byte order.
 _HEADER_BYTES = 512
@@ -122,7 +123,7 @@ class MatlabV73Writer:
         if isinstance(value, Mapping):
             return self._write_struct(parent, name, value)
         if isinstance(value, list | tuple):
-            return self._write_cell(parent, name, _row_of_cells(value))
+            return self._write_cell(parent, name, row_of_cells(value))
         matrix: NDArray[Any] = np.zeros((0, 0)) if value is None else np.asarray(value)
         if matrix.ndim < 2:  # MATLAB knows no vectors
             matrix = matrix.reshape(-1, 1)
@@ -299,13 +300,6 @@ class DiskBelowHdf5(io.RawIOBase):
 def _header(note: str) -> bytes:
     text = f"MATLAB 7.3 MAT-file, {note}".encode("ascii", "replace")
     return text[:_HEADER_TEXT_BYTES].ljust(_HEADER_TEXT_BYTES) + _HEADER_TAIL
-
-
-def _row_of_cells(values: Sequence[Any]) -> NDArray[np.object_]:
-    cells = np.empty((1, len(values)), dtype=object)
-    for column, value in enumerate(values):  # one by one: numpy would look inside lists
-        cells[0, column] = value
-    return cells
 
 
 def _class_of(dtype: np.dtype[Any]) -> str:

@@ -1,13 +1,13 @@
-"""One form for values that MATLAB, mat73 and squeezing tools hold in several.
+"""What recordings hold in MATLAB's arrays, cells, texts and structs, in one form.
 
-A block with one image may come as a vector, an empty array as None or as its own shape, a cell as a
-list, a list of one-element lists or an object array. The rules are those of the recordings.
+Python tools that read MATLAB files leave values in other forms: cells as lists, a column as a
+vector, an empty array as None or as its own shape. `as_matlab` undoes that once, at the door.
 """
 
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,15 +25,41 @@ N_THREADS = 2
 _LARGEST_INTEGER = 2**53
 
 
-def flat(value: Any) -> list[Any]:
-    """Unwrap nested cells, lists and object arrays into one list of what they hold."""
-    if value is None:
-        return []
-    if isinstance(value, np.ndarray) and value.dtype == object:
-        value = value.ravel(order="F").tolist()
-    if isinstance(value, list | tuple):
-        return [item for part in value for item in flat(part)]
-    return [] if isinstance(value, np.ndarray) and value.size == 0 else [value]
+def as_matlab(value: Any, _known: dict[int, Any] | None = None) -> Any:
+    """Return what mat73 and EasyDict made of a MATLAB value as what it was.
+
+    Parameters
+    ----------
+    value : object
+        A mapping is a struct, a list a cell of one row, None an empty array, and so is the uint64
+        shape ([200, 0], say) that old mat73 gave instead of one; object arrays hold such values.
+        All else stays as it is. What is referred to twice is made once.
+    """
+    known: dict[int, Any] = {} if _known is None else _known
+    if id(value) in known:
+        return known[id(value)]
+    if value is None or _is_shape_of_empty(value):
+        return np.zeros((0, 0))
+    if isinstance(value, Mapping):
+        struct = known.setdefault(id(value), {})
+        struct |= {field: as_matlab(content, known) for field, content in value.items()}
+        return struct
+    if not _is_cell(value) and not isinstance(value, list | tuple):
+        return value
+    parts = value if isinstance(value, np.ndarray) else row_of_cells(value)
+    cells = known[id(value)] = np.empty_like(parts)
+    for position, part in np.ndenumerate(parts):
+        cells[position] = as_matlab(part, known)
+    return cells
+
+
+def flat(cells: Any) -> list[Any]:
+    """Unwrap nested cells into one list of what they hold; an empty array is nothing."""
+    if not isinstance(cells, np.ndarray):
+        return [cells]
+    if cells.dtype == object:
+        return [item for part in cells.ravel(order="F") for item in flat(part)]
+    return [cells] if cells.size else []
 
 
 def as_text(value: Any) -> str:
@@ -44,7 +70,7 @@ def as_text(value: Any) -> str:
     MalformedDataError
         If it holds anything but text, or several texts.
     """
-    texts = [item for item in flat(value) if not _is_shape_of_empty(item)]
+    texts = flat(value)
     if len(texts) > 1 or any(not isinstance(text, str) for text in texts):
         raise MalformedDataError(f"expected one text, found {reprlib.repr(value)}")
     return texts[0] if texts else ""
@@ -53,30 +79,25 @@ def as_text(value: Any) -> str:
 def as_numbers(value: Any, name: str) -> NDArray[np.float64]:
     """Return real numbers as an array of their shape; `MalformedDataError` for anything else."""
     try:
-        array = np.asarray(value)
-    except ValueError as error:  # rows of different length
+        array = np.array(value.tolist()) if _is_cell(value) else np.asarray(value)
+    except ValueError as error:  # cells of different shapes
         raise MalformedDataError(f"field {name!r} is no array ({error})") from error
-    if array.size == 0:
-        return np.zeros(array.shape)
-    if array.dtype.kind not in "biuf":
+    if array.size and array.dtype.kind not in "biuf":
         raise MalformedDataError(f"field {name!r} holds {reprlib.repr(value)}; expected numbers")
     return array.astype(np.float64, copy=False)
 
 
-def as_integers(value: Any, name: str) -> NDArray[np.intp]:
-    """Return whole numbers as a vector; `MalformedDataError` if it is empty or holds others."""
-    numbers = as_vector(value, name)
-    if not (np.abs(numbers) <= _LARGEST_INTEGER).all() or (numbers != np.rint(numbers)).any():
-        raise MalformedDataError(f"the values of field {name!r} are not whole numbers")
-    return numbers.astype(np.intp)
-
-
 def as_vector(value: Any, name: str) -> NDArray[np.float64]:
     """Return a scalar, row or column as a vector; `MalformedDataError` if it is empty."""
-    numbers = _numbers_if_any(value, name)
-    if numbers is None:
+    numbers = as_numbers(value, name)
+    if numbers.size == 0:
         raise MalformedDataError(f"field {name!r} is empty")
     return numbers.ravel()
+
+
+def as_integers(value: Any, name: str) -> NDArray[np.intp]:
+    """Return whole numbers as a vector; `MalformedDataError` if it is empty or holds others."""
+    return _whole(as_vector(value, name), name)
 
 
 def as_positions(value: Any) -> NDArray[np.float64]:
@@ -102,8 +123,8 @@ def as_psth(value: Any) -> NDArray[np.float64]:
     MalformedDataError
         If the array has another length in time or more than two axes.
     """
-    psth = _numbers_if_any(value, "psth")
-    if psth is None:
+    psth = as_numbers(value, "psth")
+    if psth.size == 0:
         return np.zeros((PSTH_MS, 0))
     if psth.ndim == 1:  # one image, squeezed
         psth = psth[:, np.newaxis]
@@ -118,12 +139,10 @@ def as_psth(value: Any) -> NDArray[np.float64]:
 
 def as_image_index(value: Any) -> NDArray[np.intp]:
     """Return MATLAB's 1-based positions of a block's images as a 0-based vector."""
-    index = _numbers_if_any(value, "idx_seq")
-    if index is None:
-        return np.zeros(0, dtype=np.intp)
-    if index.ndim > 1 and max(index.shape) != index.size:
+    index = as_numbers(value, "idx_seq")
+    if index.ndim > 1 and index.size and max(index.shape) != index.size:
         raise MalformedDataError(f"image positions have shape {index.shape}; expected a vector")
-    return as_integers(index, "idx_seq") - 1
+    return _whole(index.ravel(), "idx_seq") - 1
 
 
 def per_thread(cells: Any) -> list[list[Any]]:
@@ -134,48 +153,48 @@ def per_thread(cells: Any) -> list[list[Any]]:
     MalformedDataError
         If they do not belong to two threads of equal length.
     """
-    if isinstance(cells, np.ndarray) and cells.ndim == 2 and cells.shape[0] == N_THREADS:
-        threads = [list(row) for row in cells]
-    elif isinstance(cells, np.ndarray) and cells.dtype == object:
-        threads = cells.ravel().tolist()
-    else:
-        threads = list(cells) if isinstance(cells, list | tuple) else []
-    if len(threads) == N_THREADS and all(_holds_cells(thread) for thread in threads):
-        threads = [_unnested(thread) for thread in threads]
-        if len(threads[0]) == len(threads[1]):
-            return threads
-    raise MalformedDataError(
-        f"expected {N_THREADS} threads with the same number of blocks, found "
-        f"{[len(t) if isinstance(t, list) else type(t).__name__ for t in threads]}"
-    )
+    threads: list[Any] = []
+    if _is_cell(cells):
+        rows = cells if cells.ndim == 2 and len(cells) == N_THREADS else cells.ravel()
+        threads = [_blocks_of(row) if _is_cell(row) else row for row in rows]
+    lengths = [len(t) if isinstance(t, list) else type(t).__name__ for t in threads]
+    if len(lengths) != N_THREADS or len({*lengths}) != 1 or isinstance(lengths[0], str):
+        raise MalformedDataError(
+            f"expected {N_THREADS} threads with the same number of blocks, found {lengths}"
+        )
+    return threads
 
 
-def _holds_cells(thread: Any) -> bool:
-    return isinstance(thread, list) or (isinstance(thread, np.ndarray) and thread.dtype == object)
-
-
-def _unnested(thread: Any) -> list[Any]:
+def _blocks_of(thread: Any) -> list[Any]:
     """Return the blocks of one thread, whether or not it is a cell within a cell."""
-    blocks = thread.ravel().tolist() if isinstance(thread, np.ndarray) else list(thread)
-    if len(blocks) == 1 and _holds_cells(blocks[0]):
-        return _unnested(blocks[0])
-    return blocks
+    while thread.size == 1 and _is_cell(thread.flat[0]):
+        thread = thread.flat[0]
+    return thread.ravel().tolist()
 
 
-def _numbers_if_any(value: Any, name: str) -> NDArray[np.float64] | None:
-    """Return numbers, or None for what stands for an empty array."""
-    if value is None or _is_shape_of_empty(value):
-        return None
-    numbers = as_numbers(value, name)
-    return numbers if numbers.size else None
+def _is_cell(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == object
+
+
+def row_of_cells(values: Sequence[Any]) -> NDArray[np.object_]:
+    """Return a cell of one row."""
+    cells = np.empty((1, len(values)), dtype=object)
+    for column, value in enumerate(values):  # one by one: numpy would look inside lists
+        cells[0, column] = value
+    return cells
+
+
+def _whole(numbers: NDArray[np.float64], name: str) -> NDArray[np.intp]:
+    if not (np.abs(numbers) <= _LARGEST_INTEGER).all() or (numbers != np.rint(numbers)).any():
+        raise MalformedDataError(f"the values of field {name!r} are not whole numbers")
+    return numbers.astype(np.intp)
 
 
 def _is_shape_of_empty(value: Any) -> bool:
-    """Recognise the uint64 shape ([200, 0], say) that old mat73 gave instead of an empty array."""
     return (
         isinstance(value, np.ndarray)
         and value.dtype == np.uint64
         and value.ndim == 1
         and value.size > 0
-        and int(np.prod(value)) == 0
+        and 0 in value
     )

@@ -25,6 +25,7 @@ from neuro_data_analysis.matlab import v73 as matlab_v73
 from neuro_data_analysis.matlab.values import (
     PSTH_MS,
     as_integers,
+    as_matlab,
     as_struct,
     as_text,
     flat,
@@ -187,14 +188,14 @@ def read_session(folder: str | os.PathLike[str], ephys_name: str) -> TuningSessi
         If the file cannot be read, or does not hold a session.
     """
     path = session_file(folder, ephys_name)
-    content = _read_mat(path) if path.suffix == ".mat" else _read_pickle(path)
+    content = _read_mat(path) if path.suffix == ".mat" else as_matlab(_read_pickle(path))
     try:
         rasters, meta = content["rasters"], as_struct(content["meta"], "meta")
         trials = as_struct(content["Trials"], "Trials")
         names = [as_text(name) for name in flat(trials["imageName"])]
         channels = as_integers(meta["spikeID"], "spikeID")
-        numbers = meta.get("unitID")
-        units = None if numbers is None else as_integers(numbers, "unitID")
+        numbers = np.asarray(meta.get("unitID", ()))
+        units = as_integers(numbers, "unitID") if numbers.size else None
         simulated = meta.get("simulated", False) is True
     except KeyError as field:
         raise MalformedDataError(f"{path}: there is no field {field}.") from field
@@ -374,7 +375,7 @@ def _read_mat(path: Path) -> dict[str, Any]:
     """Read what is needed of a ``_formatted.mat``; MATLAB holds rasters as (units, ms, trials)."""
     with matlab_v73.open_v73(path) as file, matlab_v73.reading(path):
         needed = ("rasters", "meta", "Trials")
-        missing = [name for name in needed if matlab_v73.member(file, name) is None]
+        missing = [name for name in needed if matlab_v73.member(file.id, name) is None]
         if missing:
             raise MalformedDataError(
                 f"{path} holds no {', '.join(missing)}; it is not a tuning session."

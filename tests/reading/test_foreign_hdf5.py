@@ -112,7 +112,7 @@ def test_a_class_without_a_fixed_length_is_refused(tmp_path):
     with h5py.File(tmp_path / "x.mat", "w") as file:
         file["meta"] = [1.0]
         file["meta"].attrs["MATLAB_class"] = "double"
-    with pytest.raises(MalformedDataError, match="MATLAB_class has no fixed length"):
+    with pytest.raises(MalformedDataError, match="MATLAB_class is no text of fixed length"):
         _read_variable(tmp_path / "x.mat")
 
 

@@ -36,6 +36,7 @@ from neuro_data_analysis.matlab.v73_writer import write_v73
 from neuro_data_analysis.matlab.values import (
     as_image_index,
     as_integers,
+    as_matlab,
     as_positions,
     as_psth,
     as_struct,
@@ -726,7 +727,7 @@ def test_damaged_values_of_matlab_files_are_refused(tmp_path, spoil):
     with h5py.File(path, "w", userblock_size=512) as file:
         spoil(file)
     with matlab_v73.open_v73(path) as file, pytest.raises(MalformedDataError, match="is damaged"):
-        matlab_v73.decode(file["x"])
+        matlab_v73.variable(file, "x")
 
 
 RAGGED = [np.zeros(0), np.zeros((3, 3))]
@@ -757,7 +758,7 @@ RAGGED = [np.zeros(0), np.zeros((3, 3))]
 )
 def test_values_of_the_wrong_kind_are_refused(read, value):
     with pytest.raises(MalformedDataError) as caught:
-        read(value)
+        read(as_matlab(value))
     assert len(str(caught.value)) < 300
 
 
@@ -773,7 +774,7 @@ def test_threads_with_psth_but_without_positions_are_refused():
         "imgpos": [0.0, 0.0],
     }
     meta = {"ephysFN": "Alfa-25112020-003", "expControlFN": "", "stimuli": ""}
-    recordings = Recordings([{"meta": meta, "evol": evolved}], Path("file.pkl"))
+    recordings = Recordings([as_matlab({"meta": meta, "evol": evolved})], Path("file.pkl"))
     with pytest.raises(MalformedDataError, match="2 blocks in psth, 1 in idx_seq"):
         _ = recordings[1]
 

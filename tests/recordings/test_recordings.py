@@ -15,6 +15,7 @@ from core.errors import MalformedDataError, MissingDataError
 from neuro_data_analysis.matlab.v73_writer import write_v73
 from neuro_data_analysis.matlab.values import (
     as_image_index,
+    as_matlab,
     as_psth,
     as_text,
     as_vector,
@@ -301,7 +302,7 @@ def test_a_folder_that_cannot_be_read_is_refused_in_a_sentence(tmp_path, make, e
 @pytest.mark.parametrize("expi", [0, 1, 4, -1])
 def test_a_missing_experiment_is_told_with_what_there_is(expi):
     """Numbers outside the file and absent elements alike."""
-    recordings = Recordings([{"evol": None}, make_element(), {}], "file.mat")
+    recordings = Recordings([{"evol": None}, as_matlab(make_element()), {}], "file.mat")
     with pytest.raises(MissingDataError, match=r"no experiment -?\d; it has 1 experiments of .* 3"):
         recordings[expi]
 
@@ -351,7 +352,7 @@ def test_a_damaged_experiment_names_file_number_and_fault(change, sentence):
     """One sentence that says which experiment of which file, and what is wrong."""
     element = make_element()
     change(element)
-    recordings = Recordings([element], "file.mat")
+    recordings = Recordings([as_matlab(element)], "file.mat")
     with pytest.raises(MalformedDataError, match=f"^file.mat, experiment 1: .*{sentence}"):
         recordings[1]
 
@@ -360,7 +361,7 @@ def test_an_unknown_animal_is_refused_with_the_known_ones():
     """Channels of other animals are not mapped to areas."""
     element = make_element("Caos-25112020-003", "201125_Caos_generate_BigGAN")
     with pytest.raises(MalformedDataError, match=r"animal 'Caos' .* known animals: Alfa, Beto"):
-        Recordings([element], "file.mat").info(1)
+        Recordings([as_matlab(element)], "file.mat").info(1)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +371,7 @@ def test_an_unknown_animal_is_refused_with_the_known_ones():
 def test_one_readable_name_is_enough(ephys_name, control_name):
     """Animal and date come from whichever name can be read."""
     element = make_element(ephys_name, control_name)
-    session = Recordings([element], "file.mat").info(1).session
+    session = Recordings([as_matlab(element)], "file.mat").info(1).session
     assert (session.animal, session.date) == ("Alfa", dt.date(2020, 11, 25))
 
 
@@ -378,10 +379,10 @@ def test_names_of_optimisers_are_taken_where_they_are_told():
     """Two names are two optimisers; none, or an empty cell, is None twice."""
     element = make_element()
     element["evol"]["optim_names"] = [["CMAES"], ["Concat ZOHA CMAES"]]
-    info = Recordings([element], "file.mat").info(1)
+    info = Recordings([as_matlab(element)], "file.mat").info(1)
     assert info.optimizers == ("CMAES", "Concat ZOHA CMAES")
     element["evol"]["optim_names"] = np.array([0, 0], dtype=np.uint64)
-    assert Recordings([element], "file.mat").info(1).optimizers == (None, None)
+    assert Recordings([as_matlab(element)], "file.mat").info(1).optimizers == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -399,7 +400,7 @@ def test_names_of_optimisers_are_taken_where_they_are_told():
 )
 def test_a_psth_has_two_axes_whatever_squeezed_it(value, shape):
     """All forms of empty, of one image, and with a leading axis."""
-    assert as_psth(value).shape == shape
+    assert as_psth(as_matlab(value)).shape == shape
 
 
 @pytest.mark.parametrize(
@@ -424,26 +425,40 @@ def test_what_is_no_psth_is_refused(value):
 )
 def test_image_indices_count_from_zero_whatever_squeezed_them(value, index):
     """Scalars, rows, columns and all forms of empty; whole uint64 indices are no shape."""
-    found = as_image_index(value)
+    found = as_image_index(as_matlab(value))
     assert found.tolist() == index
     assert found.dtype == np.intp
 
 
 def test_texts_and_vectors_unwrap_one_value():
     """Cells in cells hold one text; several, or a number, are refused."""
-    assert as_text([[np.array(["fc6"], dtype=object)]]) == "fc6"
-    assert as_text(None) == as_text(np.zeros((0, 0))) == ""
-    assert flat([["a"], ["b", ["c"]]]) == ["a", "b", "c"]
+    assert as_text(as_matlab([[np.array(["fc6"], dtype=object)]])) == "fc6"
+    assert as_text(as_matlab(None)) == as_text(np.zeros((0, 0))) == as_text("") == ""
+    assert flat(as_matlab([["a"], ["b", ["c"]]])) == ["a", "b", "c"]
     for wrong in (["a", "b"], 3.0):
         with pytest.raises(MalformedDataError, match="expected one text"):
-            as_text(wrong)
+            as_text(as_matlab(wrong))
     np.testing.assert_array_equal(as_vector(np.array([[1.0], [2.0]]), "x"), [1, 2])
+
+
+def test_what_a_pickle_refers_to_many_times_is_made_once():
+    """Lists of lists of the same list, which unfolded would be 10^12 texts; and one in itself."""
+    inner = ["a"]
+    for _ in range(12):
+        inner = [inner] * 10
+    made = as_matlab(inner)
+    assert made.shape == (1, 10)
+    assert made[0, 0] is made[0, 9]
+    endless = []
+    endless.append(endless)
+    found = as_matlab(endless)
+    assert found[0, 0] is found
 
 
 def test_threads_of_unequal_length_are_refused():
     """Both threads ran in the same blocks."""
     with pytest.raises(MalformedDataError, match="same number of blocks"):
-        per_thread([[np.zeros(1)], [np.zeros(1), np.zeros(1)]])
+        per_thread(as_matlab([[np.zeros(1)], [np.zeros(1), np.zeros(1)]]))
 
 
 def test_blocks_check_their_meaning_at_birth():

@@ -26,6 +26,7 @@ from neuro_data_analysis.evolution.stats import (
     time_constants,
 )
 from neuro_data_analysis.experiment_list import listed_experiments
+from neuro_data_analysis.matlab.values import as_matlab
 from neuro_data_analysis.neural_data_lib import MAT_FILE, Recordings, load_neural_data
 from neuro_data_analysis.neural_data_utils import (
     area_of_channel,
@@ -82,7 +83,7 @@ def population(plans):
     """All 170 experiments through our own analysis, without the detour over the disk."""
     summaries = []
     for plan in plans:
-        elements = [{}] * (plan.expi - 1) + [simulate_experiment(plan)]
+        elements = [{}] * (plan.expi - 1) + [as_matlab(simulate_experiment(plan))]
         experiment = Recordings(elements, Path("memory"))[plan.expi]
         summaries.append(summarize(experiment))
     return Population(tuple(summaries), {})
