@@ -19,6 +19,7 @@ import argparse
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -119,7 +120,7 @@ def follow_codes(folder: Path) -> Walk:
     """Walk from the settings of a paired evolution to its codes, scores and montages."""
     from core.insilico.paired_evolution.command import evolve_pairs
     from core.insilico.paired_evolution.settings import EvolutionSettings
-    from tests.tiny_networks import tiny_networks
+    tiny_networks = import_module("tests.tiny_networks").tiny_networks
 
     walk, networks = Walk(), tiny_networks()
     settings = EvolutionSettings(

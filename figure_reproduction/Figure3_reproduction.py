@@ -19,10 +19,10 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+import scipy
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
-from scipy import stats
 
 from core.errors import MalformedDataError
 from core.published import Statistic
@@ -188,7 +188,7 @@ def correlate(data: Prototypes, similarity: str, difference: str) -> Correlation
     x, y = drawn[similarity].to_numpy(), drawn[difference].to_numpy()
     if len(drawn) < 3 or min(np.ptp(x), np.ptp(y)) == 0:
         return Correlation(points, np.nan, np.nan, len(drawn))
-    result = stats.pearsonr(x, y)
+    result = scipy.stats.pearsonr(x, y)
     return Correlation(points, float(result.statistic), float(result.pvalue), len(drawn))
 
 

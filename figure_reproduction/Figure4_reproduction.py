@@ -19,10 +19,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from numpy.typing import NDArray
-from scipy import stats
 
 from core.published import Statistic
 from core.spaces import BySpace, Space
@@ -479,7 +479,7 @@ def _time_constants(
     if len(blocks) == 0 or np.ptp(blocks) == 0:
         mean = float(blocks.mean()) if len(blocks) else np.nan
         return TimeConstants(blocks, mean, np.nan, np.nan, jitter)
-    interval = stats.bootstrap(
+    interval = scipy.stats.bootstrap(
         (blocks,), np.mean, n_resamples=N_RESAMPLES, confidence_level=COVERAGE,
         method="percentile", rng=rng,
     ).confidence_interval  # fmt: skip

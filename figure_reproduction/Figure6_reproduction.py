@@ -23,11 +23,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from numpy.typing import NDArray
-from scipy import stats
-from statsmodels.stats.proportion import proportions_ztest
 
 from core.errors import MalformedDataError
 from core.published import Statistic
@@ -604,7 +603,7 @@ def _bootstrapped(count: int, total: int) -> Proportion:
     if not total:
         return Proportion(count, total, np.nan, np.nan)
     tail = (1 - COVERAGE) / 2
-    low, high = stats.binom.ppf(np.array([tail, 1 - tail]), total, count / total) / total
+    low, high = scipy.stats.binom.ppf(np.array([tail, 1 - tail]), total, count / total) / total
     return Proportion(count, total, float(low), float(high))
 
 
@@ -612,6 +611,9 @@ def _z_test(first: Proportion, second: Proportion, direction: str) -> ZTest:
     hits, totals = first.count + second.count, first.total + second.total
     if not first.total or not second.total or hits in (0, totals):
         return ZTest(np.nan, np.nan)
+    # Takes as long to import as all else of this figure.
+    from statsmodels.stats.proportion import proportions_ztest
+
     z, p = proportions_ztest(
         [first.count, second.count], [first.total, second.total], alternative=direction
     )

@@ -20,12 +20,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.cbook import boxplot_stats
 from matplotlib.figure import FigureBase
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from scipy.stats import rankdata, spearmanr
 
 from core.insilico.latent_linearity.caffenet_layers import LAYER_INDEX, NON_RELU_LAYERS, RELU_LAYERS
 from core.published import Statistic
@@ -290,7 +290,7 @@ def rank_correlations(rows: pd.DataFrame, metrics: list[str]) -> NDArray[np.floa
     values = [rows[name].to_numpy() for name in ("depth", *metrics)]
     if len(rows) < 2 or any(np.ptp(column) == 0 for column in values):
         return np.full(len(metrics), np.nan)
-    return np.array([spearmanr(values[0], column).statistic for column in values[1:]])
+    return np.array([scipy.stats.spearmanr(values[0], column).statistic for column in values[1:]])
 
 
 def _draw_correlations(
@@ -316,7 +316,8 @@ def _resampled_correlations(
         [rng.choice(units, (N_RESAMPLED_UNITS, n_drawn)) for units in layers], axis=1
     )
     ranks = {
-        name: rankdata(rows[name].to_numpy()[drawn], axis=1) for name in ("depth", *metrics)
+        name: scipy.stats.rankdata(rows[name].to_numpy()[drawn], axis=1)
+        for name in ("depth", *metrics)
     }
     centred = {name: r - r.mean(axis=1, keepdims=True) for name, r in ranks.items()}
     return [_ends_of_correlations(centred["depth"], centred[name]) for name in metrics]

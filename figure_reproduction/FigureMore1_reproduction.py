@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
-from scipy import stats
 
 from core.published import Statistic
 from core.spaces import BySpace, Space
@@ -166,7 +166,7 @@ def draw_centres(
                 continue
             x = position + np.array([-0.2, 0.2]) + 0.04 * (2 * space.thread - 1)
             axes.errorbar(
-                x, centres.mean(axis=0), stats.sem(centres), color=space.colour,
+                x, centres.mean(axis=0), scipy.stats.sem(centres), color=space.colour,
                 linestyle=space.dash, marker=space.marker, markersize=3, linewidth=1,
                 label=space if area == "IT" else None,
             )  # fmt: skip
@@ -213,8 +213,8 @@ def tell_time_constants(
         counted, smooth = found.T
         yield Statistic("counted time constant, mean, blocks", counted.mean(), **about)
         yield Statistic("smoothed time constant, mean, blocks", smooth.mean(), **about)
-        yield Statistic("smoothed time constant, SEM, blocks", stats.sem(smooth), **about)
-        rank = stats.spearmanr(counted, smooth)
+        yield Statistic("smoothed time constant, SEM, blocks", scipy.stats.sem(smooth), **about)
+        rank = scipy.stats.spearmanr(counted, smooth)
         yield Statistic("counted and smoothed, Spearman r", rank.statistic, **about)
 
 
@@ -313,7 +313,7 @@ def _likeness(
 def _pearson(x: pd.Series, y: pd.Series) -> tuple[float, float, int]:
     if len(x) < 3 or min(np.ptp(x), np.ptp(y)) == 0:
         return np.nan, np.nan, len(x)
-    found = stats.pearsonr(x, y)
+    found = scipy.stats.pearsonr(x, y)
     return float(found.statistic), float(found.pvalue), len(x)
 
 
@@ -325,7 +325,7 @@ def tell_differences(groups: Mapping[tuple[str, str], Differences]) -> Iterator[
             yield Statistic(f"{measure}, {group}, n", len(known), area=area)
             if len(known) > 1:
                 yield Statistic(f"{measure}, {group}, mean", known.mean(), area=area)
-                yield Statistic(f"{measure}, {group}, SEM", stats.sem(known), area=area)
+                yield Statistic(f"{measure}, {group}, SEM", scipy.stats.sem(known), area=area)
 
 
 def tell_likeness(likeness: Likeness) -> Iterator[Statistic]:
@@ -350,9 +350,8 @@ def draw_differences(groups: Mapping[tuple[str, str], Differences], canvas: Figu
             axes.plot(x[filled], values[order][filled], "o", color="0.3", **_FILLED)
             if filled.sum() > 1:
                 chosen = values[as_figure_3]
-                axes.errorbar(
-                    position, chosen.mean(), stats.sem(chosen), color="k", marker="_", zorder=4
-                )
+                error = scipy.stats.sem(chosen)
+                axes.errorbar(position, chosen.mean(), error, color="k", marker="_", zorder=4)
         axes.set_xticks(
             range(len(AREAS)),
             [f"{a}\n({groups[a, measure][1].sum()} of {len(groups[a, measure][0])})"

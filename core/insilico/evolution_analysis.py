@@ -42,7 +42,7 @@ from core.insilico.paired_evolution.folders import (
     run_of_archive,
     unit_of_folder,
 )
-from core.utils.stats_utils import ttest_ind_df, ttest_rel_df
+from core.utils.statistics.t_tests import ttest_ind_df, ttest_rel_df
 
 logger = logging.getLogger(__name__)
 

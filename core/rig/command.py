@@ -9,7 +9,7 @@ from core.command_line import a_path, command_parser
 from core.errors import UsageError, exit_code_of
 from core.rig.fake import FakeNeurons, serve_folder
 from core.rig.sockets import serve
-from core.utils.generators.protocol import object_named
+from core.utils.generators.named import object_named
 
 
 def main(arguments: list[str] | None = None) -> int:

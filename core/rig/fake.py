@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from core.errors import UsageError
 from core.files import atomic_write
@@ -153,7 +153,7 @@ class FakeNeurons:
         gain = max(0.0, 1 + self.trial_sd * rng.standard_normal())
         rates = self.spontaneous + gain * _course(self.latency_ms)[:, np.newaxis] * evoked
         spikes = rng.random(rates.shape) < rates / 1000
-        density = gaussian_filter1d(
+        density = scipy.ndimage.gaussian_filter1d(
             1000.0 * spikes, KERNEL_SD_MS, axis=0, mode="constant", truncate=3
         )
         return density.astype(np.float32)

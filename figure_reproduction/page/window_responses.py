@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
-from scipy import stats
 
 from core.published import Statistic
 from core.spaces import BySpace, Space
@@ -245,7 +245,7 @@ def paired_tests(difference: NDArray[np.float64], counted: NDArray[np.bool_]) ->
         around = np.where(counted, difference - mean[:, np.newaxis], 0.0)
         error = np.sqrt((around**2).sum(axis=1) / (n - 1) / n)
         t = np.where(error > 0, mean / error, np.nan)  # no error, no test
-    return PairedTests(t, 2 * stats.t.sf(abs(t), n - 1), n)
+    return PairedTests(t, 2 * scipy.stats.t.sf(abs(t), n - 1), n)
 
 
 def _counted_curve(values: NDArray[np.float64], counted: NDArray[np.bool_]) -> Curve:

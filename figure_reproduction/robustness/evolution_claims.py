@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from core.source_tables.reader import SourceData
 from core.source_tables.registry import FIGURE_5C_WINDOWS
@@ -67,7 +67,7 @@ def _climbing(experiments: Experiments, area: str, space: Space) -> Claim:
         return unsaid(claim, "4A", f"{n} experiments")
     rng = np.random.default_rng([SEED, 1, AREAS.index(area), space.thread])
     resampled = cluster_bootstrap(lambda drawn: float(passed[drawn].mean()), sites, rng, animals)
-    test = stats.binomtest(k, n, SUCCESS_LEVEL, alternative="greater")
+    test = scipy.stats.binomtest(k, n, SUCCESS_LEVEL, alternative="greater")
     few = resampled.n_clusters < FEW_CLUSTERS or k in (0, n)
     return Claim(
         claim=claim,
@@ -152,7 +152,7 @@ def _mcnemar(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     only_first, only_second = int((first > second).sum()), int((second > first).sum())
     if only_first + only_second == 0:
         return np.nan
-    return float(stats.binomtest(only_first, only_first + only_second).pvalue)
+    return float(scipy.stats.binomtest(only_first, only_first + only_second).pvalue)
 
 
 def level_claims(experiments: Experiments) -> Iterator[Claim]:

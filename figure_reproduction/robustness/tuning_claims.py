@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 from statsmodels.stats.proportion import proportions_ztest
 
 from core.errors import MissingDataError
@@ -81,7 +81,7 @@ def _correlation(
     x, y = (table[name].to_numpy(dtype=float) for name in (similarity, difference))
     if len(x) < 5:
         return unsaid(claim, "3G", f"{len(x)} experiments")
-    published = stats.pearsonr(x, y)
+    published = scipy.stats.pearsonr(x, y)
     groups = pd.factorize(table["Animal"] + " " + table["visual_area"])[0]
     rng = np.random.default_rng([SEED, 8, *(_number(name) for name in (similarity, difference))])
     partial, p = _permuted_partial(x, y, groups, rng)
@@ -239,7 +239,7 @@ def _shape(
             "totals": totals,
             "design_effect": effect,
             "z_over_root_design_effect": float(z / np.sqrt(effect)),
-            "p_two_sided": float(2 * stats.norm.sf(abs(z))),
+            "p_two_sided": float(2 * scipy.stats.norm.sf(abs(z))),
             "cluster_bootstrap_ci95": resampled.percentile,
             "sessions": {"successful": int(flags.sum()), "not": int((~flags).sum())},
         },

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from neuro_data_analysis.evolution.stats import TIE, best_block
 
@@ -100,13 +100,13 @@ class BlockSums:
         best = np.asarray(best_block(self.means))
         best = np.where(best >= self.n_blocks - COMPARED, self.n_blocks - 3, best)
         t = abs(self.best_against_first())
-        return np.asarray(2 * stats.t.sf(t, self.degrees_of_freedom(best)))
+        return np.asarray(2 * scipy.stats.t.sf(t, self.degrees_of_freedom(best)))
 
     def last_p(self) -> NDArray[np.float64]:
         """Two-sided p of `last_against_first`, by Student's law."""
         last = np.full(self.sizes.shape[:-1], self.n_blocks - COMPARED)
         return np.asarray(
-            2 * stats.t.sf(abs(self.last_against_first()), self.degrees_of_freedom(last))
+            2 * scipy.stats.t.sf(abs(self.last_against_first()), self.degrees_of_freedom(last))
         )
 
     def _group(self, start: NDArray[np.intp]) -> tuple[NDArray[np.float64], ...]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize
 
 from neuro_data_analysis.evolution.courses import smoothed
 from neuro_data_analysis.evolution.stats import RISE_FRACTION
@@ -49,10 +49,10 @@ def fitted_blocks(rate: NDArray[np.float64]) -> float:
 
     def squares(log_tau: float) -> float:
         design = np.stack([np.ones_like(block), rise(np.exp(log_tau))], axis=1)
-        return float(optimize.nnls(design, rate)[1])
+        return float(scipy.optimize.nnls(design, rate)[1])
 
     limits = np.log([0.3, 2.0 * len(rate)])
-    tau = np.exp(optimize.minimize_scalar(squares, bounds=tuple(limits), method="bounded").x)
+    tau = np.exp(scipy.optimize.minimize_scalar(squares, bounds=tuple(limits), method="bounded").x)
     climbed = rise(tau)
     return float(np.argmax(climbed > RISE_FRACTION * climbed[-1]))
 

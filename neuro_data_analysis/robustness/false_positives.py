@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from core.spaces import BySpace, Space
 from neuro_data_analysis.robustness.block_sums import BlockSums, compare_with_flat
@@ -34,7 +34,7 @@ _TESTS = ("maxinit", "endinit", "maxend")
 
 def degrees_of_freedom(t: float, p: float) -> int:
     """Degrees of freedom at which a Student t has a two-sided p; tables keep both to 15 digits."""
-    expected = np.asarray(2 * stats.t.sf(abs(t), _FREEDOM))
+    expected = np.asarray(2 * scipy.stats.t.sf(abs(t), _FREEDOM))
     return int(_FREEDOM[np.argmin(abs(expected - p))])
 
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
-from statsmodels.stats.proportion import proportion_confint
 
 #: Coverage of every interval here.
 COVERAGE = 0.95
@@ -44,6 +43,9 @@ def jeffreys_interval(successes: int, total: int, coverage: float = COVERAGE) ->
 def _proportion_interval(successes: int, total: int, coverage: float, method: str) -> Interval:
     if total == 0:
         return np.nan, np.nan
+    # Takes as long to import as all else of a figure, most of which have no such interval.
+    from statsmodels.stats.proportion import proportion_confint
+
     low, high = proportion_confint(successes, total, alpha=1 - coverage, method=method)
     # Both ends close on the estimate, Wilson's but for rounding.
     return (0.0 if successes == 0 else float(low)), (1.0 if successes == total else float(high))
@@ -147,10 +149,10 @@ def _bca_tails(
     spread = np.nansum(deviation**2)
     if not 0 < below < 1 or spread == 0:
         return tails
-    bias = stats.norm.ppf(below)
+    bias = scipy.stats.norm.ppf(below)
     acceleration = np.nansum(deviation**3) / (6 * spread**1.5)
-    z = bias + stats.norm.ppf(tails)
-    return np.asarray(stats.norm.cdf(bias + z / (1 - acceleration * z)))
+    z = bias + scipy.stats.norm.ppf(tails)
+    return np.asarray(scipy.stats.norm.cdf(bias + z / (1 - acceleration * z)))
 
 
 def _quantiles(drawn: NDArray[np.float64], tails: NDArray[np.float64]) -> Interval:
@@ -191,7 +193,7 @@ def mean_test(values: ArrayLike) -> MeanTest:
     mean = float(x.mean()) if len(x) else np.nan
     if len(x) < 2 or np.ptp(x) == 0:
         return MeanTest(mean, (np.nan, np.nan), np.nan, np.nan, max(len(x) - 1, 0), len(x))
-    result = stats.ttest_1samp(x, 0)
+    result = scipy.stats.ttest_1samp(x, 0)
     interval = result.confidence_interval(COVERAGE)
     return MeanTest(
         mean,
@@ -277,11 +279,11 @@ def correlation_interval(r: float, n: int, coverage: float = COVERAGE) -> Interv
     """Interval of a Pearson correlation by Fisher's z; NaN below 4 pairs."""
     if n < 4 or not abs(r) < 1:
         return np.nan, np.nan
-    reach = stats.norm.ppf((1 + coverage) / 2) / np.sqrt(n - 3)
+    reach = scipy.stats.norm.ppf((1 + coverage) / 2) / np.sqrt(n - 3)
     return float(np.tanh(np.arctanh(r) - reach)), float(np.tanh(np.arctanh(r) + reach))
 
 
 def _noncentrality(t: float, df: int) -> Interval:
     """Noncentralities under which the seen t lies just at either tail."""
-    low, high = special.nctdtrinc(df, [(1 + COVERAGE) / 2, (1 - COVERAGE) / 2], t)
+    low, high = scipy.special.nctdtrinc(df, [(1 + COVERAGE) / 2, (1 - COVERAGE) / 2], t)
     return float(low), float(high)

@@ -31,8 +31,7 @@ from core.utils.batching import BATCH_SIZE
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.device import note_threads
 from core.utils.GAN_utils import ImageGenerator
-from core.utils.generators.named import full_name, generator_named
-from core.utils.generators.protocol import object_named
+from core.utils.generators.named import full_name, generator_named, object_named
 from core.utils.weights.digest import weights_digest
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import truncnorm
 
 from core.errors import UsageError, UserError
 from core.insilico.paired_evolution.folders import EvolvedUnit, run_label
@@ -258,7 +258,7 @@ def initial_code(generator: str, rng: np.random.Generator) -> NDArray[np.float32
     if generator == "fc6":
         return rng.standard_normal(CODE_LENGTH[generator], dtype=np.float32)
     code = np.zeros(CODE_LENGTH[generator], np.float32)
-    code[:NOISE_LENGTH] = INITIAL_TRUNCATION * truncnorm.rvs(
+    code[:NOISE_LENGTH] = INITIAL_TRUNCATION * scipy.stats.truncnorm.rvs(
         -2, 2, size=NOISE_LENGTH, random_state=rng
     )
     return code

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, cast
 
 import numpy as np
+import scipy
 import torch
-from scipy.stats import truncnorm
 from torch import nn
 
 from core.errors import UsageError, UserError, choose_from
@@ -295,7 +295,9 @@ class BigGAN_wrapper:
         if truncation is None:
             noise = rng.standard_normal(shape) * (NOISE_STD if std is None else std)
         elif std is None:
-            noise = truncation * truncnorm.rvs(-_CUT_SD, _CUT_SD, size=shape, random_state=rng)
+            noise = truncation * scipy.stats.truncnorm.rvs(
+                -_CUT_SD, _CUT_SD, size=shape, random_state=rng
+            )
         else:
             raise UsageError(
                 f"noise_std={std} and noise_truncation={truncation} were both given; give one."

@@ -5,10 +5,11 @@ torch is imported when one is loaded, not before: settings and sweep files check
 
 from __future__ import annotations
 
+from importlib import import_module
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
-from core.errors import UsageError, choose_from
+from core.errors import MissingDataError, UsageError, choose_from
 
 if TYPE_CHECKING:
     from core.utils.generators.protocol import ImageGenerator
@@ -22,6 +23,26 @@ SHORT_NAMES = {name: f"core.utils:{name}" for name in ("FaceGAN", "FourierSpace"
 def full_name(name: str) -> str:
     """Return the ``module:object`` that a short name stands for, any other name as it is."""
     return SHORT_NAMES.get(name, name)
+
+
+def object_named(name: str, what: str) -> Any:
+    """Import what a user calls ``module:object``.
+
+    Raises
+    ------
+    UsageError, MissingDataError
+        If it is not so named; if there is no such module or object.
+    """
+    module, separator, attribute = name.partition(":")
+    if not separator or not module or not attribute:
+        raise UsageError(f"{what} {name!r} was given; name your own as module:object.")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise MissingDataError(
+            f"{what} {name!r} cannot be imported: {error}; run where Python finds the module, or "
+            "set PYTHONPATH."
+        ) from error
 
 
 def generator_named(
@@ -58,7 +79,7 @@ def generator_named(
         If there is no such generator, its weights are not here, or it does not keep the protocol.
     """
     from core.utils.GAN_utils import BigGAN_wrapper, loadBigGAN, upconvGAN
-    from core.utils.generators.protocol import checked, object_named
+    from core.utils.generators.protocol import checked
     from core.utils.generators.upconv_specs import GENERATORS as UPCONV
 
     options: dict[str, Any] = {"pretrained": pretrained, "device": device, "seed": seed}

@@ -7,13 +7,12 @@ such a generator or a function without arguments that returns one.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
-from core.errors import MissingDataError, UsageError
+from core.errors import UsageError
 
 #: Codes from which the usual size of a code is measured.
 _SAMPLES = 64
@@ -92,26 +91,6 @@ def code_scale(generator: ImageGenerator) -> float:
     """Return the usual size of one number of a code: the root mean square over random codes."""
     codes = generator.sample_vector(_SAMPLES, seed=0)
     return float(codes.double().square().mean().sqrt())
-
-
-def object_named(name: str, what: str) -> Any:
-    """Import what a user calls ``module:object``.
-
-    Raises
-    ------
-    UsageError, MissingDataError
-        If it is not so named; if there is no such module or object.
-    """
-    module, separator, attribute = name.partition(":")
-    if not separator or not module or not attribute:
-        raise UsageError(f"{what} {name!r} was given; name your own as module:object.")
-    try:
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise MissingDataError(
-            f"{what} {name!r} cannot be imported: {error}; run where Python finds the module, or "
-            "set PYTHONPATH."
-        ) from error
 
 
 def _shape(value: Any) -> str:
