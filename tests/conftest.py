@@ -51,6 +51,16 @@ def once(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def bare(tmp_path_factory):
+    """Run what must not know our modules yet; see `tests.forks.Bare`."""
+    from tests.forks import Bare
+
+    process = Bare(tmp_path_factory.mktemp("bare"))
+    yield process
+    process.end()
+
+
+@pytest.fixture(scope="session")
 def small_matroot(once):
     """Simulate a small MATROOT once: 12 experiments that cover every kind of the real list."""
     from neuro_data_analysis.simulation.matroot import simulate_matroot
