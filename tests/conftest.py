@@ -22,6 +22,11 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
 os.environ.setdefault("SOURCE_DATE_EPOCH", "1767225600")
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with what shares the figures in memory: one process makes them, and not each."""
+    items.sort(key=lambda item: "golden_figures" not in item.fixturenames)
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Return a generator that starts alike in every test."""
@@ -46,6 +51,16 @@ def once(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def bare(tmp_path_factory):
+    """Run what must not know our modules yet; see `tests.forks.Bare`."""
+    from tests.forks import Bare
+
+    process = Bare(tmp_path_factory.mktemp("bare"))
+    yield process
+    process.end()
+
+
+@pytest.fixture(scope="session")
 def small_matroot(once):
     """Simulate a small MATROOT once: 12 experiments that cover every kind of the real list."""
     from neuro_data_analysis.simulation.matroot import simulate_matroot
@@ -67,10 +82,16 @@ def small_source_data(small_matroot, once):
 
 @pytest.fixture(scope="session")
 def small_figures(small_source_data, once):
-    """Print Figures 2 and 4 of them once in every format, with their panels and the page."""
-    from tests.figures.test_determinism import print_figures
+    """Print Figures 2 and 4 of them once in every format; the page is that of the first."""
+    from figure_reproduction.page.report import write_report
+    from tests.figures.test_determinism import FIGURE, print_figures
 
-    return once("small_figures", lambda folder: print_figures(small_source_data, folder))
+    def make(folder):
+        print_figures(small_source_data, folder, FIGURE)
+        write_report(folder)
+        print_figures(small_source_data, folder, "Figure4")
+
+    return once("small_figures", make)
 
 
 @pytest.fixture(scope="session")
