@@ -38,6 +38,7 @@ from figure_reproduction.robustness.tuning_claims import (
 from neuro_data_analysis.neural_data_lib import load_neural_data
 from neuro_data_analysis.robustness.intervals import cluster_bootstrap, cluster_means, mean_test
 from neuro_data_analysis.robustness.models import sign_flip_p
+from tests.golden import pictures_in_memory
 
 #: What the page reads of every claim.
 AGREED = {
@@ -231,7 +232,8 @@ def test_the_same_again_and_published_p_are_those_of_the_figures(
 ):
     """The claims compute the published tests anew; the figure's own numbers must agree."""
     arguments = ["--source-data", str(small_source_data), "--output", str(tmp_path), "--robustness"]
-    assert main([*arguments, "--figure", "Figure4", "--format", "png"]) == 0
+    with pictures_in_memory():
+        assert main([*arguments, "--figure", "Figure4", "--format", "png"]) == 0
     text = (tmp_path / "robustness.json").read_text()
     assert text == robust[0]
     claims = json.loads(text)["claims"]
