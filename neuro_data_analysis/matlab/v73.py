@@ -92,33 +92,39 @@ class Struct(Mapping[str, Any]):
         self._references = references
 
     def __getitem__(self, field: str) -> Any:
-        return _decoded(self._stored(field), field, self._place)
+        stored = self._stored(field)
+        if stored is None:
+            raise KeyError(field)
+        return _decoded(stored, field, self._place)
 
     def __iter__(self) -> Iterator[str]:
         return iter(names_in(self._place) if self._references is None else self._references)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        if self._references is not None:
+            return len(self._references)
+        with reading(file_of(self._place)):
+            return self._place.get_num_objs()
+
+    def has_struct(self, field: str) -> bool:
+        """Tell whether a field is a struct of fields, without reading it."""
+        return isinstance(self._stored(field), h5g.GroupID)
 
     def shape(self, field: str) -> tuple[int, ...]:
-        """Return the MATLAB shape of a field without reading it."""
+        """Return the MATLAB shape of a field without reading it; of a struct, that of one."""
         stored = self._stored(field)
+        if not isinstance(stored, h5d.DatasetID):
+            return (1, 1)
         with reading(file_of(self._place)):
-            if isinstance(stored, h5g.GroupID):
-                return (1, 1)
             return _shape_of_empty(stored) if _is_empty(stored) else stored.shape[::-1]
 
     def _stored(self, field: str) -> Any:
+        """Return the id of what is stored of a field, None if there is no such field."""
         with reading(file_of(self._place)):
             if self._references is None:
-                stored = member(self._place, field)
-            elif field in self._references:
-                return h5r.dereference(self._references[field], self._place)
-            else:
-                stored = None
-        if stored is None:
-            raise KeyError(field)
-        return stored
+                return member(self._place, field)
+            reference = self._references.get(field)
+            return None if reference is None else h5r.dereference(reference, self._place)
 
 
 class StructArray(Sequence[Struct]):
