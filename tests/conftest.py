@@ -65,7 +65,7 @@ def small_matroot(once):
     """Simulate a small MATROOT once: 12 experiments that cover every kind of the real list."""
     from neuro_data_analysis.simulation.matroot import simulate_matroot
 
-    return once("matroot", lambda folder: simulate_matroot(folder, seed=3, n_experiments=12))
+    return once("matroot", lambda folder: simulate_matroot(folder, n_experiments=12))
 
 
 @pytest.fixture(scope="session")

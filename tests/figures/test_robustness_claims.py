@@ -36,7 +36,7 @@ from figure_reproduction.robustness.tuning_claims import (
     similarity_claims,
 )
 from neuro_data_analysis.neural_data_lib import load_neural_data
-from neuro_data_analysis.robustness.intervals import cluster_means, mean_test
+from neuro_data_analysis.robustness.intervals import cluster_bootstrap, cluster_means, mean_test
 from neuro_data_analysis.robustness.models import sign_flip_p
 
 #: What the page reads of every claim.
@@ -180,7 +180,15 @@ def test_claims_of_figures_without_tables_cannot_be_said(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def robust(small_source_data, tmp_path_factory):
+def few_resamples():
+    """Take a tenth of the resamples of clusters, whose number decides no more than precision."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cluster_bootstrap, "__defaults__", (None, 200))
+        yield
+
+
+@pytest.fixture(scope="module")
+def robust(few_resamples, small_source_data, tmp_path_factory):
     """Run the command once; return what it wrote and what it printed."""
     folder = tmp_path_factory.mktemp("robust")
     said = io.StringIO()

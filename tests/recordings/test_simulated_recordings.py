@@ -63,9 +63,9 @@ from tests.published_population import (
 
 
 @pytest.fixture(scope="session")
-def matroot(once):
+def matroot(small_matroot):
     """Twelve experiments on disk: one of each kind."""
-    return once("default_matroot", lambda folder: simulate_matroot(folder, n_experiments=12))
+    return small_matroot
 
 
 @pytest.fixture(scope="module")
