@@ -336,7 +336,10 @@ class Recordings(Mapping[int, Experiment]):
         return self._elements[expi - 1]
 
     def _is_absent(self, expi: int) -> bool:
-        evolved = self._elements[expi - 1].get("evol")
+        element = self._elements[expi - 1]
+        if isinstance(element, matlab_v73.Struct):
+            return not element.has_struct("evol")
+        evolved = element.get("evol")
         return not isinstance(evolved, Mapping) or not evolved
 
     @contextmanager

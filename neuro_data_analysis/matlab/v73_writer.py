@@ -60,7 +60,7 @@ def deflated(matrix: NDArray[Any]) -> NDArray[Any] | Deflated:
     """Compress a matrix that is large enough to be kept compressed."""
     if matrix.nbytes < _COMPRESS_FROM_BYTES:
         return matrix
-    content = zlib.compress(np.ascontiguousarray(matrix.T), _DEFLATE_LEVEL)
+    content = zlib.compress(np.ascontiguousarray(matrix.T).data, _DEFLATE_LEVEL)
     return Deflated(matrix.dtype, matrix.shape[::-1], content)
 
 
