@@ -454,10 +454,7 @@ def _pickled_elements(path: Path) -> Sequence[Mapping[str, Any]]:
         raise MalformedDataError(
             f"{path} holds neither a list of experiments nor a dictionary {VARIABLE!r} of columns."
         )
-    try:
-        return [as_matlab(element) for element in content]
-    except RecursionError as error:
-        raise MalformedDataError(f"{path}: its values are nested too deep.") from error
+    return [as_matlab(element) for element in content]
 
 
 def _rows(columns: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
