@@ -13,10 +13,11 @@ from core.files import locked, staging_folder
 
 mpl.use("Agg")
 
-# Tests in several processes share the processors; whatever needs torch learns it from here.
+# Tests in several processes share the processors; torch and joblib learn it from here.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
+    for limit in ("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"):
+        os.environ.setdefault(limit, str(max(1, share)))
 
 # What is made twice in a test is made at the same time, as in a reproducible build.
 os.environ.setdefault("SOURCE_DATE_EPOCH", "1767225600")

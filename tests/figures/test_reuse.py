@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from joblib import parallel_config
 
 import core.insilico
 from core.errors import UserError
@@ -115,6 +116,7 @@ def test_the_command_makes_a_figure_once_but_never_judges_an_earlier_run(
     assert len(drawn) == 2
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_figures_in_processes_of_their_own_are_gathered_in_order(
     small_source_data, tmp_path, capsys
 ):
@@ -124,7 +126,8 @@ def test_figures_in_processes_of_their_own_are_gathered_in_order(
     (source_data / "Fig6").mkdir()
     arguments = ["--source-data", str(source_data), "--output", str(tmp_path / "out")]
     chosen = ["--figure", "Figure6,Figure3,Figure2", "--format", "png", "--jobs", "2"]
-    assert figures.main([*arguments, *chosen]) == 3
+    with parallel_config(backend="multiprocessing"):  # forks need not import everything anew
+        assert figures.main([*arguments, *chosen]) == 3
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     made = [line[0] for line in lines if line and re.fullmatch(r"Figure\w+", line[0])]
     assert made == ["Figure6", "Figure3", "Figure2"]
