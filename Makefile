@@ -26,7 +26,8 @@ data: $(BASE)/.ready ## The authors' source data (OSF) and block means, into sou
 	$(BASE)/bin/python -m core.source_data fetch
 
 test: $(FULL)/.ready lint types ## Checks and the whole test suite
-	$(FULL)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(FULL)/bin/python -m pytest --disable-plugin-autoload -p xdist \
+		--numprocesses auto --maxprocesses 4 --dist worksteal
 
 docs: $(FULL)/.ready ## The documentation, into docs/_build/html
 	$(FULL)/bin/python -m sphinx --fail-on-warning --keep-going -q docs docs/_build/html

@@ -19,7 +19,6 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-import scipy
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from core.published import Statistic
 from core.source_tables.provenance import Provenance
 from core.source_tables.reader import ORIGIN
 from core.source_tables.registry import SIMILARITY_COLUMNS
+from figure_reproduction.page.groups import pearson
 from figure_reproduction.page.page import FigureScript, Shown
 from figure_reproduction.page.sheet import Drawing
 from figure_reproduction.page.words import number, p_value
@@ -185,11 +185,8 @@ def correlate(data: Prototypes, similarity: str, difference: str) -> Correlation
         area: drawn.loc[drawn["visual_area"] == area, [similarity, difference]].to_numpy().T
         for area in AREAS
     }
-    x, y = drawn[similarity].to_numpy(), drawn[difference].to_numpy()
-    if len(drawn) < 3 or min(np.ptp(x), np.ptp(y)) == 0:
-        return Correlation(points, np.nan, np.nan, len(drawn))
-    result = scipy.stats.pearsonr(x, y)
-    return Correlation(points, float(result.statistic), float(result.pvalue), len(drawn))
+    r, p = pearson(drawn[similarity].to_numpy(), drawn[difference].to_numpy())
+    return Correlation(points, r, p, len(drawn))
 
 
 def tell_correlation(

@@ -158,7 +158,7 @@ def compute_false_positives(
     recorded: NDArray[np.float64],
 ) -> dict[tuple[str, Space], FalsePositives]:
     """Add up the chances of the valid threads of each area to pass the test without a climb."""
-    chosen = {area: valid for area, valid in members(masks.assign(all=True), "all") if valid.any()}
+    chosen = {area: valid for area, valid in members(masks) if valid.any()}
     counted = np.any(list(chosen.values()), axis=0)
     chances = expected_false_positives(
         table[counted],

@@ -17,7 +17,7 @@ if __name__ == "__main__":
     sys.exit(start.run("figure_reproduction.Figure6_reproduction"))
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -70,10 +70,10 @@ SHOWN_EIGENVECTORS = (0, 1, 2, 3, 6, 9, 13, 21, 30, 60)
 GROUPS = {"successful": True, "non_successful": False}
 GROUP_LABELS = {"successful": "Successful", "non_successful": "Not successful"}
 
-#: Shape → column, colour, label, and the direction of the test, successful against not.
+#: Shape → colour, label, and the direction of the test, successful against not.
 SHAPES = {
-    "bellshaped": ("gpr_y_is_bellshaped", "#2f6db3", "bell-shaped", "larger"),
-    "monotonic": ("gpr_y_is_monotonic", "#c8702a", "monotonic", "smaller"),
+    "bellshaped": ("#2f6db3", "bell-shaped", "larger"),
+    "monotonic": ("#c8702a", "monotonic", "smaller"),
 }
 
 #: Resamples of sessions in Figure 6E, and their seed.
@@ -226,18 +226,14 @@ def tell_6c(curve: TuningCurve) -> Iterator[Statistic]:
     """List the parameters of all fits."""
     gaussian, line, process = curve.fit.gaussian, curve.fit.line, curve.fit.process
     yield Statistic("n_trials", len(curve.axis.response))
-    yield Statistic("gauss_amplitude", gaussian.amplitude)
-    yield Statistic("gauss_mean", gaussian.center)
-    yield Statistic("gauss_std", gaussian.sigma)
-    yield Statistic("gauss_baseline", gaussian.offset)
-    yield Statistic("gauss_R2", gaussian.r2)
-    yield Statistic("ols_slope", line.slope)
-    yield Statistic("ols_intercept", line.intercept)
-    yield Statistic("ols_R2", line.r2)
-    yield Statistic("gpr_amplitude", process.amplitude)
-    yield Statistic("gpr_length_scale", process.length_scale)
-    yield Statistic("gpr_noise", process.noise)
-    yield Statistic("gpr_R2", process.r2)
+    for quantity, value in {
+        "gauss_amplitude": gaussian.amplitude, "gauss_mean": gaussian.center,
+        "gauss_std": gaussian.sigma, "gauss_baseline": gaussian.offset, "gauss_R2": gaussian.r2,
+        "ols_slope": line.slope, "ols_intercept": line.intercept, "ols_R2": line.r2,
+        "gpr_amplitude": process.amplitude, "gpr_length_scale": process.length_scale,
+        "gpr_noise": process.noise, "gpr_R2": process.r2,
+    }.items():  # fmt: skip
+        yield Statistic(quantity, value)
     n_levels, n_trials = len(curve.axis.levels.distance), len(curve.axis.response)
     basis = {
         "test": "one-way analysis of variance over the positions on the axis",
@@ -280,8 +276,8 @@ def show_6d_success(responses: pd.DataFrame) -> Shown:
     at the 2 and 98 % quantiles.
     """
     maps = compute_6d(responses)
-    size = (107, 66)
-    return Shown(tell_6d(maps), {"6D_success": _heat_drawing(maps, size, numbers=True)})
+    drawing = Drawing(partial(draw_6d, maps, True), (107, 66))
+    return Shown(tell_6d(maps), {"6D_success": drawing})
 
 
 @FIGURE.panel("6D_failed", reads=("responses_failed",))
@@ -291,9 +287,8 @@ def show_6d_failed(responses: pd.DataFrame) -> Shown:
     Colours end at the 2 and 98 % quantiles of both spaces.
     """
     maps = compute_6d_failed(responses)
-    return Shown(
-        tell_6d(maps), {"6D_failed_class": _heat_drawing(maps, (55, 62), numbers=False)}
-    )
+    drawing = Drawing(partial(draw_6d, maps, False), (55, 62))
+    return Shown(tell_6d(maps), {"6D_failed_class": drawing})
 
 
 def compute_6d(table: pd.DataFrame) -> HeatMaps:
@@ -316,16 +311,13 @@ def compute_6d_failed(table: pd.DataFrame) -> HeatMaps:
     """Do the same, then keep the shown eigenvectors of the class space."""
     whole = compute_6d(table)
     shown = []
-    for heat_map in (m for m in whole.maps if m.space == "class"):
-        rows = [r for r, eig_id in enumerate(heat_map.eig_ids) if eig_id in SHOWN_EIGENVECTORS]
-        eig_ids = [heat_map.eig_ids[row] for row in rows]
+    for found in (m for m in whole.maps if m.space == "class"):
+        rows = [row for row, eig_id in enumerate(found.eig_ids) if eig_id in SHOWN_EIGENVECTORS]
+        eig_ids, responses = [found.eig_ids[row] for row in rows], found.responses[rows]
         shown.append(
-            HeatMap(
-                heat_map.space, eig_ids, heat_map.distances,
-                heat_map.responses[rows], heat_map.is_dark[rows],
-            )
-        )  # fmt: skip
-    return HeatMaps(whole.session, tuple(shown), whole.low, whole.high)
+            replace(found, eig_ids=eig_ids, responses=responses, is_dark=found.is_dark[rows])
+        )
+    return replace(whole, maps=tuple(shown))
 
 
 def tell_6d(computed: HeatMaps) -> Iterator[Statistic]:
@@ -372,10 +364,6 @@ def _clipped(computed: HeatMaps) -> str:
     return ("both" if above else "min") if below else ("max" if above else "neither")
 
 
-def _heat_drawing(maps: HeatMaps, size_mm: tuple[float, float], numbers: bool) -> Drawing:
-    return Drawing(partial(draw_6d, maps, numbers), size_mm)
-
-
 @FIGURE.panel("6E_shapes", reads=("shapes",))
 def show_shapes(table: pd.DataFrame) -> Shown:
     """Fraction of tuned axes whose curve is bell-shaped or monotonic.
@@ -396,13 +384,13 @@ def compute_shapes(table: pd.DataFrame) -> Shapes:
     counted, by_session = {}, {}
     for place, (group, success) in enumerate(GROUPS.items()):
         members = tuned[tuned["is_BigGAN_evol_success"] == success]
-        for shape, column in (*((s, spec[0]) for s, spec in SHAPES.items()),
-                              ("unimodal", "gpr_y_is_unimodal")):  # fmt: skip
+        for shape in (*SHAPES, "unimodal"):
+            column = f"gpr_y_is_{shape}"
             counted[group, shape] = _bootstrapped(int(members[column].sum()), len(members))
             by_session[group, shape] = _by_session(members, column, place)
     tests = {
         shape: _z_test(counted["successful", shape], counted["non_successful", shape], direction)
-        for shape, (_, _, _, direction) in SHAPES.items()
+        for shape, (_, _, direction) in SHAPES.items()
     }
     return Shapes(counted, tests, by_session)
 
@@ -440,7 +428,7 @@ def tell_shapes(shapes: Shapes) -> Iterator[Statistic]:
         kish = {"formula": "1 + (m - 1) ICC, m axes to a session", "unit": "sessions"}
         yield Statistic(f"{shape}_design_effect {group}", of_sessions.design_effect, basis=kish)
     for shape, test in shapes.tests.items():
-        direction = SHAPES[shape][3]
+        direction = SHAPES[shape][2]
         basis = {
             "test": "two-proportion z test, pooled variance",
             "sided": f"one-sided ({direction} in successful)",
@@ -456,7 +444,7 @@ def tell_shapes(shapes: Shapes) -> Iterator[Statistic]:
 def draw_shapes(shapes: Shapes, canvas: FigureBase) -> None:
     """Draw one bar for each group and shape."""
     axes = canvas.subplots()
-    for place, (shape, (_, colour, label, _)) in enumerate(SHAPES.items()):
+    for place, (shape, (colour, label, _)) in enumerate(SHAPES.items()):
         for position, group in enumerate(GROUPS):
             proportion = shapes.proportions[group, shape]
             x = position + 0.4 * (place - 0.5)
@@ -469,7 +457,7 @@ def draw_shapes(shapes: Shapes, canvas: FigureBase) -> None:
     axes.set(xlabel="Evolution in BigGAN", ylabel="Fraction of tuned axes")
     axes.set_title(
         "\n".join(
-            f"{SHAPES[shape][2]}: $z$ = {number(test.z)}, {p_value(test.p)}"
+            f"{SHAPES[shape][1]}: $z$ = {number(test.z)}, {p_value(test.p)}"
             for shape, test in shapes.tests.items()
         ),
     )

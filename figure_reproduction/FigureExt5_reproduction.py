@@ -140,12 +140,12 @@ def _depth_curve(rows: pd.DataFrame, rng: np.random.Generator) -> DepthCurve:
 def tell_5c(computed: Mapping[tuple[str, int], DepthCurve]) -> Iterator[Statistic]:
     """List the curves."""
     for (optimizer, dimension), curve in computed.items():
-        which = f"{optimizer} d={dimension}"
-        yield Statistic(f"depths {which}", curve.depth)
-        yield Statistic(f"mean_score_by_depth {which}", curve.mean)
-        yield Statistic(f"ci95_low_by_depth {which}", curve.low)
-        yield Statistic(f"ci95_high_by_depth {which}", curve.high)
-        yield Statistic(f"n_seeds {which}", curve.n_seeds)
+        for quantity, value in (
+            ("depths", curve.depth), ("mean_score_by_depth", curve.mean),
+            ("ci95_low_by_depth", curve.low), ("ci95_high_by_depth", curve.high),
+            ("n_seeds", curve.n_seeds),
+        ):  # fmt: skip
+            yield Statistic(f"{quantity} {optimizer} d={dimension}", value)
 
 
 def draw_5c(computed: Mapping[tuple[str, int], DepthCurve], canvas: FigureBase) -> None:
@@ -315,22 +315,20 @@ def _resampled_correlations(
     drawn = np.concatenate(
         [rng.choice(units, (N_RESAMPLED_UNITS, n_drawn)) for units in layers], axis=1
     )
-    ranks = {
-        name: scipy.stats.rankdata(rows[name].to_numpy()[drawn], axis=1)
-        for name in ("depth", *metrics)
-    }
-    centred = {name: r - r.mean(axis=1, keepdims=True) for name, r in ranks.items()}
-    return [_ends_of_correlations(centred["depth"], centred[name]) for name in metrics]
+    ends = []
+    x, *columns = (_centred_ranks(rows[name].to_numpy()[drawn]) for name in ("depth", *metrics))
+    for y in columns:
+        with np.errstate(invalid="ignore"):
+            r = (x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+        known = r[np.isfinite(r)]
+        low, high = np.quantile(known, (0.025, 0.975)) if len(known) else (np.nan, np.nan)
+        ends.append((float(low), float(high)))
+    return ends
 
 
-def _ends_of_correlations(
-    x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[float, float]:
-    with np.errstate(invalid="ignore"):
-        r = (x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-    known = r[np.isfinite(r)]
-    low, high = np.quantile(known, (0.025, 0.975)) if len(known) else (np.nan, np.nan)
-    return float(low), float(high)
+def _centred_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    ranks = scipy.stats.rankdata(values, axis=1)
+    return np.asarray(ranks - ranks.mean(axis=1, keepdims=True))
 
 
 def _box(layer: str, values: pd.Series) -> dict[str, Any]:
@@ -403,14 +401,9 @@ def draw_linearity(computed: Linearity, canvas: FigureBase) -> None:
 
 def _is_cut(computed: Linearity) -> bool:
     """Tell whether a whisker ends outside the shown range."""
-    ends = [
-        box[end]
-        for found in computed.groups.values()
-        for box in found.boxes
-        for end in ("whislo", "whishi")
-    ]
     low, high = computed.limits
-    return bool(np.nanmin(ends) < low or np.nanmax(ends) > high)
+    boxes = [box for found in computed.groups.values() for box in found.boxes]
+    return any(box["whislo"] < low or box["whishi"] > high for box in boxes)
 
 
 def _draw_boxes(

@@ -15,7 +15,7 @@ if __name__ == "__main__":
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ from core.spaces import BySpace, Space
 from core.utils.statistics.t_tests import student
 from figure_reproduction.Figure3_reproduction import AREA_COLOURS, AREA_MARKERS
 from figure_reproduction.page.drawing import draw_curve
-from figure_reproduction.page.groups import AREAS, Curve, members
+from figure_reproduction.page.groups import AREAS, Curve, members, pearson
 from figure_reproduction.page.page import Drawing, FigureScript, Shown
 from figure_reproduction.page.words import number, p_value
 
@@ -44,9 +44,23 @@ REFERENCE_BLOCKS = 30
 _FIRST_AND_BEST = ("first", "best")
 
 
-def in_area(sites: pd.DataFrame, success: str) -> dict[str, NDArray[np.bool_]]:
-    """Return the valid and successful experiments of each area, (n_experiments,)."""
-    return dict(members(sites, success))
+#: Values of the threads that climbed (P<0.01), (n_threads, 2), by area and space.
+Pairs: TypeAlias = Mapping[tuple[str, Space], NDArray[np.float64]]
+
+
+def pairs_of_climbs(sites: pd.DataFrame, first: str, second: str) -> Pairs:
+    """Collect two columns of the threads that climbed; a thread that lacks either is left out."""
+    return {
+        (area, space): sites.loc[chosen, [f"{space.prefix}_{first}", f"{space.prefix}_{second}"]]
+        .dropna()
+        .to_numpy()
+        for space in Space
+        for area, chosen in members(sites, f"{space.prefix}succ001")
+    }
+
+
+#: Responses to the reference pictures by area and space, (n_experiments, n_blocks).
+References: TypeAlias = Mapping[tuple[str, Space], NDArray[np.float64]]
 
 
 @FIGURE.panel("More1A", reads=("reference_responses", "sites"))
@@ -57,19 +71,16 @@ def show_references(responses: BySpace[NDArray[np.float64]], sites: pd.DataFrame
     BigGAN (red) thread, over the largest response of both threads; valid experiments of each area,
     one standard error. Not a panel of the paper's released scripts.
     """
-    valid = sites.assign(everything=True)
     groups = {
         (area, space): responses[space][chosen]
-        for area, chosen in in_area(valid, "everything").items()
+        for area, chosen in members(sites)
         for space in Space
     }
     drawing = Drawing(partial(draw_references, groups), (180, 60))
     return Shown(tell_references(groups), {"More1A": drawing})
 
 
-def tell_references(
-    groups: Mapping[tuple[str, Space], NDArray[np.float64]],
-) -> Iterator[Statistic]:
+def tell_references(groups: References) -> Iterator[Statistic]:
     """Compare the first two and the last two blocks of each session."""
     for (area, space), values in groups.items():
         first, last = np.array([_ends(row) for row in values]).reshape(-1, 2).T
@@ -98,9 +109,7 @@ def _ends(row: NDArray[np.float64]) -> tuple[float, float]:
     return known[:2].mean(), known[-2:].mean()
 
 
-def draw_references(
-    groups: Mapping[tuple[str, Space], NDArray[np.float64]], canvas: FigureBase
-) -> None:
+def draw_references(groups: References, canvas: FigureBase) -> None:
     """Draw mean and standard error over the experiments that reached each block."""
     panels = canvas.subplots(1, len(AREAS), sharex=True, sharey=True)
     blocks = np.arange(REFERENCE_BLOCKS)
@@ -128,18 +137,12 @@ def show_centres(sites: pd.DataFrame) -> Shown:
     Centre of what rises above the baseline between 50 and 200 ms (our definition); threads that
     climbed (P<0.01), mean and standard error. Not a panel of the paper's released scripts.
     """
-    groups = {
-        (area, space): sites.loc[
-            chosen, [f"{space.prefix}_centre_{which}" for which in _FIRST_AND_BEST]
-        ].dropna().to_numpy()
-        for space in Space
-        for area, chosen in in_area(sites, f"{space.prefix}succ001").items()
-    }  # fmt: skip
+    groups = pairs_of_climbs(sites, "centre_first", "centre_best")
     drawing = Drawing(partial(draw_centres, groups), (85, 65))
     return Shown(tell_centres(groups), {"More1B": drawing})
 
 
-def tell_centres(groups: Mapping[tuple[str, Space], NDArray[np.float64]]) -> Iterator[Statistic]:
+def tell_centres(groups: Pairs) -> Iterator[Statistic]:
     """List means, and compare the best block with the first."""
     for (area, space), centres in groups.items():
         about: dict[str, Any] = {"area": area, "space": space}
@@ -154,9 +157,7 @@ def tell_centres(groups: Mapping[tuple[str, Space], NDArray[np.float64]]) -> Ite
         yield Statistic("centre of PSTH, best against first, p", test.p, **about)
 
 
-def draw_centres(
-    groups: Mapping[tuple[str, Space], NDArray[np.float64]], canvas: FigureBase
-) -> None:
+def draw_centres(groups: Pairs, canvas: FigureBase) -> None:
     """Draw first and best side by side in each area."""
     axes = canvas.subplots()
     for position, area in enumerate(AREAS):
@@ -190,20 +191,12 @@ def show_time_constants(sites: pd.DataFrame) -> Shown:
     the rise of the smoothed trajectory. Threads that climbed (P<0.01), one point each. Not a panel
     of the paper's released scripts.
     """
-    groups = {
-        (area, space): sites.loc[
-            chosen, [f"{space.prefix}_tc_{how}" for how in ("counted", "smoothed")]
-        ].dropna().to_numpy()
-        for space in Space
-        for area, chosen in in_area(sites, f"{space.prefix}succ001").items()
-    }  # fmt: skip
+    groups = pairs_of_climbs(sites, "tc_counted", "tc_smoothed")
     drawing = Drawing(partial(draw_time_constants, groups), (180, 65))
     return Shown(tell_time_constants(groups), {"More1C": drawing})
 
 
-def tell_time_constants(
-    groups: Mapping[tuple[str, Space], NDArray[np.float64]],
-) -> Iterator[Statistic]:
+def tell_time_constants(groups: Pairs) -> Iterator[Statistic]:
     """List means and how the two agree."""
     for (area, space), found in groups.items():
         about: dict[str, Any] = {"area": area, "space": space}
@@ -218,9 +211,7 @@ def tell_time_constants(
         yield Statistic("counted and smoothed, Spearman r", rank.statistic, **about)
 
 
-def draw_time_constants(
-    groups: Mapping[tuple[str, Space], NDArray[np.float64]], canvas: FigureBase
-) -> None:
+def draw_time_constants(groups: Pairs, canvas: FigureBase) -> None:
     """Draw smoothed against counted, one point per thread."""
     panels = canvas.subplots(1, len(AREAS), sharex=True, sharey=True)
     for axes, area in zip(panels, AREAS, strict=True):
@@ -302,19 +293,12 @@ def _likeness(
     points = compared.join(pictures["cosine"]).dropna(subset=["cosine", *MEASURES])
     chosen = {"all experiments": points, _FIGURE_3: points[points["as_figure_3"]]}
     correlations = {
-        (measure, group): _pearson(rows["cosine"], rows[measure])
+        (measure, group): (*pearson(rows["cosine"].to_numpy(), rows[measure].to_numpy()), len(rows))
         for measure in MEASURES
         for group, rows in chosen.items()
     }
     network = f"{pictures['network'].iloc[0]}, {pictures['layer'].iloc[0]}"
     return Likeness(network, points, correlations)
-
-
-def _pearson(x: pd.Series, y: pd.Series) -> tuple[float, float, int]:
-    if len(x) < 3 or min(np.ptp(x), np.ptp(y)) == 0:
-        return np.nan, np.nan, len(x)
-    found = scipy.stats.pearsonr(x, y)
-    return float(found.statistic), float(found.pvalue), len(x)
 
 
 def tell_differences(groups: Mapping[tuple[str, str], Differences]) -> Iterator[Statistic]:

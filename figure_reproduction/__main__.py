@@ -59,39 +59,32 @@ _OTHER_NAMES = {folder: name for name, folder in FIGURE_NAMES.items() if name in
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass
 class MadeFigure:
-    """One line of the summary."""
-
-    script: FigureScript
-    origin: str
-    printed: Printed
-    seconds: float
-
-
-@dataclass(frozen=True)
-class _Order:
-    """A figure to make, once its data are chosen.
+    """A figure, what it is made of, and what came of it.
 
     Attributes
     ----------
-    name : str
-        ``"Figure4"``.
-    job : PrintJob or None
-        None where there are no data.
+    script : FigureScript
+        The figure.
+    job : PrintJob
+        With the data that were chosen.
     origin : str
         Kind of the data.
-    done : Printed or None
-        What came of it already: a problem, or the same figure made before.
+    printed : Printed
+        What came of it: a problem, or the same figure made before; empty as long as it is not made.
     made_of : str
-        Digest of all that it is made of.
+        Digest of all that it is made of, where it has to be made.
+    seconds : float
+        How long that took.
     """
 
-    name: str
-    job: PrintJob | None
+    script: FigureScript
+    job: PrintJob
     origin: str
-    done: Printed | None = None
+    printed: Printed
     made_of: str = ""
+    seconds: float = 0.0
 
 
 def figure_script(name: str) -> FigureScript:
@@ -170,8 +163,8 @@ def _run(given: argparse.Namespace) -> int:
         require_writable(given.json.parent)
     names = given.figure or (() if given.robustness else SCRIPTS)
     judged = given.verify or given.json
-    orders = [_order(name, job, given.simulate_missing, reuse=not judged) for name in names]
-    outcomes = _make(orders, given.jobs, job.output)
+    outcomes = [_ordered(name, job, given.simulate_missing, reuse=not judged) for name in names]
+    _make(outcomes, given.jobs)
     if given.robustness:
         _robustness(with_data(figure_script("Figure4"), job, given.simulate_missing))
     write_report(
@@ -187,42 +180,37 @@ def _run(given: argparse.Namespace) -> int:
     return min((code for code in codes if code), default=0)
 
 
-def _order(name: str, job: PrintJob, simulate_missing: bool, reuse: bool) -> _Order:
+def _ordered(name: str, job: PrintJob, simulate_missing: bool, reuse: bool) -> MadeFigure:
     """Choose the data of a figure; look whether it was made of them before."""
     script = figure_script(name)
     try:
         chosen = with_data(script, job, simulate_missing)
         origin = read_provenance(chosen.source_data / script.folder).kind
     except UserError as error:
-        return _Order(name, None, "none", Printed(problems={name: error}))
+        return MadeFigure(script, job, "none", Printed(problems={name: error}))
     made_of = ingredients(script.folder, chosen)
-    done = made_before(chosen.output, name, made_of) if reuse else None
-    return _Order(name, chosen, origin, done, made_of)
+    if reuse and (done := made_before(chosen.output, name, made_of)):
+        return MadeFigure(script, chosen, origin, done)
+    return MadeFigure(script, chosen, origin, Printed(), made_of)
 
 
-def _make(orders: Iterable[_Order], jobs: int | None, output: Path) -> list[MadeFigure]:
+def _make(figures: Iterable[MadeFigure], jobs: int | None) -> None:
     """Make what is not done yet, several figures at a time; what stops one stays its own."""
-    orders = list(orders)
-    open_orders = sorted(
-        (order for order in orders if order.done is None), key=lambda o: o.name in _LARGE,
-        reverse=True,
-    )  # fmt: skip
-    if open_orders:
-        logger.info("making %s", ", ".join(order.name for order in open_orders))
-    n_jobs = min(jobs or cpu_count(), MOST_JOBS, max(len(open_orders), 1))
+    ordered = [figure for figure in figures if figure.made_of]
+    largest_first = sorted(ordered, key=lambda figure: figure.script.name not in _LARGE)
+    if ordered:
+        logger.info("making %s", ", ".join(figure.script.name for figure in largest_first))
+    n_jobs = min(jobs or cpu_count(), MOST_JOBS, max(len(ordered), 1))
     made = Parallel(n_jobs=n_jobs)(
-        delayed(_print)(order.name, order.job) for order in open_orders
+        delayed(_print)(figure.script.name, figure.job) for figure in largest_first
     )
-    found = dict(zip((order.name for order in open_orders), made, strict=True))
-    outcomes = []
-    for order in orders:
-        printed, seconds = found.get(order.name, (order.done, 0.0))
-        outcomes.append(MadeFigure(figure_script(order.name), order.origin, printed, seconds))
-        if order.name in found and order.job is not None:
-            if order.name not in printed.problems:
-                record_run(output, order.name, order.job.arguments, order.job.source_data)
-            remember(output, order.name, order.made_of, printed)
-    return outcomes
+    for figure, outcome in zip(largest_first, made, strict=True):
+        figure.printed, figure.seconds = outcome
+    for figure in ordered:
+        name, job = figure.script.name, figure.job
+        if name not in figure.printed.problems:
+            record_run(job.output, name, job.arguments, job.source_data)
+        remember(job.output, name, figure.made_of, figure.printed)
 
 
 def _print(name: str, job: PrintJob) -> tuple[Printed, float]:

@@ -14,7 +14,7 @@ from core import start
 if __name__ == "__main__":
     sys.exit(start.run("figure_reproduction.calibration"))
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
@@ -28,7 +28,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
 from core.command_line import a_path, command_parser, require_writable
 from core.errors import MissingDataError, exit_code_of
@@ -226,20 +225,26 @@ def _successes(rates: pd.DataFrame, masks: pd.DataFrame) -> Iterator[tuple[Key, 
         yield ("4A successes, both threads P<.05", area, ""), float(chosen.sum())
 
 
+def _means(
+    values: Any, masks: pd.DataFrame, success: str, columns: Iterable[int], name: str, space: Space
+) -> Iterator[tuple[Key, float]]:
+    """Average some blocks or moments over the members of each area that has any."""
+    for area, chosen in members(masks, success):
+        for column in columns if chosen.any() else ():
+            mean = float(np.asarray(values)[chosen, column].mean())
+            yield (name.format(column), area, space), mean
+
+
 def _curves(source: SourceData, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
     for space, responses in source.read_all("Fig4/response_mean").items():
-        for area, chosen in members(masks, "bothsucc005"):
-            for block in _SHOWN_BLOCKS if chosen.any() else ():
-                mean = float(np.asarray(responses)[chosen, block].mean())
-                yield (f"4C mean, block {block}", area, space), mean
+        name = "4C mean, block {}"
+        yield from _means(responses, masks, "bothsucc005", _SHOWN_BLOCKS, name, space)
 
 
 def _psths(source: SourceData, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
     for (block, space), psths in source.read_all("Fig5/psth").items():
-        for area, chosen in members(masks, "anysucc005"):
-            for ms in _SHOWN_MS if chosen.any() else ():
-                mean = float(np.asarray(psths)[chosen, ms].mean())
-                yield (f"5A mean, block {block}, {ms} ms", area, space), mean
+        name = f"5A mean, block {block}, {{}} ms"
+        yield from _means(psths, masks, "anysucc005", _SHOWN_MS, name, space)
 
 
 def _windows(source: SourceData, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
@@ -247,10 +252,9 @@ def _windows(source: SourceData, masks: pd.DataFrame) -> Iterator[tuple[Key, flo
     for begin, end in _SHOWN_WINDOWS:
         for space in Space:
             responses = source.read("Fig5/window_response_mean", window=(begin, end), space=space)
-            for area, chosen in members(masks, "bothsucc005"):
-                for block in _SHOWN_BLOCKS if area != "V1" and chosen.any() else ():
-                    mean = float(np.asarray(responses)[chosen, block].mean())
-                    yield (f"5C mean, {begin}-{end} ms, block {block}", area, space), mean
+            name = f"5C mean, {begin}-{end} ms, block {{}}"
+            means = _means(responses, masks, "bothsucc005", _SHOWN_BLOCKS, name, space)
+            yield from (each for each in means if each[0][1] != "V1")
 
 
 def _time_constants(table: pd.DataFrame, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
@@ -265,12 +269,9 @@ def _time_constants(table: pd.DataFrame, masks: pd.DataFrame) -> Iterator[tuple[
 def _shares(source: SourceData, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
     for space, shares in source.read_all("ExtendedFig4/attribution_50ms").items():
         for area, chosen in members(masks, f"{space.prefix}succ001"):
-            for step, share in enumerate(_mean(np.asarray(shares)[chosen])):
+            mean = np.nanmean(np.asarray(shares)[chosen], axis=0) if chosen.any() else ()
+            for step, share in enumerate(map(float, mean)):
                 yield (f"Ext 4B share, {50 * step}-{50 * step + 50} ms", area, space), share
-
-
-def _mean(values: NDArray[np.float64]) -> list[float]:
-    return np.nanmean(values, axis=0).tolist() if len(values) else []
 
 
 def _fano_factors(meta: pd.DataFrame, masks: pd.DataFrame) -> Iterator[tuple[Key, float]]:
@@ -285,8 +286,7 @@ def _fano_factors(meta: pd.DataFrame, masks: pd.DataFrame) -> Iterator[tuple[Key
                 for value in ("mean", "std", "sem")
             )
             fano = (std**2 + sem**2) * _WINDOW_S / np.where(mean > 0, mean, np.nan)
-            for area in AREAS:
-                chosen = (masks["valid"] & masks[f"{area}msk"]).to_numpy()
+            for area, chosen in members(masks):
                 if chosen.any():
                     key = (f"Fano factor, {block[:-3]} block", area, str(space))
                     yield key, float(np.nanmedian(fano[chosen]))

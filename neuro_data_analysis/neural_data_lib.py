@@ -336,7 +336,10 @@ class Recordings(Mapping[int, Experiment]):
         return self._elements[expi - 1]
 
     def _is_absent(self, expi: int) -> bool:
-        evolved = self._elements[expi - 1].get("evol")
+        element = self._elements[expi - 1]
+        if isinstance(element, matlab_v73.Struct):
+            return not element.has_struct("evol")
+        evolved = element.get("evol")
         return not isinstance(evolved, Mapping) or not evolved
 
     @contextmanager
@@ -451,10 +454,7 @@ def _pickled_elements(path: Path) -> Sequence[Mapping[str, Any]]:
         raise MalformedDataError(
             f"{path} holds neither a list of experiments nor a dictionary {VARIABLE!r} of columns."
         )
-    try:
-        return [as_matlab(element) for element in content]
-    except RecursionError as error:
-        raise MalformedDataError(f"{path}: its values are nested too deep.") from error
+    return [as_matlab(element) for element in content]
 
 
 def _rows(columns: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
 
 from core.command_line import require_writable
 from core.errors import MalformedDataError, MissingDataError, UserError
@@ -29,7 +30,7 @@ from core.source_tables.provenance import Provenance, shown_as
 from core.source_tables.reader import Table, write_tables
 from core.spaces import Space
 from core.versions import PROJECT, software_versions
-from neuro_data_analysis.evolution.population import Population, collect
+from neuro_data_analysis.evolution.population import MANY_EXPERIMENTS, Population, collect
 from neuro_data_analysis.evolution.tables import (
     course_tables,
     extended_figure4_tables,
@@ -120,6 +121,11 @@ class MatRoot:
         """Summaries of all paired evolutions, from one pass over the recordings."""
         optimizers = _optimizers(self.folder / OPTIMIZER_FILE)
         return collect(self.recordings, optimizers, show_progress=True)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the paired evolutions were summarised by processes, which may write as well."""
+        return "population" in vars(self) and len(self.recordings) >= MANY_EXPERIMENTS
 
     @property
     def prototypes(self) -> Path:
@@ -299,12 +305,18 @@ def run(
         try:
             tables = progress(export.tables(source), figure, "tables")
             provenance = export.provenance(source)
-            report.written[figure] = write_tables(output, figure, tables, provenance, force)
+            each = _in_processes if source.is_large else map
+            report.written[figure] = write_tables(output, figure, tables, provenance, force, each)
         except MissingDataError as error:
             report.left_out[figure] = error
     if "population" in vars(source):
         report.experiments_left_out = source.population.left_out
     return report
+
+
+def _in_processes(write: Callable[[Table], Path], tables: Iterable[Table]) -> Iterable[Path]:
+    """Share the tables out between the processes that have read the recordings."""
+    return Parallel(n_jobs=cpu_count())(delayed(write)(table) for table in tables)
 
 
 def _optimizers(path: Path) -> pd.DataFrame | None:

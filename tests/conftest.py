@@ -13,13 +13,19 @@ from core.files import locked, staging_folder
 
 mpl.use("Agg")
 
-# Tests in several processes share the processors; whatever needs torch learns it from here.
+# Tests in several processes share the processors; torch and joblib learn it from here.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
+    for limit in ("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"):
+        os.environ.setdefault(limit, str(max(1, share)))
 
 # What is made twice in a test is made at the same time, as in a reproducible build.
 os.environ.setdefault("SOURCE_DATE_EPOCH", "1767225600")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what shares the figures in memory: one process makes them, and not each."""
+    items.sort(key=lambda item: "golden_figures" not in item.fixturenames)
 
 
 @pytest.fixture
@@ -46,11 +52,21 @@ def once(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def bare(tmp_path_factory):
+    """Run what must not know our modules yet; see `tests.forks.Bare`."""
+    from tests.forks import Bare
+
+    process = Bare(tmp_path_factory.mktemp("bare"))
+    yield process
+    process.end()
+
+
+@pytest.fixture(scope="session")
 def small_matroot(once):
     """Simulate a small MATROOT once: 12 experiments that cover every kind of the real list."""
     from neuro_data_analysis.simulation.matroot import simulate_matroot
 
-    return once("matroot", lambda folder: simulate_matroot(folder, seed=3, n_experiments=12))
+    return once("matroot", lambda folder: simulate_matroot(folder, n_experiments=12))
 
 
 @pytest.fixture(scope="session")
@@ -67,10 +83,16 @@ def small_source_data(small_matroot, once):
 
 @pytest.fixture(scope="session")
 def small_figures(small_source_data, once):
-    """Print Figures 2 and 4 of them once in every format, with their panels and the page."""
-    from tests.figures.test_determinism import print_figures
+    """Print Figures 2 and 4 of them once in every format; the page is that of the first."""
+    from figure_reproduction.page.report import write_report
+    from tests.figures.test_determinism import FIGURE, print_figures
 
-    return once("small_figures", lambda folder: print_figures(small_source_data, folder))
+    def make(folder):
+        print_figures(small_source_data, folder, FIGURE)
+        write_report(folder)
+        print_figures(small_source_data, folder, "Figure4")
+
+    return once("small_figures", make)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
-"""Both sides of an exchange folder, killed at random moments; run by a test as a script.
+"""Both sides of an exchange folder, killed at random moments; run by a test in a fork.
 
-``python -m tests.rig_sides FOLDER KILLS SEED`` runs one paired evolution undisturbed and others
-whose two sides are killed, and prints one line of JSON: the kills, and whether bytes are the same.
+`judge` runs one paired evolution undisturbed and others whose two sides are killed, and writes the
+kills, and whether bytes are the same.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def run(folder: Path, kills: int, moments: random.Random) -> int:
             time.sleep(0.005)
 
 
-def main(folder: Path, kills: int, seed: int) -> None:
-    """Print the verdict."""
+def judge(folder: Path, kills: int, seed: int) -> None:
+    """Write the verdict beside the runs."""
     torch.set_num_threads(1)
     moments = random.Random(seed)
     run(folder / "whole", 0, moments)
@@ -123,8 +123,4 @@ def main(folder: Path, kills: int, seed: int) -> None:
         same &= digests(folder / f"killed{runs}") == expected
         runs += 1
     verdict = {"kills": done, "runs": runs, "same": same, "files": len(expected)}
-    sys.stdout.write(json.dumps(verdict) + "\n")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    (folder / "verdict.json").write_text(json.dumps(verdict))

@@ -22,41 +22,14 @@ NOTE_FILE = "experiment.json"
 
 
 def claim_folder(folder: str | Path, settings: Mapping[str, Any], resume: bool) -> None:
-    """Note in a folder what its results are of; refuse one of another experiment.
-
-    Parameters
-    ----------
-    folder : path-like
-        Where results go; made if need be.
-    settings : mapping
-        All that decides the results; JSON-able.
-    resume : bool
-        Whether results that are there may be gone on with.
-
-    Raises
-    ------
-    UsageError, MalformedDataError
-        As `require_own_folder`.
-    CannotWriteError
-        If the folder cannot be written.
-    """
+    """Note in a folder what its results are of; refuse one of another experiment, see `claim`."""
     claim(Path(folder) / NOTE_FILE, settings, "experiment", resume=resume, going_on="--resume")
 
 
 def require_own_folder(
     folder: str | Path, settings: Mapping[str, Any], resume: bool, later: str = ""
 ) -> None:
-    """Refuse a folder of another experiment; write nothing.
-
-    Settings whose names begin with `later`, if that is given, are not known yet and not compared.
-
-    Raises
-    ------
-    UsageError
-        If the folder holds results already and `resume` is false, or those of other settings.
-    MalformedDataError
-        If its note cannot be read.
-    """
+    """Refuse a folder of another experiment, see `require_own`; write nothing."""
     note = Path(folder) / NOTE_FILE
     require_own(note, settings, "experiment", resume=resume, going_on="--resume", later=later)
 

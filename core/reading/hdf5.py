@@ -44,6 +44,8 @@ _MOST_CHUNKS = 1 << 20
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
 _LONGEST_STATM = 256
 
+_DOUBLE = np.dtype("<f8")
+
 #: A heap begins so; its objects begin with an index (0 is free space), two counts and a length.
 _HEAP = b"GCOL\x01"
 _HEAP_OBJECT = struct.Struct("<H6xQ")
@@ -127,7 +129,8 @@ def read_array(
     ValueError
         If it promises more than is stored, or more than `MOST_BYTES`, or is kept in a damaged heap.
     """
-    dtype, shape = dataset.dtype, dataset.shape
+    kind, shape = dataset.get_type(), dataset.shape
+    dtype = _DOUBLE if kind.equal(h5t.IEEE_F64LE) else kind.dtype  # h5py takes long to say so
     _require_bounded(dataset, dtype, shape)
     spend(math.prod(shape) * max(8, dtype.itemsize))
     if dtype.kind in "fiu" and shape:

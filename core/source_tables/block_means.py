@@ -114,24 +114,20 @@ def fetch(folder: Path, url: str = ARCHIVE_URL, progress: Progress | None = None
     CannotWriteError
         If the folder cannot be written.
     """
-    with locked(kept_archive(folder)):
-        return _fetch(folder, url, progress)
-
-
-def _fetch(folder: Path, url: str, progress: Progress | None) -> bool:
-    if _n_files(kept_archive(folder)) == N_NUMBERS + N_PICTURES:
-        return False
     scratch = folder / f".block_means{UNFINISHED_SUFFIX}"  # kept when interrupted
-    try:
-        archive = download(
-            url, scratch / "archive.zip", max_size=LARGEST_ARCHIVE_BYTES, progress=progress
-        )
-    except MissingDataError as error:
-        raise MissingDataError(f"{error} {_BY_HAND}") from error
-    try:
-        return keep(archive, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with locked(kept_archive(folder)):
+        if _n_files(kept_archive(folder)) == N_NUMBERS + N_PICTURES:
+            return False
+        try:
+            archive = download(
+                url, scratch / "archive.zip", max_size=LARGEST_ARCHIVE_BYTES, progress=progress
+            )
+        except MissingDataError as error:
+            raise MissingDataError(f"{error} {_BY_HAND}") from error
+        try:
+            return keep(archive, folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def keep(path: Path, folder: Path, digest: str = DIGEST) -> bool:

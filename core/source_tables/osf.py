@@ -7,14 +7,16 @@ against the checksum that OSF lists.
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from core.errors import MalformedDataError, MissingDataError
@@ -50,28 +52,6 @@ LARGEST_PAGE_BYTES = 16 << 20
 
 #: Beside the figures' folders: what was fetched, with checksums.
 LOCK_FILE = "osf.lock.json"
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """One file of the storage.
-
-    Attributes
-    ----------
-    path : str
-        Where it lies in the storage.
-    size : int
-        Bytes.
-    sha256 : str or None
-        As OSF lists it.
-    url : str
-        Where its bytes are.
-    """
-
-    path: str
-    size: int
-    sha256: str | None
-    url: str
 
 
 @dataclass(frozen=True)
@@ -130,7 +110,7 @@ def _fetch(
     progress: Progress | None,
 ) -> Placed:
     remote = {file.path: file for file in list_storage(addresses.listing)}
-    chosen, unknown = choose_files(_on_offer(file) for file in remote.values())
+    chosen, unknown = choose_files(remote.values())
     if figures is not None:
         chosen = {name: file for name, file in chosen.items() if figure_of(name) in set(figures)}
     if not chosen:
@@ -143,7 +123,7 @@ def _fetch(
     scratch = folder / f".osf{UNFINISHED_SUFFIX}"  # kept when interrupted: the next call goes on
     try:
         if len(missing) <= MOST_SINGLE_FILES:
-            local = _one_by_one(missing, remote, scratch, progress)
+            local = _one_by_one(missing, scratch, progress)
             placed = place(local, folder, origin, force)
         else:
             archive = download(
@@ -170,7 +150,7 @@ def _fetch(
     return placed
 
 
-def list_storage(listing_url: str = LISTING_URL) -> Iterator[RemoteFile]:
+def list_storage(listing_url: str = LISTING_URL) -> Iterator[FoundFile]:
     """List every file of the storage, folder by folder and page by page.
 
     Raises
@@ -242,7 +222,7 @@ def _read_page(url: str) -> Any:
             raise MalformedDataError(f"{url} did not answer with JSON ({error}).") from error
 
 
-def _remote_file(item: Mapping[str, Any]) -> RemoteFile:
+def _remote_file(item: Mapping[str, Any]) -> FoundFile:
     attributes = item["attributes"]
     hashes = (attributes.get("extra") or {}).get("hashes") or {}
     path, url = attributes.get("materialized_path") or attributes["name"], item["links"]["download"]
@@ -251,7 +231,7 @@ def _remote_file(item: Mapping[str, Any]) -> RemoteFile:
         raise ValueError(f"a file {path!r:.60} of size {size!r:.20} at {url!r:.60}")
     if sha256 is not None and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
         raise ValueError(f"a checksum {sha256!r:.80}")
-    return RemoteFile(path, size, sha256, url)
+    return FoundFile(path, size, partial(_not_here, path), sha256, url=url)
 
 
 def _same_server(page: str, url: Any) -> str:
@@ -263,11 +243,8 @@ def _same_server(page: str, url: Any) -> str:
     return url
 
 
-def _on_offer(file: RemoteFile) -> FoundFile:
-    def not_here() -> Any:
-        raise MissingDataError(f"{file.path} has not been fetched.")
-
-    return FoundFile(file.path, file.size, not_here, file.sha256)
+def _not_here(path: str) -> NoReturn:
+    raise MissingDataError(f"{path} has not been fetched.")
 
 
 def _is_there(folder: Path, file: FoundFile, force: bool) -> bool:
@@ -278,26 +255,16 @@ def _is_there(folder: Path, file: FoundFile, force: bool) -> bool:
 
 
 def _one_by_one(
-    missing: Mapping[str, FoundFile],
-    remote: Mapping[str, RemoteFile],
-    scratch: Path,
-    progress: Progress | None,
+    missing: Mapping[str, FoundFile], scratch: Path, progress: Progress | None
 ) -> dict[str, FoundFile]:
     local = {}
     for name, file in missing.items():
         path = download(
-            remote[file.path].url,
-            scratch / name,
-            sha256=file.sha256,
-            expected_size=file.size,
+            file.url, scratch / name, sha256=file.sha256, expected_size=file.size,
             progress=progress,
-        )
-        local[name] = replace(file, open=_opener(path))
+        )  # fmt: skip
+        local[name] = replace(file, open=partial(io.FileIO, path))
     return local
-
-
-def _opener(path: Path) -> Callable[[], Any]:
-    return lambda: path.open("rb")
 
 
 def _verified(

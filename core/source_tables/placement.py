@@ -75,6 +75,8 @@ class FoundFile:
         What they should be, where the source says it.
     origin : Provenance or None
         What the note of origin beside it says of it.
+    url : str
+        Where its bytes are, of a file that has not been fetched.
     """
 
     path: str
@@ -82,6 +84,7 @@ class FoundFile:
     open: Callable[[], BinaryIO]
     sha256: str | None = None
     origin: Provenance | None = None
+    url: str = ""
 
     @property
     def name(self) -> str:

@@ -10,9 +10,10 @@ interchangeable (the four CSVs of Figure 2D excepted, whose published labels are
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -312,6 +313,7 @@ def write_tables(
     tables: Iterable[Table],
     provenance: Provenance,
     force: bool = False,
+    each: Callable[[Callable[[Table], Path], Iterable[Table]], Iterable[Path]] = map,
 ) -> list[Path]:
     """Write all tables of a figure; what was there before is replaced when the last one is done.
 
@@ -330,6 +332,8 @@ def write_tables(
         Their origin.
     force : bool, default False
         Whether tables of another origin may be replaced.
+    each : callable, default map
+        Calls a function with every table, such as in several processes, and keeps their order.
 
     Returns
     -------
@@ -346,12 +350,16 @@ def write_tables(
     folder = Path(folder)
     refuse_other_origin(folder / figure, provenance, force)
     with staging_folder(folder / figure) as staging:
-        written = [write_table(staging, table.key, table.value, **table.member) for table in tables]
+        written = list(each(partial(_write_into, staging), tables))
         write_provenance(staging / figure, provenance)
         complete = [*written, staging / figure / PROVENANCE_FILE]
         with locked(folder / TABLES_LOCK):
             refuse_other_origin(folder / figure, provenance, force)  # again: hours may lie between
             return replace_tables(folder / figure, complete)[:-1]
+
+
+def _write_into(folder: Path, table: Table) -> Path:
+    return write_table(folder, table.key, table.value, **table.member)
 
 
 def replace_tables(target: Path, paths: list[Path]) -> list[Path]:

@@ -371,24 +371,14 @@ class TorchScorer:
 
     @overload
     def score(
-        self,
-        images: Images,
-        with_grad: Literal[False] = False,
-        B: int = 42,
-        input_scale: float = 1.0,
-        *,
-        as_tensor: Literal[False] = False,
-    ) -> NDArray[np.float64]: ...
+        self, images: Images, with_grad: Literal[False] = False, B: int = 42,
+        input_scale: float = 1.0, *, as_tensor: Literal[False] = False,
+    ) -> NDArray[np.float64]: ...  # fmt: skip
     @overload
     def score(
-        self,
-        images: Images,
-        with_grad: bool = False,
-        B: int = 42,
-        input_scale: float = 1.0,
-        *,
+        self, images: Images, with_grad: bool = False, B: int = 42, input_scale: float = 1.0, *,
         as_tensor: bool = False,
-    ) -> Any: ...
+    ) -> Any: ...  # fmt: skip
     def score(
         self,
         images: Images,

@@ -7,7 +7,8 @@ response. `rf_maps` turns a map into a box or a Gaussian; its functions are impo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,8 +104,8 @@ def grad_RF_estimate(
     """
     like = _placed(model, device)
     response = _response(unit, model, layer, input_size, channel_axis, like)
-    images = _noise_images(input_size, reps, batch, seed, like)
-    return _mean_amplitude(model, layer, response, images, show)
+    draw = partial(_noise, input_size, like)
+    return _mean_amplitude(model, layer, response, draw, reps, batch, seed, show)
 
 
 @published_keywords(target_layer="layer", target_unit="unit")
@@ -143,8 +144,8 @@ def GAN_grad_RF_estimate(
     """
     like = _placed(model, device)
     response = _response(unit, model, layer, input_size, channel_axis, like)
-    images = _generated_images(G, input_size, reps, batch, seed, like)
-    return _mean_amplitude(model, layer, response, images, show)
+    draw = partial(_generated, G, input_size, like)
+    return _mean_amplitude(model, layer, response, draw, reps, batch, seed, show)
 
 
 @published_keywords(target_layer="layer")
@@ -189,8 +190,8 @@ def grad_population_RF_estimate(
     """
     like = _placed(model, device)
     response = _response(WeightedSum(weights), model, layer, input_size, channel_axis, like)
-    images = _noise_images(input_size, reps, batch, seed, like)
-    gradmap = _mean_amplitude(model, layer, response, images, False)
+    draw = partial(_noise, input_size, like)
+    gradmap = _mean_amplitude(model, layer, response, draw, reps, batch, seed, False)
     if show or figdir is not None:
         figure = show_gradmap(gradmap, label)
         if figdir is not None:
@@ -202,22 +203,31 @@ def _mean_amplitude(
     model: nn.Module,
     layer: str,
     response: Callable[[Tensor], Tensor],
-    images: Iterable[Tensor],
+    draw: Callable[[int, np.random.Generator], Tensor],
+    reps: int,
+    batch: int,
+    seed: Seed,
     show: bool,
 ) -> Map:
     """Average the absolute gradient of a response over the images to which there was one."""
+    if reps < 1 or batch < 1:
+        raise UsageError(
+            f"{reps} batches of {batch} images make none; give at least one of each."
+        )
+    source = np.random.default_rng(seed)
     total: Any = 0.0
     n_active = n_images = 0
     recording = record(model, {"unit": layer}, read={"unit": response}, keep_graph=True)
     with torch.enable_grad(), evaluation_mode(model), recording:
-        for batch in images:
-            responses = recording.run(batch.requires_grad_())["unit"]
+        for _ in range(reps):
+            images = draw(batch, source).requires_grad_()
+            responses = recording.run(images)["unit"]
             # Images do not interact: the gradient of the sum holds the gradient of each response.
-            (gradient,) = torch.autograd.grad(responses.sum(), batch)
+            (gradient,) = torch.autograd.grad(responses.sum(), images)
             active = responses.detach().abs() > SILENT
             total = total + gradient.abs().mean(dim=1)[active].sum(dim=0).cpu().double().numpy()
             n_active += int(active.sum())
-            n_images += len(batch)
+            n_images += len(images)
     if n_active == 0:
         raise UserError(
             f"the unit of {layer!r} was silent for all {n_images} images, so that it has no "
@@ -229,32 +239,26 @@ def _mean_amplitude(
     return gradmap
 
 
-def _noise_images(
-    input_size: tuple[int, ...], reps: int, batch: int, seed: Seed, like: Tensor
-) -> Iterator[Tensor]:
-    """Draw batches of images from U(-1, 1)."""
-    source = np.random.default_rng(seed)
-    for _ in range(_positive(reps, batch)):
-        noise = source.random((batch, *input_size), dtype=np.float32)
-        yield torch.from_numpy(2 * noise - 1).to(like)
+def _noise(
+    input_size: tuple[int, ...], like: Tensor, n: int, source: np.random.Generator
+) -> Tensor:
+    """Draw images from U(-1, 1)."""
+    return torch.from_numpy(2 * source.random((n, *input_size), dtype=np.float32) - 1).to(like)
 
 
-def _generated_images(
+def _generated(
     G: ImageGenerator,
     input_size: tuple[int, ...],
-    reps: int,
-    batch: int,
-    seed: Seed,
     like: Tensor,
-) -> Iterator[Tensor]:
-    """Draw batches of images from a generator, scaled to -1 to 1."""
-    source = np.random.default_rng(seed)
-    for _ in range(_positive(reps, batch)):
-        with torch.no_grad():
-            images = 2 * G.visualize(G.sample_vector(batch, seed=source)).to(like) - 1
-            if images.shape[2:] != input_size[1:]:
-                images = F.interpolate(images, input_size[1:], mode="bilinear", align_corners=True)
-        yield images
+    n: int,
+    source: np.random.Generator,
+) -> Tensor:
+    """Draw images from a generator, scaled to -1 to 1."""
+    with torch.no_grad():
+        images = 2 * G.visualize(G.sample_vector(n, seed=source)).to(like) - 1
+        if images.shape[2:] == input_size[1:]:
+            return images
+        return F.interpolate(images, input_size[1:], mode="bilinear", align_corners=True)
 
 
 def _response(
@@ -286,12 +290,6 @@ def _placed(model: nn.Module, device: str | torch.device | None) -> Tensor:
     if target is not None:
         model.to(target)
     return next(model.parameters(), torch.empty(0, device=target))
-
-
-def _positive(reps: int, batch: int) -> int:
-    if reps < 1 or batch < 1:
-        raise UsageError(f"{reps} batches of {batch} images make none; give at least one of each.")
-    return reps
 
 
 if not TYPE_CHECKING:

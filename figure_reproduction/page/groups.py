@@ -67,6 +67,14 @@ def significant_after_fdr(p: NDArray[np.float64]) -> NDArray[np.bool_]:
     return survives
 
 
+def pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
+    """Return Pearson's r and its two-sided p; NaN below three pairs or where nothing varies."""
+    if np.size(x) < 3 or min(np.ptp(x), np.ptp(y)) == 0:
+        return np.nan, np.nan
+    found = scipy.stats.pearsonr(x, y)
+    return float(found.statistic), float(found.pvalue)
+
+
 def basis_of_paired(test: StudentTest) -> dict[str, Any]:
     """Tell what a paired comparison of the two spaces rests on, for `Statistic.basis`."""
     return {
@@ -87,15 +95,17 @@ def basis_of_curve(n: int) -> dict[str, Any]:
     }
 
 
-def members(masks: pd.DataFrame, success: str) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def members(
+    masks: pd.DataFrame, success: str | None = None
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Yield the valid and successful experiments of each area, in the order of the hierarchy.
 
     Parameters
     ----------
     masks : pandas.DataFrame
         A mask table of the source data.
-    success : str
-        Its column of success, such as ``"bothsucc005"``.
+    success : str, optional
+        Its column of success, such as ``"bothsucc005"``; without one all valid experiments count.
 
     Yields
     ------
@@ -103,6 +113,6 @@ def members(masks: pd.DataFrame, success: str) -> Iterator[tuple[str, NDArray[np
     chosen : numpy.ndarray of bool
         (n_experiments,)
     """
-    counted = masks["valid"] & masks[success]
+    counted = masks["valid"] & (masks[success] if success else True)
     for area in AREAS:
         yield area, (counted & masks[f"{area}msk"]).to_numpy()

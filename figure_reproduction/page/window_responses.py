@@ -137,14 +137,18 @@ def compare_windows(
         By area and window, areas outermost.
     """
     recorded = recorded_blocks(responses)
-    return {
-        (area, window): _compared(
-            {space: responses[window, space][chosen] for space in Space}, recorded[chosen]
-        )
-        for area, chosen in members(masks, success)
-        if area in SHOWN_AREAS
-        for window in windows_of(responses)
-    }
+    found = {}
+    for area, chosen in members(masks, success):
+        for window in windows_of(responses) if area in SHOWN_AREAS else ():
+            values = {space: responses[window, space][chosen] for space in Space}
+            test = compare_spaces(values, paired=True)
+            found[area, window] = WindowComparison(
+                curves={space: Curve.of(of_space) for space, of_space in values.items()},
+                larger=larger_by(test.t, significant_after_fdr(test.p)),
+                test=test,
+                n_recorded=recorded[chosen].sum(axis=0),
+            )
+    return found
 
 
 def windows_of(responses: WindowResponses) -> list[Window]:
@@ -414,15 +418,3 @@ def _draw_row(
     frame: dict[str, Any] = {"color": "k", "linewidth": FRAME_PT, "clip_on": False}
     axes.hlines(np.zeros(len(starts)), starts - 0.5, starts + LAST_SHOWN_BLOCK + 0.5, **frame)
     axes.vlines(starts - 0.5, 0, TOP, **frame)
-
-
-def _compared(
-    responses: BySpace[NDArray[np.float64]], recorded: NDArray[np.bool_]
-) -> WindowComparison:
-    test = compare_spaces(responses, paired=True)
-    return WindowComparison(
-        curves={space: Curve.of(values) for space, values in responses.items()},
-        larger=larger_by(test.t, significant_after_fdr(test.p)),
-        test=test,
-        n_recorded=recorded.sum(axis=0),
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -165,7 +165,7 @@ def paired_claim(
         n=len(x),
         unit="experiments",
         n_sites=resampled.n_clusters,
-        per_animal=per_animal(x, animals),
+        per_animal=by_animal(animals, lambda rows: mean_of(x[rows])),
         details={
             "d_z": paired_effect(x),
             "cluster_bootstrap_ci95": resampled.percentile,
@@ -187,14 +187,18 @@ def decides(model: MixedModel, n_sites: int) -> bool:
     return usable and n_sites >= FEW_CLUSTERS
 
 
-def per_animal(values: NDArray[np.float64], animals: Sequence[str]) -> dict[str, Any]:
-    """Mean and 95 % interval of each animal's own values."""
-    labels = np.array(animals)
-    return {
-        str(animal): {"n": int(found.n), "effect": found.mean, "ci95": found.interval}
-        for animal in sorted(set(animals))
-        for found in [mean_test(values[labels == animal])]
-    }
+def by_animal(
+    animals: Sequence[str], effect: Callable[[NDArray[np.intp]], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Tell n and what `effect` gives of the rows of each animal."""
+    rows = {animal: np.flatnonzero(np.array(animals) == animal) for animal in sorted(set(animals))}
+    return {str(animal): {"n": len(own), **effect(own)} for animal, own in rows.items()}
+
+
+def mean_of(values: NDArray[np.float64]) -> dict[str, Any]:
+    """Mean and 95 % interval of some values."""
+    found = mean_test(values)
+    return {"effect": found.mean, "ci95": found.interval}
 
 
 def judged(claims: Iterable[Claim]) -> list[Claim]:
@@ -204,21 +208,16 @@ def judged(claims: Iterable[Claim]) -> list[Claim]:
         places = [i for i, claim in enumerate(listed) if claim.figure == figure]
         corrected = holm([listed[i].robust_p for i in places])
         for i, p in zip(places, corrected, strict=True):
-            listed[i] = _judged(replace(listed[i], robust_p_holm=float(p)))
+            claim = replace(listed[i], robust_p_holm=float(p))
+            verdict, reason = _verdict(claim)
+            listed[i] = replace(claim, verdict=verdict, reason=reason)
     return listed
-
-
-def _judged(claim: Claim) -> Claim:
-    if claim.reason and not np.isfinite(claim.robust_p):
-        return claim
-    verdict, reason = _verdict(claim)
-    return replace(claim, verdict=verdict, reason=reason)
 
 
 def _verdict(claim: Claim) -> tuple[Verdict, str]:
     low, high = claim.effect_ci95
     if not np.isfinite(claim.robust_p):
-        return UNSAID, "the test is not defined on these data"
+        return UNSAID, claim.reason or "the test is not defined on these data"
     if claim.expected == 0:
         if claim.robust_p < LEVEL:
             return "fails", "there is a difference where the paper finds none"

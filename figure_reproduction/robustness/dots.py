@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from core.source_tables.reader import SourceData
 from core.source_tables.registry import EXTENDED_4C_WINDOWS, FIGURE_5C_WINDOWS
 from core.spaces import Space
+from figure_reproduction.page.groups import larger_by, significant_after_fdr
 from figure_reproduction.page.window_responses import (
     LAST_SHOWN_BLOCK,
     MIN_RECORDED,
@@ -20,10 +21,6 @@ from figure_reproduction.page.window_responses import (
     paired_tests,
 )
 from figure_reproduction.robustness.experiments import Experiments
-from neuro_data_analysis.robustness.models import benjamini_hochberg
-
-#: False-discovery rate of the dots.
-FDR = 0.05
 
 #: The plots: figure, key of the means, windows, columns of success.
 PLOTS = (
@@ -68,10 +65,10 @@ def _count(
     published = paired_tests(fc - bg, np.ones_like(recorded))
     alone = paired_tests(fc - bg, recorded & (recorded.sum(axis=0) >= MIN_RECORDED))
     return {
-        "as_drawn": _dots(published, _each_window(published.p)),
-        "as_drawn_one_family": _dots(published, benjamini_hochberg(published.p)),
-        "recorded_only": _dots(alone, _each_window(alone.p)),
-        "recorded_only_one_family": _dots(alone, benjamini_hochberg(alone.p)),
+        "as_drawn": _dots(published),
+        "as_drawn_one_family": _dots(published, one_family=True),
+        "recorded_only": _dots(alone),
+        "recorded_only_one_family": _dots(alone, one_family=True),
         "n": len(rows),
         "n_by_block": recorded.sum(axis=0).tolist(),
         "test": "paired t test over experiments, two-sided, df n - 1, Benjamini-Hochberg at 0.05",
@@ -79,17 +76,10 @@ def _count(
     }
 
 
-def _each_window(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.stack([benjamini_hochberg(window) for window in p])
-
-
-def _dots(tests: PairedTests, corrected: NDArray[np.float64]) -> dict[str, int]:
-    shown = np.arange(corrected.shape[1]) <= LAST_SHOWN_BLOCK
-    marked = (corrected <= FDR) & shown
-    return {
-        "dots": int(marked.sum()),
-        **{
-            f"{space} larger": int((marked & (sign * tests.t > 0)).sum())
-            for space, sign in zip(Space, (1, -1), strict=True)
-        },
-    }
+def _dots(tests: PairedTests, one_family: bool = False) -> dict[str, int]:
+    """Count the blocks that survive the correction over each window, or over all together."""
+    families = [tests.p] if one_family else tests.p
+    survive = np.vstack([significant_after_fdr(p) for p in families])[:, : LAST_SHOWN_BLOCK + 1]
+    larger = larger_by(tests.t[:, : LAST_SHOWN_BLOCK + 1], survive)
+    told = {f"{space} larger": int(marked.sum()) for space, marked in larger.items()}
+    return {"dots": int(survive.sum()), **told}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from core.spaces import Space
 from core.utils.statistics.t_tests import student
 from figure_reproduction.robustness.claims import (
     Claim,
+    by_animal,
     decides,
+    mean_of,
     paired_claim,
-    per_animal,
     unsaid,
 )
 from figure_reproduction.robustness.experiments import PREFIXES, SEED, Experiments
@@ -89,7 +91,7 @@ def _climbing(experiments: Experiments, area: str, space: Space) -> Claim:
         per_animal={
             animal: {"k": own_k, "n": own["n"], "effect": own["effect"],
                      "ci95": wilson_interval(own_k, own["n"])}
-            for animal, own in per_animal(passed, animals).items()
+            for animal, own in by_animal(animals, lambda rows: mean_of(passed[rows])).items()
             for own_k in [round(own["effect"] * own["n"])]
         },
         details={
@@ -248,34 +250,23 @@ def _slower(experiments: Experiments, other: str) -> Claim:
     sites, animals = table["site"].tolist(), table["Animal"].tolist()
     strata = [f"{animal} {area}" for animal, area in zip(animals, is_it, strict=True)]
 
-    def difference(drawn: NDArray[np.intp]) -> float:
+    def difference(drawn: NDArray[np.intp], middle: Callable[..., Any] = np.mean) -> float:
         x, here = times[drawn], is_it[drawn]
-        return float(x[here].mean() - x[~here].mean()) if 0 < here.mean() < 1 else np.nan
-
-    def median_difference(drawn: NDArray[np.intp]) -> float:
-        x, here = times[drawn], is_it[drawn]
-        return float(np.median(x[here]) - np.median(x[~here])) if 0 < here.mean() < 1 else np.nan
+        return float(middle(x[here]) - middle(x[~here])) if 0 < here.mean() < 1 else np.nan
 
     resampled = cluster_bootstrap(
         difference, sites, np.random.default_rng([SEED, 5, other == "V1"]), strata
     )
     medians = cluster_bootstrap(
-        median_difference, sites, np.random.default_rng([SEED, 5, 3, other == "V1"]), strata
-    )
+        partial(difference, middle=np.median), sites,
+        np.random.default_rng([SEED, 5, 3, other == "V1"]), strata,
+    )  # fmt: skip
     model = mixed_model(
         times, is_it.astype(float), sites, animals, formula="blocks ~ area + animal + (1 | site)"
     )
     it, below = (cluster_means(times[part], [s for s, p in zip(sites, part, strict=True) if p])
                  for part in (is_it, ~is_it))  # fmt: skip
     by_site = student(it, below, equal_variances=False)
-    own = {
-        str(animal): {
-            "n": int(chosen.sum()),
-            "effect": difference(np.flatnonzero(chosen)),
-        }
-        for animal in sorted(set(animals))
-        for chosen in [np.array(animals) == animal]
-    }
     use_model = decides(model, resampled.n_clusters)
     return Claim(
         claim=claim,
@@ -297,7 +288,7 @@ def _slower(experiments: Experiments, other: str) -> Claim:
         n=len(rows),
         unit="threads",
         n_sites=resampled.n_clusters,
-        per_animal=own,
+        per_animal=by_animal(animals, lambda own: {"effect": difference(own)}),
         details={
             "hedges_g": unpaired_effect(times[is_it], times[~is_it]),
             "median_difference": medians.estimate,
@@ -399,9 +390,9 @@ def _all_threads(
     place: int,
 ) -> Any:
     """Fit the shares of all climbing threads by space, with a random intercept of sites."""
-    rows = np.concatenate([groups[space] for space in Space])
-    values = np.concatenate([shares[space][groups[space], place] for space in Space])
-    is_fc = np.repeat([1.0, 0.0], [len(groups[space]) for space in Space])
+    rows = np.concatenate(list(groups.values()))
+    values = np.concatenate([shares[space][rows, place] for space, rows in groups.items()])
+    is_fc = np.repeat([1.0, 0.0], [len(rows) for rows in groups.values()])
     known = np.isfinite(values)
     table = experiments.table.iloc[rows[known]]
     return mixed_model(

@@ -120,8 +120,8 @@ def analyse(folder: Path) -> Robustness:
             *speed_claims(experiments),
             *window_claims(experiments, source),
             *attribution_claims(experiments, source),
-            *similarity_claims(_fresh(folder)),
-            *shape_claims(_fresh(folder)),
+            *similarity_claims(SourceData(folder)),
+            *shape_claims(SourceData(folder)),
         ]
     )
     return Robustness(
@@ -166,11 +166,6 @@ def draw_success(found: Robustness, canvas: FigureBase) -> None:
         above = rate == max(rates) or rate < LOWEST_WITH_COUNT_BELOW
         count.set_position((0, 4 if above else -4))
         count.set_verticalalignment("bottom" if above else "top")
-
-
-def _fresh(folder: Path) -> SourceData:
-    """Another reader: tables of other figures need not have the length of these."""
-    return SourceData(folder)
 
 
 def _threads(experiments: Experiments, space: Space) -> list[dict[str, Any]]:

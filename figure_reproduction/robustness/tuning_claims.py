@@ -14,7 +14,7 @@ from core.errors import MissingDataError
 from core.published import published_values
 from core.source_tables.reader import SourceData
 from figure_reproduction.Figure3_reproduction import DIFFERENCES, SIMILARITIES
-from figure_reproduction.robustness.claims import LEVEL, Claim, unsaid
+from figure_reproduction.robustness.claims import LEVEL, Claim, by_animal, unsaid
 from figure_reproduction.robustness.experiments import SEED
 from neuro_data_analysis.neural_data_utils import AREAS, inclusion_masks, success_masks
 from neuro_data_analysis.robustness.intervals import (
@@ -114,14 +114,10 @@ def _correlation(
         n=len(x),
         unit="experiments",
         n_sites=resampled.n_clusters,
-        per_animal={
-            str(animal): {
-                "n": int(chosen.sum()),
-                "effect": _partial(x[chosen], y[chosen], groups[chosen]),
-            }
-            for animal in sorted(set(table["Animal"]))
-            for chosen in [(table["Animal"] == animal).to_numpy()]
-        },
+        per_animal=by_animal(
+            table["Animal"].tolist(),
+            lambda own: {"effect": _partial(x[own], y[own], groups[own])},
+        ),
         details={
             "r_fisher_ci95": correlation_interval(float(published.statistic), len(x)),
             "r_by_area": by_area,
@@ -229,11 +225,9 @@ def _shape(
         n=len(axes),
         unit="axes",
         n_sites=resampled.n_clusters,
-        per_animal={
-            str(animal): {"n": int(chosen.sum()), "effect": difference(np.flatnonzero(chosen))}
-            for animal in sorted(set(axes["Animal"]))
-            for chosen in [(axes["Animal"] == animal).to_numpy()]
-        },
+        per_animal=by_animal(
+            axes["Animal"].tolist(), lambda own: {"effect": difference(own)}
+        ),
         details={
             "counts": counts,
             "totals": totals,

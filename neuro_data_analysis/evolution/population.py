@@ -38,7 +38,7 @@ SUCCESS_CRITERIA = {
 }
 
 #: From so many experiments on, reading them in several processes is worth starting these.
-_MANY_EXPERIMENTS = 100
+MANY_EXPERIMENTS = 100
 
 #: The two significance levels of the paper, and how column names write them.
 P_LEVELS = {"005": 0.05, "001": 0.01}
@@ -168,7 +168,7 @@ def collect(
 def _outcomes(recordings: Recordings, workers: int | None) -> Iterator[EvolutionSummary | str]:
     """Yield the summary of each experiment, or why there is none; in order."""
     if recordings.on_disk and workers is None:
-        workers = cpu_count() if len(recordings) >= _MANY_EXPERIMENTS else 1
+        workers = cpu_count() if len(recordings) >= MANY_EXPERIMENTS else 1
     if not recordings.on_disk or workers == 1:
         yield from (_outcome(recordings, expi) for expi in recordings)
         return

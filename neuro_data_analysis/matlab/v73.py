@@ -92,33 +92,39 @@ class Struct(Mapping[str, Any]):
         self._references = references
 
     def __getitem__(self, field: str) -> Any:
-        return _decoded(self._stored(field), field, self._place)
+        stored = self._stored(field)
+        if stored is None:
+            raise KeyError(field)
+        return _decoded(stored, field, self._place)
 
     def __iter__(self) -> Iterator[str]:
         return iter(names_in(self._place) if self._references is None else self._references)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        if self._references is not None:
+            return len(self._references)
+        with reading(file_of(self._place)):
+            return self._place.get_num_objs()
+
+    def has_struct(self, field: str) -> bool:
+        """Tell whether a field is a struct of fields, without reading it."""
+        return isinstance(self._stored(field), h5g.GroupID)
 
     def shape(self, field: str) -> tuple[int, ...]:
-        """Return the MATLAB shape of a field without reading it."""
+        """Return the MATLAB shape of a field without reading it; of a struct, that of one."""
         stored = self._stored(field)
+        if not isinstance(stored, h5d.DatasetID):
+            return (1, 1)
         with reading(file_of(self._place)):
-            if isinstance(stored, h5g.GroupID):
-                return (1, 1)
             return _shape_of_empty(stored) if _is_empty(stored) else stored.shape[::-1]
 
     def _stored(self, field: str) -> Any:
+        """Return the id of what is stored of a field, None if there is no such field."""
         with reading(file_of(self._place)):
             if self._references is None:
-                stored = member(self._place, field)
-            elif field in self._references:
-                return h5r.dereference(self._references[field], self._place)
-            else:
-                stored = None
-        if stored is None:
-            raise KeyError(field)
-        return stored
+                return member(self._place, field)
+            reference = self._references.get(field)
+            return None if reference is None else h5r.dereference(reference, self._place)
 
 
 class StructArray(Sequence[Struct]):
@@ -258,10 +264,13 @@ def _decoded(item: Any, name: str, group: h5g.GroupID) -> Any:
 
 
 def _decode(item: Any, name: str, budget: _Budget) -> Any:
-    matlab_class = _known_class(item, name)
+    matlab_class = _matlab_class(item)
+    has_more = h5a.get_num_attrs(item) > bool(matlab_class)  # to be asked for one by one
+    if matlab_class not in _CLASSES or (has_more and h5a.exists(item, b"MATLAB_object_decode")):
+        raise MalformedDataError(_only_matlab_reads(item, matlab_class, name))
     if isinstance(item, h5g.GroupID):
         return _decode_group(item, matlab_class, budget)
-    if _is_empty(item):
+    if has_more and _is_empty(item):
         return _decode_empty(item, matlab_class, budget)
     values = read_array(item, budget.spend)
     if values.dtype == h5py.ref_dtype:
@@ -271,28 +280,25 @@ def _decode(item: Any, name: str, budget: _Budget) -> Any:
     return _numbers(values, matlab_class).T
 
 
-def _known_class(item: Any, name: str) -> str:
-    """Return the MATLAB class of what is stored, empty if it has none."""
-    matlab_class = _matlab_class(item)
-    if matlab_class not in _CLASSES or h5a.exists(item, b"MATLAB_object_decode"):
-        advice = _ADVICE.get(matlab_class, "convert it to numbers, char, cell or struct")
-        raise MalformedDataError(
-            f"{file_of(item)}: field {name!r} is a MATLAB {matlab_class[:40] or 'object'} "
-            f"{'' if matlab_class in ('function_handle', 'table') else 'object'}".rstrip()
-            + f", which only MATLAB can read; there, {advice} and save again."
-        )
-    return matlab_class
+def _only_matlab_reads(item: Any, matlab_class: str, name: str) -> str:
+    advice = _ADVICE.get(matlab_class, "convert it to numbers, char, cell or struct")
+    return (
+        f"{file_of(item)}: field {name!r} is a MATLAB {matlab_class[:40] or 'object'} "
+        f"{'' if matlab_class in ('function_handle', 'table') else 'object'}".rstrip()
+        + f", which only MATLAB can read; there, {advice} and save again."
+    )
 
 
 def _matlab_class(item: Any) -> str:
+    """Return the class that is told of a stored value, empty if none is."""
     if not h5a.exists(item, b"MATLAB_class"):
         return ""
     stored = h5a.open(item, b"MATLAB_class")
-    kind = stored.get_type()
-    if kind.get_class() != h5t.STRING or kind.is_variable_str():
+    kind, n_bytes = stored.get_type(), stored.get_storage_size()
+    if not isinstance(kind, h5t.TypeStringID) or kind.is_variable_str():
         raise ValueError("its MATLAB_class is no text of fixed length, as MATLAB's is")
-    if not 0 < kind.get_size() == stored.get_storage_size() <= _LARGEST_ATTRIBUTE:
-        raise ValueError(f"its MATLAB_class has {stored.get_storage_size()} bytes")
+    if kind.get_size() != n_bytes or n_bytes > _LARGEST_ATTRIBUTE:  # another buffer would overflow
+        raise ValueError(f"its MATLAB_class has {n_bytes} bytes")
     name = np.empty((), _CLASS_NAME)
     stored.read(name, _CLASS_NAME_IN_MEMORY)
     return name.item().decode("utf-8", "replace")

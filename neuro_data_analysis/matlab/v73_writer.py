@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from types import TracebackType
 from typing import Any
@@ -37,13 +39,38 @@ _CLASS_NAMES = {"float64": "double", "float32": "single", "bool": "logical"}
 _DECODED_WIDTHS = {"char": 2, "logical": 1}
 
 
+@dataclass(frozen=True)
+class Deflated:
+    """A matrix of numbers that is compressed already, as another process can do.
+
+    Attributes
+    ----------
+    dtype, shape
+        Of the array in the file, which is the transposed matrix.
+    content : bytes
+        The array, deflated.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    content: bytes
+
+
+def deflated(matrix: NDArray[Any]) -> NDArray[Any] | Deflated:
+    """Compress a matrix that is large enough to be kept compressed."""
+    if matrix.nbytes < _COMPRESS_FROM_BYTES:
+        return matrix
+    content = zlib.compress(np.ascontiguousarray(matrix.T).data, _DEFLATE_LEVEL)
+    return Deflated(matrix.dtype, matrix.shape[::-1], content)
+
+
 class MatlabV73Writer:
     """An open v7.3 file; made by `write_v73`.
 
     Python values become MATLAB values as follows: a mapping a struct, a str a char row, a list a
     1 × n cell, an object array a cell of its shape, a numeric or boolean array a matrix of its
-    class, a number a 1 × 1 matrix, None an empty 0 × 0 double. Vectors become columns. Arrays and
-    cells without elements keep their shape.
+    class, a number a 1 × 1 matrix, None an empty 0 × 0 double, `Deflated` what it was made of.
+    Vectors become columns. Arrays and cells without elements keep their shape.
 
     Parameters
     ----------
@@ -124,6 +151,10 @@ class MatlabV73Writer:
             return self._write_struct(parent, name, value)
         if isinstance(value, list | tuple):
             return self._write_cell(parent, name, row_of_cells(value))
+        if isinstance(value, Deflated):
+            item = self._store(parent, name, value)
+            _set_class(item, _class_of(value.dtype))
+            return item
         matrix: NDArray[Any] = np.zeros((0, 0)) if value is None else np.asarray(value)
         if matrix.ndim < 2:  # MATLAB knows no vectors
             matrix = matrix.reshape(-1, 1)
@@ -154,8 +185,8 @@ class MatlabV73Writer:
     def _write_matrix(self, parent: Any, name: str, matrix: NDArray[Any], matlab_class: str) -> Any:
         if matrix.size == 0:
             return self._write_empty(parent, name, matrix.shape, matlab_class)
-        stored = matrix.astype(np.uint8) if matlab_class == "logical" else matrix
-        item = self._store(parent, name, stored.T)
+        stored = deflated(matrix.astype(np.uint8) if matlab_class == "logical" else matrix)
+        item = self._store(parent, name, stored.T if isinstance(stored, np.ndarray) else stored)
         _set_class(item, matlab_class)
         return item
 
@@ -167,18 +198,19 @@ class MatlabV73Writer:
         _set_attribute(item, b"MATLAB_empty", np.uint8(1))
         return item
 
-    def _store(self, parent: Any, name: str, stored: NDArray[Any]) -> Any:
+    def _store(self, parent: Any, name: str, stored: NDArray[Any] | Deflated) -> Any:
         in_file, in_memory = _types_of(stored.dtype)
         space, layout = _space_of(stored.shape), self._layout_of(stored)
         item = h5d.create(parent, name.encode(), in_file, space, layout)
-        item.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(stored), in_memory)
+        if isinstance(stored, Deflated):
+            item.write_direct_chunk((0,) * len(stored.shape), stored.content)
+        else:
+            item.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(stored), in_memory)
         return item
 
-    def _layout_of(self, stored: NDArray[Any]) -> Any:
-        if stored.nbytes < _COMPRESS_FROM_BYTES:
-            return self._compact
-        if stored.dtype == h5py.ref_dtype:
-            return self._contiguous
+    def _layout_of(self, stored: NDArray[Any] | Deflated) -> Any:
+        if isinstance(stored, np.ndarray):
+            return self._compact if stored.nbytes < _COMPRESS_FROM_BYTES else self._contiguous
         layout = self._contiguous.copy()
         layout.set_chunk(stored.shape)
         layout.set_deflate(_DEFLATE_LEVEL)
@@ -302,6 +334,7 @@ def _header(note: str) -> bytes:
     return text[:_HEADER_TEXT_BYTES].ljust(_HEADER_TEXT_BYTES) + _HEADER_TAIL
 
 
+@cache
 def _class_of(dtype: np.dtype[Any]) -> str:
     return _CLASS_NAMES.get(dtype.name, dtype.name)
 

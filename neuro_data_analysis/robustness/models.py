@@ -373,18 +373,9 @@ def sign_flip_p(
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Correct a family of p values by Holm (1979); a missing one stays missing, uncounted."""
-    return _corrected(p_values, "holm")
-
-
-def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Correct p values for the false-discovery rate; a missing one stays so, uncounted."""
-    return _corrected(p_values, "fdr_bh")
-
-
-def _corrected(p_values: ArrayLike, method: str) -> NDArray[np.float64]:
     p = np.asarray(p_values, dtype=np.float64)
     known = np.isfinite(p)
     corrected = np.full(p.shape, np.nan)
     if known.any():
-        corrected[known] = multipletests(p[known], method=method)[1]
+        corrected[known] = multipletests(p[known], method="holm")[1]
     return corrected

@@ -8,16 +8,19 @@ that it is simulated.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
 
 from core.errors import CannotWriteError, UsageError, UserError
 from core.files import atomic_write, move_into, staging_folder, writes_alone
 from core.published import EXAMPLE_EXPI
-from neuro_data_analysis.matlab.v73_writer import write_v73
+from neuro_data_analysis.matlab.v73_writer import deflated, write_v73
 from neuro_data_analysis.matlab.values import N_THREADS
 from neuro_data_analysis.neural_data_lib import (
     EXPSEP_PICKLE,
@@ -43,6 +46,11 @@ DEFAULT_SEED = 2031
 
 #: Elements of the recording file; those that are not in the list of experiments are empty.
 N_ELEMENTS = 190
+
+#: From so many experiments on, a second process that draws is worth starting; it is so many ahead
+#: of what is written.
+_MANY_EXPERIMENTS = 40
+_DRAWN_AHEAD = 3
 
 #: Written beside the recording file.
 TRUTH_FILE = "truth.csv"
@@ -126,7 +134,8 @@ def simulate_matroot(
         note = f"SIMULATED recordings, seed {seed}, of no animal. HDF5 schema 1.00 ."
         with write_v73(made / MAT_FILE, note) as file:
             file.mark(SIMULATED_ATTRIBUTE, True)
-            file.save_struct_array(VARIABLE, FIELDS, _elements(progress(plans)))
+            drawn = _drawn(progress(plans), ahead=len(plans) >= _MANY_EXPERIMENTS)
+            file.save_struct_array(VARIABLE, FIELDS, _elements(plans, drawn))
         _replace(folder, made)
     return folder
 
@@ -224,14 +233,39 @@ def _truth_of(plan: ExperimentPlan, thread: int) -> dict[str, Any]:
     }
 
 
-def _elements(plans: Iterable[ExperimentPlan]) -> Iterator[Mapping[str, Any] | None]:
+def _elements(
+    plans: Iterable[ExperimentPlan], drawn: Iterator[Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any] | None]:
     """Yield every element of the file in order, None where there is no experiment."""
     next_expi = 1
     for plan in plans:
         yield from (None for _ in range(next_expi, plan.expi))
-        yield simulate_experiment(plan)
+        yield next(drawn)
         next_expi = plan.expi + 1
     yield from (None for _ in range(next_expi, N_ELEMENTS + 1))
+
+
+def _drawn(plans: Iterable[ExperimentPlan], ahead: bool) -> Iterator[Mapping[str, Any]]:
+    """Yield each experiment, drawn by this process or by one that is some ahead of us."""
+    if not ahead:
+        yield from map(_draw, plans)
+        return
+    process, waiting = get_reusable_executor(max_workers=1), deque[Any]()
+    for plan in plans:
+        waiting.append(process.submit(_draw, plan))
+        if len(waiting) > _DRAWN_AHEAD:
+            yield waiting.popleft().result()
+    for future in waiting:
+        yield future.result()
+
+
+def _draw(plan: ExperimentPlan) -> dict[str, Any]:
+    """Draw an experiment, its spike densities compressed."""
+    element = simulate_experiment(plan)
+    for densities in (element[part]["psth"] for part in ("evol", "ref")):
+        for position, density in np.ndenumerate(densities):
+            densities[position] = deflated(density)
+    return element
 
 
 def _optimizer_table(plans: Iterable[ExperimentPlan]) -> pd.DataFrame:

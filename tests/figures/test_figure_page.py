@@ -140,7 +140,9 @@ def test_bad_arguments_are_one_sentence(arguments, code, told, capsys):
     assert told in capsys.readouterr().err
 
 
-def test_scripts_run_from_any_folder_without_torch_and_without_installation(tmp_path, published_4a):
+def test_scripts_run_from_any_folder_without_torch_and_without_installation(
+    bare, tmp_path, published_4a
+):
     """The script finds the project by its own place, and loads no torch on the way."""
     code = (
         "import runpy, sys; sys.argv = sys.argv[1:]\n"
@@ -149,9 +151,9 @@ def test_scripts_run_from_any_folder_without_torch_and_without_installation(tmp_
         "assert not {'torch', 'torchvision'} & set(sys.modules)"
     )
     script = ROOT / "figure_reproduction" / "Figure4_reproduction.py"
-    command = [sys.executable, "-P", "-c", code, script, "--panel", "4A", "--format", "svg",
-               "--source-data", published_4a, "--output", tmp_path / "out"]  # fmt: skip
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    arguments = ["--panel", "4A", "--format", "svg", "--source-data", published_4a]
+    done = bare.run(code, script, *arguments, "--output", tmp_path / "out", where=tmp_path, path=())
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "4A.svg").is_file()
 
 

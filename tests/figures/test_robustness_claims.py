@@ -36,8 +36,9 @@ from figure_reproduction.robustness.tuning_claims import (
     similarity_claims,
 )
 from neuro_data_analysis.neural_data_lib import load_neural_data
-from neuro_data_analysis.robustness.intervals import cluster_means, mean_test
+from neuro_data_analysis.robustness.intervals import cluster_bootstrap, cluster_means, mean_test
 from neuro_data_analysis.robustness.models import sign_flip_p
+from tests.golden import pictures_in_memory
 
 #: What the page reads of every claim.
 AGREED = {
@@ -180,7 +181,15 @@ def test_claims_of_figures_without_tables_cannot_be_said(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def robust(small_source_data, tmp_path_factory):
+def few_resamples():
+    """Take a tenth of the resamples of clusters, whose number decides no more than precision."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cluster_bootstrap, "__defaults__", (None, 200))
+        yield
+
+
+@pytest.fixture(scope="module")
+def robust(few_resamples, small_source_data, tmp_path_factory):
     """Run the command once; return what it wrote and what it printed."""
     folder = tmp_path_factory.mktemp("robust")
     said = io.StringIO()
@@ -223,7 +232,8 @@ def test_the_same_again_and_published_p_are_those_of_the_figures(
 ):
     """The claims compute the published tests anew; the figure's own numbers must agree."""
     arguments = ["--source-data", str(small_source_data), "--output", str(tmp_path), "--robustness"]
-    assert main([*arguments, "--figure", "Figure4", "--format", "png"]) == 0
+    with pictures_in_memory():
+        assert main([*arguments, "--figure", "Figure4", "--format", "png"]) == 0
     text = (tmp_path / "robustness.json").read_text()
     assert text == robust[0]
     claims = json.loads(text)["claims"]

@@ -85,7 +85,7 @@ def print_figures(source_data, output, figures=None):
     figures = figures or FIGURES
     chosen = [part for figure in figures for part in ("--figure", figure)]
     arguments = ["--source-data", str(source_data), "--output", str(output), "--format", "png"]
-    with _pictures_in_memory() as pictures:
+    with pictures_in_memory() as pictures:
         assert main([*arguments, *chosen, "--jobs", "1"]) == 0
     return {figure: _told(output / f"{figure}.json") for figure in figures}, pictures
 
@@ -96,7 +96,7 @@ def run_script(figure, source_data, output, panels=()):
     chosen = [part for panel in panels for part in ("--panel", panel)]
     arguments = ["--source-data", str(source_data), "--output", str(output), "--format", "png"]
     with (
-        _pictures_in_memory(),
+        pictures_in_memory(),
         mock.patch.object(sys, "argv", [str(script), *arguments, *chosen]),
         mock.patch.object(sys, "path", list(sys.path)),
         pytest.raises(SystemExit) as end,
@@ -188,7 +188,8 @@ def _short(value):
 
 
 @contextmanager
-def _pictures_in_memory():
+def pictures_in_memory():
+    """Keep what is saved, by the name of its file, and write nothing."""
     pictures = {}
 
     def keep(figure, target, **_):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 
 import pytest
 
@@ -66,9 +64,9 @@ def test_refused_names_list_their_neighbours():
     assert ".Linearfc" in message
 
 
-def test_core_utils_alone_loads_no_torch():
+def test_core_utils_alone_loads_no_torch(bare):
     code = "import sys, core.utils; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert bare.run(code).returncode == 0
 
 
 def test_no_escape_reaches_a_terminal(capsys, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +11,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(code, where, path, *, module=""):
+@pytest.fixture
+def run(bare):
     """Run a line, or a module, in a folder, with another folder on the path of imports."""
-    call = ["-m", *module.split()] if module else ["-c", code]
-    env = {**os.environ, "PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        [sys.executable, *call], cwd=where, env=env, check=False, capture_output=True, text=True
+    return lambda code, where, path, module="": bare.run(
+        code, where=where, path=[path], module=module
     )
 
 
@@ -57,7 +55,7 @@ SAME = (
 
 
 @pytest.mark.parametrize("where", ["checkout", "wheel"])
-def test_both_names_mean_the_same_modules(where, built, tmp_path):
+def test_both_names_mean_the_same_modules(run, where, built, tmp_path):
     done = run(SAME, tmp_path, ROOT if where == "checkout" else built)
     name = "core.utils.stats_utils"
     assert done.stdout.strip() == (name if where == "checkout" else f"neuron_gan.{name}"), (
@@ -65,7 +63,7 @@ def test_both_names_mean_the_same_modules(where, built, tmp_path):
     )
 
 
-def test_a_folder_with_a_core_of_its_own_breaks_nothing(built, theirs):
+def test_a_folder_with_a_core_of_its_own_breaks_nothing(run, built, theirs):
     """There the plain names are theirs, and the own name is whole."""
     code = (
         "import core; assert core.MINE; "
@@ -93,20 +91,20 @@ def test_a_folder_with_a_core_of_its_own_breaks_nothing(built, theirs):
         ("neuron_gan figure", 2, "unknown command 'figure'"),
     ],
 )
-def test_commands_run_beside_a_core_of_ones_own(module, code, words, built, theirs):
+def test_commands_run_beside_a_core_of_ones_own(run, module, code, words, built, theirs):
     done = run("", theirs, built, module=module)
     assert done.returncode == code, done.stderr
     assert words in done.stdout + done.stderr
 
 
-def test_plain_commands_run_from_a_wheel_and_own_ones_from_a_checkout(built, tmp_path):
+def test_plain_commands_run_from_a_wheel_and_own_ones_from_a_checkout(run, built, tmp_path):
     for path, module in ((built, "core.source_data"), (ROOT, "neuron_gan.core.source_data")):
         done = run("", tmp_path, path, module=f"{module} --help")
         assert done.returncode == 0, done.stderr
         assert "check" in done.stdout
 
 
-def test_only_names_of_packages_are_rewritten():
+def test_only_names_of_packages_are_rewritten(run):
     before = {"source": "from core.a import b\nfrom core import start\nimport core.x\n"
               "run(\"core.insilico.sweeps\")  # hardcore.core.fun other/core.py core\n"}
     code = (

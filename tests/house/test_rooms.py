@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -108,7 +106,7 @@ def test_published_names_stay_at_their_doors(door, names):
     assert [name for name in names.split() if not hasattr(module, name)] == []
 
 
-def test_figures_import_no_torch():
+def test_figures_import_no_torch(bare):
     code = (
         "import sys, importlib; "
         "[importlib.import_module(f'figure_reproduction.Figure{n}_reproduction') "
@@ -116,4 +114,4 @@ def test_figures_import_no_torch():
         "import figure_reproduction.__main__, source_data_export.__main__; "
         "sys.exit(bool({'torch', 'torchvision'} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
+    assert bare.run(code).returncode == 0

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import signal
-import subprocess
-import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +38,7 @@ from core.utils.CNN_scorers import TorchScorer
 from core.utils.generators.named import generator_named
 from core.utils.Optimizers import CholeskyCMAES
 from tests.closeness import assert_same_pass
+from tests.forks import die, forked
 from tests.tiny_networks import INPUT_SIDE, TinyGenerator, tiny_networks, tiny_scorer
 
 ROOT = Path(__file__).parents[2]
@@ -543,64 +542,53 @@ def test_initial_codes(rng):
     assert initial_code("fc6", rng).std() == pytest.approx(1, rel=0.05)
 
 
-#: What a killed process did last: its own SIGKILL, so that nothing can be tidied up.
-_KILLED = {
-    "after generation 3": """
-def progress(steps):
+def _dies_after_generation_3(steps):
     for step in steps:
         if step == 3:
             die()
         yield step
-""",
-    "while a checkpoint is written": """
-progress, save, count = iter, np.savez, []
-def savez(file, **arrays):
-    count.append(file)
-    if len(count) == 4:
-        file.write(b"half of it")
-        file.flush()
-        die()
-    save(file, **arrays)
-np.savez = savez
-""",
-    "while files are written": """
-progress, write = iter, paired_evolution.write_run
-def write_run(files, *rest):
-    write(files, *rest)
-    if "fc6" not in files.label:
-        die()
-paired_evolution.write_run = write_run
-""",
-}
 
-#: Imports once; every experiment is a fork of that, which tells how it ended.
-_SCRIPT = """
-import os, signal, sys
-import numpy as np
-from core.insilico.paired_evolution import command as paired_evolution
-from tests.insilico.test_evolution import _KILLED, SMALL, tiny_networks
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-for moment, ending in _KILLED.items():
-    child = os.fork()
-    if not child:
-        exec(ending)
-        folder = os.path.join(sys.argv[1], moment)
-        paired_evolution.evolve_pairs(SMALL, folder, networks=tiny_networks(), progress=progress)
-        os._exit(0)
-    print(moment, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), sep=": ", flush=True)
-"""
+
+def _dies_while_a_checkpoint_is_written(steps):
+    save, count = np.savez, []
+
+    def savez(file, **arrays):
+        count.append(file)
+        if len(count) == 4:
+            file.write(b"half of it")
+            file.flush()
+            die()
+        save(file, **arrays)
+
+    np.savez = savez
+    return steps
+
+
+def _dies_while_files_are_written(steps):
+    write = paired_evolution.write_run
+
+    def write_run(files, *rest):
+        write(files, *rest)
+        if "fc6" not in files.label:
+            die()
+
+    paired_evolution.write_run = write_run
+    return steps
+
+
+#: Moments at which a process dies, by what goes through its generations.
+_KILLED = {
+    "after generation 3": _dies_after_generation_3,
+    "while a checkpoint is written": _dies_while_a_checkpoint_is_written,
+    "while files are written": _dies_while_files_are_written,
+}
 
 
 def test_killed_runs_resume_to_the_same_bytes(tmp_path, finished):
     """Killed at any moment, an experiment goes on and ends with the files of an unbroken one."""
-    environment = {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
-    told = subprocess.run(
-        [sys.executable, "-c", _SCRIPT, tmp_path],
-        cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=True,
-        timeout=300,
-    ).stdout.splitlines()  # fmt: skip
-    assert told == [f"{moment}: {-signal.SIGKILL}" for moment in _KILLED]
+    for moment, dying_at in _KILLED.items():
+        begin = partial(evolve_pairs, networks=tiny_networks(), progress=dying_at)
+        assert forked(begin, SMALL, tmp_path / moment) == -signal.SIGKILL
     for moment in _KILLED:
         folder = tmp_path / moment
         unfinished = list(folder.rglob("*.unfinished"))

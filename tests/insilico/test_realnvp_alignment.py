@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from pathlib import Path
 
 import numpy as np
@@ -279,8 +281,18 @@ def test_a_run_that_was_cut_off_ends_with_the_same_bytes(small_grid, finished, t
     assert bytes_of(tmp_path) == bytes_of(finished)
 
 
-def test_the_number_of_processes_does_not_matter(small_grid, finished, tmp_path):
-    run(small_grid, tmp_path, n_jobs=2)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_the_number_of_processes_does_not_matter(small_grid, finished, tmp_path, monkeypatch):
+    """Forks of this process spare the time in which new ones import torch."""
+    context = multiprocessing.get_context
+    monkeypatch.setattr(multiprocessing, "get_context", lambda how: context("fork"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a fork has no threads of its parent
+    try:
+        run(small_grid, tmp_path, n_jobs=2)
+    finally:
+        torch.set_num_threads(threads)
     assert bytes_of(tmp_path) == bytes_of(finished)
 
 

@@ -38,6 +38,8 @@ from core.utils.evolution import loop
 from core.utils.evolution.loop import evolve
 from core.utils.generators.image_spaces import PixelSpace
 from neuro_data_analysis.matlab.v73_writer import write_v73
+from tests import rig_sides
+from tests.forks import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 INFO = SessionInfo("Alfa", "2020-11-25", 3)
@@ -491,17 +493,8 @@ def test_the_command_answers_in_a_folder(tmp_path, request_of_two):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
 def test_fifty_kills_of_either_side_change_no_byte(tmp_path):
     """Blocks, scores, states, names and pictures are those of an undisturbed run."""
-    seed = 1
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.rig_sides", tmp_path / "runs", "50", str(seed)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    verdict = json.loads(done.stdout.splitlines()[-1])
+    assert forked(rig_sides.judge, tmp_path / "runs", 50, 1) == 0
+    verdict = json.loads((tmp_path / "runs" / "verdict.json").read_text())
     assert verdict["kills"] == 50
     assert verdict["same"]
     assert verdict["files"] > 80

@@ -205,17 +205,23 @@ def caffenet() -> Caffenet:
     return Caffenet(pretrained=False, device="cpu")
 
 
+#: BigGAN, but small: five blocks, 8 channels, images of 16 pixels.
+TINY_BIGGAN = {
+    "output_dim": 16, "channel_width": 8, "attention_layer_position": 1,
+    "layers": [(False, 16, 16), (True, 16, 8), (True, 8, 4), (False, 4, 2), (False, 2, 1)],
+}  # fmt: skip
+
+
 @pytest.fixture
 def tiny_biggan(monkeypatch):
-    """Make BigGAN small: five blocks, 8 channels, images of 16 pixels."""
-    layers = [(False, 16, 16), (True, 16, 8), (True, 8, 4), (False, 4, 2), (False, 2, 1)]
-    tiny = {"output_dim": 16, "channel_width": 8, "attention_layer_position": 1, "layers": layers}
-    monkeypatch.setitem(biggan.CONFIGS, "biggan-deep-256", tiny)
+    monkeypatch.setitem(biggan.CONFIGS, "biggan-deep-256", TINY_BIGGAN)
 
 
-@pytest.fixture
-def wrapper(tiny_biggan) -> BigGAN_wrapper:
-    return BigGAN_wrapper(loadBigGAN(pretrained=False, device="cpu"))
+@pytest.fixture(scope="module")
+def wrapper() -> BigGAN_wrapper:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(biggan.CONFIGS, "biggan-deep-256", TINY_BIGGAN)
+        return BigGAN_wrapper(loadBigGAN(pretrained=False, device="cpu"))
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -719,6 +725,7 @@ def test_statistics_between_rows_are_interpolated(truncation):
     assert row_of_statistics(truncation) == pytest.approx(50 * truncation, abs=1e-4)
 
 
+@pytest.mark.usefixtures("tiny_biggan")
 def test_biggan_weights_are_checked_key_by_key(wrapper, tmp_path, caplog):
     """The package loads a file with gaps; we name the gap. What is too much is only mentioned."""
     state = wrapper.BigGAN.state_dict()
@@ -736,6 +743,7 @@ def test_biggan_weights_are_checked_key_by_key(wrapper, tmp_path, caplog):
         loadBigGAN(weights=path, device="cpu")
 
 
+@pytest.mark.usefixtures("tiny_biggan")
 def test_untrained_biggan_is_seeded_normalised_and_labelled(wrapper):
     """Spectral norms are 1 as in training, the seed decides, and both names say untrained."""
     for _, module in wrapper.BigGAN.named_modules():

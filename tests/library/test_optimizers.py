@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import doctest
 import logging
-import subprocess
-import sys
 from importlib import import_module
 
 import numpy as np
@@ -577,9 +575,9 @@ def test_examples_in_the_documentation_hold(name):
     assert not failed
 
 
-def test_optimisers_need_no_torch():
+def test_optimisers_need_no_torch(bare):
     code = "import sys; from core.utils import CholeskyCMAES; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert bare.run(code).returncode == 0
 
 
 # The table of labels: (generator, label) → blocks of dimensions, step sizes, populations.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -124,9 +121,9 @@ def test_what_cannot_be_saved_is_refused_with_a_reason(tmp_path, images):
     assert not list(tmp_path.iterdir())
 
 
-def test_importing_changes_no_setting_and_loads_no_torch():
+def test_importing_changes_no_setting_and_loads_no_torch(bare):
     code = (
         "import sys, matplotlib as mpl; before = dict(mpl.rcParams); import core.utils.plot_utils; "
         "sys.exit(dict(mpl.rcParams) != before or any('torch' in m for m in sys.modules))"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert bare.run(code).returncode == 0

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -353,6 +350,6 @@ def test_the_fit_of_a_single_pixel_is_at_that_pixel():
     assert (found["row"], found["column"]) == pytest.approx((6, 4), abs=0.1)
 
 
-def test_boxes_and_gaussians_need_no_torch():
+def test_boxes_and_gaussians_need_no_torch(bare):
     code = "import sys, core.utils.pictures.rf_maps; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert bare.run(code).returncode == 0

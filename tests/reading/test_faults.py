@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import resource
-import subprocess
-import sys
+import shutil
+import signal
 import tempfile
 import threading
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from neuro_data_analysis.evolution.tables import figure2_tables, figure4_tables
 from neuro_data_analysis.matlab.v73_writer import write_v73
 from source_data_export import demonstration
 from tests.evolutions import make_experiment
+from tests.forks import die, forked
 from tests.source_tables.test_osf import Handler, Osf
 
 REAL = Provenance("recordings")
@@ -64,7 +66,7 @@ def figure(folder, seed=2):
     counts = [seed, 7, 9]
     table = success_rate_table(dict.fromkeys(Space, counts), [9] * 3)
     write_table(folder / "counts", "Fig4/success_rate", table)
-    job = PrintJob(folder / "counts", folder / "figures", ("png", "pdf", "svg"), panels=("4A",))
+    job = PrintJob(folder / "counts", folder / "figures", ("png", "svg"), panels=("4A",))
     print_figure(FIGURE, job)
 
 
@@ -131,8 +133,12 @@ def test_a_full_disk_leaves_the_earlier_files_and_nothing_else(tmp_path, work, c
     assert tree(folder) == tree(tmp_path / "two")
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
-@pytest.mark.parametrize("work", WORKS)
+@pytest.mark.parametrize(
+    ("work", "number"),
+    [(export, errno.ENOSPC), (pickles, errno.EROFS), (recordings, errno.EACCES),
+     (figure, errno.EROFS), (page, errno.EDQUOT), (by_hand, errno.ENOSPC), (by_hand, errno.EROFS),
+     (by_hand, errno.EACCES), (by_hand, errno.EDQUOT)],
+)  # fmt: skip
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, work, number, monkeypatch, capsys):
     """Whatever the system's reason is; earlier files stay."""
     work(tmp_path, seed=1)
@@ -249,42 +255,26 @@ def test_a_full_disk_stops_a_fetch_that_the_next_one_completes(remote, tmp_path)
         remote.publish()
 
 
-#: Runs works in children that die at a renaming, the moment at which a file appears.
-KILLER = """
-import itertools, os, signal, sys
-from pathlib import Path
-from core.source_tables import osf
-from tests.reading import test_faults
+def _dying_at_renaming(number, work, *given):
+    """Do a work that dies at a renaming, the moment at which a file appears."""
+    count, rename = itertools.count(1), Path.replace
 
-def kill(work, number, *arguments):
-    child = os.fork()
-    if child == 0:
-        count, replace = itertools.count(1), Path.replace
-        def replace_or_die(path, target):
-            if next(count) == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return replace(path, target)
-        Path.replace = replace_or_die
-        work(*arguments)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), f"{work.__name__} ended before its renaming {number}"
+    def replace_or_die(path, target):
+        if next(count) == number:
+            die()
+        return rename(path, target)
 
-base, addresses = Path(sys.argv[1]), osf.Addresses(sys.argv[2], sys.argv[3])
-def fetch(folder):
-    osf.fetch(folder, addresses=addresses)
-for name in os.listdir(base):
-    work, number = name.split("@")
-    kill(fetch if work == "fetch" else getattr(test_faults, work), int(number), base / name)
-"""
+    Path.replace = replace_or_die
+    work(*given)
+
 
 #: Work → renamings at which it dies. An export renames every table once when it is written, and
 #: once more into its place; a fetch begins with four pages of listings.
 DEATHS = {
     "export": (1, 4, 10, 13),
     "recordings": (1,),
-    "figure": (1, 3, 5),
-    "page": (6,),
+    "figure": (1, 3, 4),
+    "page": (5,),
     "by_hand": (1, 2),
     "fetch": (2, 6, 9, 13),
 }
@@ -295,19 +285,13 @@ def killed(remote, tmp_path_factory):
     """Let every work die once at each of its points, on top of an earlier run."""
     base = tmp_path_factory.mktemp("killed")
     for work, numbers in DEATHS.items():
+        earlier = tmp_path_factory.mktemp("earlier")
+        if work != "fetch":
+            _run(work, earlier, remote, seed=1)
         for number in numbers:
-            folder = base / f"{work}@{number}"
-            folder.mkdir()
-            if work != "fetch":
-                globals()[work](folder, seed=1)
-    addresses = (remote.addresses.listing, remote.addresses.archive)
-    command = [sys.executable, "-c", KILLER, base, *addresses]
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        command, cwd=root, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+            folder = shutil.copytree(earlier, base / f"{work}@{number}")
+            ended = forked(_dying_at_renaming, number, _run, work, folder, remote)
+            assert ended == -signal.SIGKILL, f"{work} ended before its renaming {number}"
     return base
 
 

@@ -62,7 +62,7 @@ def _read_as_a_command(name, path):
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_AS"), reason="no limit of memory to set")
 @pytest.mark.parametrize("reader", READERS)
-def test_a_chain_without_an_end_takes_bounded_time_and_memory(tmp_path, reader):
+def test_a_chain_without_an_end_takes_bounded_time_and_memory(bare, tmp_path, reader):
     """20 s and 2 GB are the bound; it takes about a second and 300 MB.
 
     In a process of its own, for one that has run many tests has freed memory to fill.
@@ -70,10 +70,7 @@ def test_a_chain_without_an_end_takes_bounded_time_and_memory(tmp_path, reader):
     path = tmp_path / "Alfa-25112020-003_formatted.mat"
     endless_free_places(path)
     code = "import sys; from tests.reading.test_foreign_hdf5 import _read_as_a_command as read; "
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}read(*sys.argv[1:])", reader, str(path)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = bare.run(f"{code}read(*sys.argv[1:])", reader, path)
     assert done.returncode == 0, done.stderr
     seconds, grown_kb = map(float, done.stdout.split())
     assert seconds < 10

@@ -22,13 +22,16 @@ def test_spikes_are_summed_as_a_convolution_sums_them(rng):
     np.testing.assert_allclose(convolve(spikes), density(spikes), atol=1e-9)
 
 
-@pytest.mark.parametrize("rate", [2, 20, 60, 150, 300])
-@pytest.mark.parametrize("n_images", [10, 17, 25, 31, 40, 42])
+@pytest.mark.parametrize(
+    ("rate", "n_images"),
+    [(2, 17), (2, 42), (20, 10), (20, 40), (60, 25), (60, 31), (150, 10), (150, 40), (300, 17),
+     (300, 25), (300, 42)],
+)  # fmt: skip
 def test_random_spikes_and_their_number_of_images_are_recovered(rng, rate, n_images):
     """From nearly silent to the fastest sites, usual and unusual numbers of images."""
-    spikes = [spikes_of(rng, rate, n_images) for _ in range(3)]
+    spikes = [spikes_of(rng, rate, n_images) for _ in range(2)]
     decoded = decode(np.array([published(s) for s in spikes]))
-    assert decoded.n_images.tolist() == [n_images] * 3
+    assert decoded.n_images.tolist() == [n_images] * 2
     assert decoded.certain.all()
     np.testing.assert_array_equal(decoded.spikes, [s.sum(axis=0) for s in spikes])
     np.testing.assert_allclose(decoded.mean_psth[0], density(spikes[0]).mean(axis=0), atol=1e-9)
@@ -69,8 +72,7 @@ def test_another_kernel_is_noticed(rng, rate):
     assert decoded.n_images == 0
 
 
-@pytest.mark.parametrize("rate", [3, 150])
-@pytest.mark.parametrize("sample", [3, 100, 196])
+@pytest.mark.parametrize(("rate", "sample"), [(3, 3), (3, 196), (150, 100)])
 def test_a_sample_that_was_tampered_with_is_noticed(rng, rate, sample):
     """Five units of the last digit in one sample of two hundred."""
     mean = published(spikes_of(rng, rate, 25))

@@ -20,9 +20,13 @@ from figure_reproduction.calibration import (
 from neuro_data_analysis.neural_data_lib import load_neural_data
 
 
-def test_a_folder_agrees_with_itself(small_source_data):
+@pytest.fixture(scope="module")
+def compared(small_source_data):
+    return compare_folders(small_source_data, small_source_data)
+
+
+def test_a_folder_agrees_with_itself(compared):
     """Every number is there on both sides, and the same."""
-    compared = compare_folders(small_source_data, small_source_data)
     assert [family["family"] for family in summarize(compared)] == [
         "4A successes", "4C mean", "5A mean", "5C mean", "4D time constant", "Ext 4B share",
         "Fano factor",
@@ -31,10 +35,9 @@ def test_a_folder_agrees_with_itself(small_source_data):
         assert each.real == pytest.approx(each.simulated, nan_ok=True), each
 
 
-def test_numbers_are_those_of_the_tables_and_trials(small_matroot, small_source_data):
+def test_numbers_are_those_of_the_tables_and_trials(compared, small_matroot, small_source_data):
     """Counts of 4A from the table; a Fano factor from single trials, by a plain loop."""
-    found = {(c.quantity, c.area, c.space): c.real
-             for c in compare_folders(small_source_data, small_source_data)}  # fmt: skip
+    found = {(c.quantity, c.area, c.space): c.real for c in compared}
     source = SourceData(small_source_data)
     rates = source.read("Fig4/success_rate").set_index("label")
     assert found["4A successes, P<.01", "IT", "BigGAN"] == rates.loc["IT", "BG_suc"]

@@ -62,7 +62,7 @@ def test_the_command_compares_tables_with_truth(small_matroot, small_source_data
     assert len(blocks) >= 2
     assert (blocks["bias"] == 0).all()
     first = rows[rows["quantity"] == "first block, events/s"]
-    assert (abs(first["bias"]) < 0.1 * first["truth"]).all()
+    assert (abs(first["bias"]) < 0.15 * first["truth"]).all()
     largest = rows[rows["quantity"] == "largest block, events/s"]
     assert (largest["bias"] > 0).all()  # the largest of many noisy means
     clear = [row for row in written["found"] if row["climb"] == "clear"]

@@ -6,7 +6,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
 
@@ -14,11 +13,14 @@ from core.errors import CannotWriteError, MissingDataError
 from core.source_tables.reader import SourceData, check_folder
 from figure_reproduction.__main__ import figure_script
 from figure_reproduction.Figure4_reproduction import compute_4c
+from figure_reproduction.page import inline
 from figure_reproduction.page.page import PrintJob, print_figure
 from neuro_data_analysis.neural_data_lib import MAT_FILE
+from source_data_export import exports
 from source_data_export.__main__ import main
-from source_data_export.exports import run
-from tests.notebooks import run_here, run_in_kernel
+from source_data_export.exports import MatRoot, run
+from tests.golden import pictures_in_memory
+from tests.notebooks import cells_of, code_of, run_here, run_in_kernel
 from tests.panels import drawn, show
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +28,12 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "source_data_export").glob("*.ipynb"))
 
 EVOLUTION_FIGURES = ("Fig2", "Fig4", "Fig5", "ExtendedFig4")
+
+
+@pytest.fixture(scope="module")
+def read_once(small_matroot):
+    """Read the recordings once for all that export them here."""
+    return MatRoot(small_matroot)
 
 
 def test_the_export_of_simulated_recordings_is_complete_and_says_simulated(small_source_data):
@@ -39,18 +47,30 @@ def test_the_export_of_simulated_recordings_is_complete_and_says_simulated(small
     assert meta["expstr"].startswith("Exp 155 Alfa-25112020-003 Pref chan12 U1\n")
 
 
-@pytest.mark.parametrize("name", ["Figure2", "Figure4", "Figure5", "FigureExt4"])
-def test_every_panel_is_drawn_from_the_export(small_source_data, tmp_path, name):
-    """All panels are made, and the Figure 2 ones from the pickles as well."""
-    for form in ("csv", "pkl") if name == "Figure2" else ("csv",):
-        job = PrintJob(small_source_data, tmp_path / form, ("svg",), form)
-        printed = print_figure(figure_script(name), job)
+def test_figure_2_is_the_same_from_both_forms(small_source_data, tmp_path):
+    """Byte by byte: its pickles hold what its other tables do."""
+    for form in ("csv", "pkl"):
+        job = PrintJob(small_source_data, tmp_path / form, ("svg",), form, panels=("2B", "2D"))
+        printed = print_figure(figure_script("Figure2"), job)
         assert printed.problems == {}
         assert all("SIMULATED" in path.read_text() for path in printed.pictures)
-    if name == "Figure2":
-        for picture in ("2B.svg", "2D.svg"):
-            one, two = (tmp_path / form / picture for form in ("csv", "pkl"))
-            assert one.read_bytes() == two.read_bytes()
+    for picture in ("2B.svg", "2D.svg"):
+        one, two = (tmp_path / form / picture for form in ("csv", "pkl"))
+        assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["Figure4", "Figure5", "FigureExt4"])
+def test_every_panel_is_drawn_from_the_export(small_source_data, tmp_path, name):
+    """All panels are made, and every picture is marked."""
+    script = figure_script(name)
+    panels = tuple(panel.name for panel in script.panels)
+    with pictures_in_memory() as pictures:
+        printed = print_figure(script, PrintJob(small_source_data, tmp_path, panels=panels))
+    assert printed.problems == {}
+    assert list(printed.panels) == list(panels)
+    assert {path.stem for path in printed.pictures} == set(pictures)
+    for figure in pictures.values():
+        assert "SIMULATED" in {text.get_text() for text in figure.texts}
 
 
 def test_figure_4b_draws_the_numbers_of_its_table(small_source_data):
@@ -78,7 +98,7 @@ def test_padded_and_recorded_parts_of_4c_join(small_source_data):
 def test_a_matroot_without_the_example_exports_the_rest_and_says_so(
     small_matroot, tmp_path, capsys
 ):
-    """A copy of the recordings from which experiment 155 is removed."""
+    """A copy of the recordings with two experiments, neither of which is 155."""
     import h5py
 
     matroot = tmp_path / "matroot"
@@ -87,7 +107,7 @@ def test_a_matroot_without_the_example_exports_the_rest_and_says_so(
     with h5py.File(matroot / MAT_FILE, "r+") as file:
         group = file["BFEStats"]
         references = group["evol"][()]
-        references.flat[154] = references.flat[0]  # element 1 was never filled
+        references.flat[[i for i in range(190) if i not in (2, 4)]] = references.flat[0]  # empty
         group["evol"][...] = references
     assert main(["--matroot", str(matroot), "--output", str(tmp_path / "out")]) == 0
     captured = capsys.readouterr()
@@ -130,7 +150,10 @@ def test_an_empty_matroot_is_missing_data_not_a_traceback(tmp_path, capsys):
     assert "holds none of Both_BigGAN_FC6_Evol_Stats.mat" in capsys.readouterr().err
 
 
-def test_an_export_never_replaces_tables_of_another_origin(small_matroot, tmp_path):
+def test_an_export_never_replaces_tables_of_another_origin(
+    read_once, small_matroot, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(exports, "MatRoot", lambda *given: read_once)
     found = tmp_path / "Fig4"
     found.mkdir()
     (found / "Fig4A_SuccessRate_maxinit.csv").write_text("downloaded\n")
@@ -142,8 +165,8 @@ def test_an_export_never_replaces_tables_of_another_origin(small_matroot, tmp_pa
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem.partition("_")[0])
 def test_kept_outputs_of_notebooks_end_with_the_figure_and_say_what_they_are(path):
     """No error, no path of the machine that made them, and words that nothing here was found."""
-    notebook = nbformat.read(path, as_version=4)
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    cells = cells_of(path)
+    outputs = [output for cell in cells for output in cell.outputs]
     assert "image/png" in outputs[-1]["data"]
     assert {output["output_type"] for output in outputs} <= {
         "stream", "display_data", "execute_result"
@@ -151,7 +174,7 @@ def test_kept_outputs_of_notebooks_end_with_the_figure_and_say_what_they_are(pat
     text = "".join(str(output.get("text", output.get("data", {}))) for output in outputs)
     assert "simulated" in text or "untrained" in text
     assert str(ROOT) not in text
-    assert "outputs kept in this file were made of" in notebook.cells[0].source
+    assert "outputs kept in this file were made of" in cells[0].source
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem.partition("_")[0])
@@ -160,7 +183,7 @@ def test_a_notebook_without_its_recordings_ends_in_one_sentence(path, monkeypatc
     monkeypatch.delenv("MATROOT", raising=False)
     monkeypatch.chdir(path.parent)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    code = next(c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code").source
+    code = code_of(path)[0]
     if "MATROOT" in code:
         with pytest.raises(MissingDataError, match="set MATROOT to the folder"):
             exec(code, {})
@@ -169,18 +192,35 @@ def test_a_notebook_without_its_recordings_ends_in_one_sentence(path, monkeypatc
         exec(code, {})
 
 
-@pytest.mark.parametrize("figure", ["Figure2", "Figure4", "Figure5", "FigureExtended4"])
-def test_notebooks_export_the_same_files_as_the_command(
-    figure, small_matroot, small_source_data, tmp_path, monkeypatch
+def _assert_exported(figure, folder, source_data):
+    name = figure.replace("FigureExt", "ExtendedFig").replace("Figure", "Fig")
+    made = {p.name: p.read_bytes() for p in (folder / name).iterdir()}
+    assert made == {p.name: p.read_bytes() for p in (source_data / name).iterdir()}
+
+
+def _notebook(figure):
+    name = figure.replace("FigureExt", "FigureExtended")
+    return ROOT / "source_data_export" / f"{name}_source_data_export.ipynb"
+
+
+def test_a_notebook_exports_the_same_files_as_the_command(
+    small_matroot, small_source_data, tmp_path
 ):
-    """From its own folder; one of them in a kernel of its own."""
+    """In a kernel of its own, from its own folder, with its figure."""
     given = {"MATROOT": str(small_matroot), "SOURCE_DATA": str(tmp_path)}
-    path = ROOT / "source_data_export" / f"{figure}_source_data_export.ipynb"
-    if figure == "Figure2":
-        run_in_kernel(path, **given)
-    else:
-        run_here(path, monkeypatch, **given)
-    folder = figure.replace("Figure", "Fig").replace("FigExtended", "ExtendedFig")
-    made = {p.name: p.read_bytes() for p in (tmp_path / folder).iterdir()}
-    expected = {p.name: p.read_bytes() for p in (small_source_data / folder).iterdir()}
-    assert made == expected
+    run_in_kernel(_notebook("Figure2"), **given)
+    _assert_exported("Figure2", tmp_path, small_source_data)
+
+
+@pytest.mark.parametrize("figure", ["Figure4", "Figure5", "FigureExt4"])
+def test_notebooks_export_the_same_files_as_the_command(
+    figure, read_once, small_matroot, small_source_data, tmp_path, monkeypatch
+):
+    """They end with their figure, of what they wrote, which is drawn elsewhere."""
+    asked = []
+    monkeypatch.setattr(inline, "composed_figure", lambda *given: asked.append(given) or [])
+    monkeypatch.setattr(exports, "MatRoot", {small_matroot: read_once}.__getitem__)
+    given = {"MATROOT": str(small_matroot), "SOURCE_DATA": str(tmp_path)}
+    run_here(_notebook(figure), monkeypatch, **given)
+    _assert_exported(figure, tmp_path, small_source_data)
+    assert asked == [(figure, str(tmp_path))]

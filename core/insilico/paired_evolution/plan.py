@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from zlib import crc32
 
 import numpy as np
@@ -177,15 +178,14 @@ def planned_runs(
     """
     for position, (unit, place) in enumerate(zip(units, places, strict=True)):
         for repetition, number in enumerate(_numbers(settings, generator, unit)):
+            seed_of = partial(_seed, settings, generator, unit, repetition)
             for label in settings.labels_of(generator):
                 run = Run(
                     name=f"{unit.folder}/{label}/{repetition}",
                     unit=position,
-                    optimizer=_optimizer(
-                        settings, generator, unit, label, repetition, hessian, made
-                    ),
+                    optimizer=_optimizer(settings, generator, label, seed_of, hessian, made),
                     noise=settings.noise,
-                    seed=_seed(settings, generator, unit, repetition, label, _NOISE),
+                    seed=seed_of(label, _NOISE),
                     place=place,
                     codes_kept=LAST_CODES if generator == "fc6" else None,
                 )
@@ -223,9 +223,8 @@ def _seed(
 def _optimizer(
     settings: EvolutionSettings,
     generator: str,
-    unit: EvolvedUnit,
     label: str,
-    repetition: int,
+    seed_of: Callable[[str, int], list[int]],
     hessian: str | None,
     made: ImageGenerator | None,
 ) -> AskTellOptimizer:
@@ -236,21 +235,17 @@ def _optimizer(
             f"{generator} FILE (in Python hessians={{{generator!r}: FILE}}), of `python -m "
             f"core.insilico.gan_hessians --generator {generator}`."
         )
-    first, search = (
-        np.random.default_rng(_seed(settings, generator, unit, repetition, name, purpose))
-        for name, purpose in (("", _FIRST_CODE), (label, _SEARCH))
-    )
+    first = np.random.default_rng(seed_of("", _FIRST_CODE))
+    own = None if generator in GENERATORS else made
+    if own is None:
+        code = initial_code(generator, first)
+    else:
+        code = own.sample_vector(1, seed=first).cpu().numpy()
     return label2optimizer(
-        label,
-        initial_code(generator, first)
-        if made is None or generator in GENERATORS
-        else made.sample_vector(1, seed=first).cpu().numpy(),
-        GAN=generator if generator in GENERATORS else made,
-        hessian=hessian,
-        random_seed=search,
-        dtype=np.float32,
+        label, code, GAN=generator if own is None else own, hessian=hessian,
+        random_seed=np.random.default_rng(seed_of(label, _SEARCH)), dtype=np.float32,
         population_size=settings.population,
-    )
+    )  # fmt: skip
 
 
 def initial_code(generator: str, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ from core.utils.batching import BATCH_SIZE, batch_from_memory, map_batches
 from core.utils.CNN_scorers import TorchScorer
 from core.utils.GAN_utils import ImageGenerator
 from core.utils.optimizers.ask_tell import AskTellOptimizer
+from core.utils.optimizers.state import of_prefix
 from core.utils.scoring.image_canvas import place_on_canvas
 from core.utils.scoring.network_input import Pixels, sides
 
@@ -175,10 +176,7 @@ class Run:
             best = list(state["best_codes"])
         except KeyError as error:
             raise MalformedDataError(f"the saved run {self.name} lacks {error}.") from error
-        prefix = "optimizer."
-        self.optimizer.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
+        self.optimizer.load_state_dict(of_prefix(state, "optimizer."))
         self.scores, self.true_scores, self.best_codes = list(scores), list(true), best
         self.codes, self.failed = deque(codes), str(state.get("failed", ""))
 
@@ -294,10 +292,7 @@ class Evolution:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where `state_dict` was taken, see `Run.load_state_dict`."""
         for run in self.runs:
-            prefix = f"{run.name}/"
-            run.load_state_dict(
-                {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-            )
+            run.load_state_dict(of_prefix(state, f"{run.name}/"))
         self._require_together()
 
     def _require_together(self) -> None:

@@ -57,30 +57,17 @@ class Comparison:
             (means of the first and last generation), ``best``. Random codes have one generation.
         """
         rows = [
-            {
-                "optimizer": name,
-                "seed": seed,
-                "images": result.n_images,
-                "first": result.history["mean"].iloc[0],
-                "last": result.history["mean"].iloc[-1],
-                "best": result.best_score,
-            }
+            (name, seed, result.n_images, *result.history["mean"].iloc[[0, -1]], result.best_score)
             for name, results in self.results.items()
             for seed, result in enumerate(results)
         ]
         best = np.nanmax if self.maximize else np.nanmin
         rows += [
-            {
-                "optimizer": RANDOM,
-                "seed": seed,
-                "images": len(scores),
-                "first": np.nanmean(scores),
-                "last": np.nanmean(scores),
-                "best": best(scores),
-            }
+            (RANDOM, seed, len(scores), *[np.nanmean(scores)] * 2, best(scores))
             for seed, scores in enumerate(self.random)
         ]
-        return pd.DataFrame(rows)
+        columns = ["optimizer", "seed", "images", "first", "last", "best"]
+        return pd.DataFrame(rows, columns=columns)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the best score so far against the number of images, one colour per optimiser.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from core.errors import UsageError
 from core.utils.evolution.stopping import FloatArray, spread_of
 from core.utils.generators.protocol import ImageGenerator
+from core.utils.optimizers.state import of_prefix
 
 CodeArray = NDArray[np.float32]
 
@@ -130,7 +131,4 @@ def state_of(threads: list[Thread]) -> dict[str, Any]:
 def load_states(threads: list[Thread], state: Mapping[str, Any]) -> None:
     """Set the optimisers to where `state_of` was taken."""
     for thread in threads:
-        prefix = f"{thread.name}/"
-        thread.optimizer.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
+        thread.optimizer.load_state_dict(of_prefix(state, f"{thread.name}/"))

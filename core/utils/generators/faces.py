@@ -19,7 +19,7 @@ from torch import nn
 
 from core.errors import MissingDataError
 from core.utils.device import resolve_device
-from core.utils.generators.generated_images import Codes, codes_like, images_of
+from core.utils.generators.generated_images import Codes, codes_like, images_of, normal_codes
 from core.utils.precision import computing_in, require_precision, widened
 from core.utils.weights.give_weights import freeze
 from core.utils.weights.state_dicts import load_strictly, read_state_dict
@@ -114,8 +114,7 @@ class FaceGAN(nn.Module):
         self, sampn: int = 1, *, device: Any = None, seed: int | np.random.Generator | None = None
     ) -> torch.Tensor:
         """Return random codes (sampn, 100), standard normal as in the training."""
-        numbers = np.random.default_rng(seed).standard_normal((sampn, self.codelen), np.float32)
-        return torch.from_numpy(numbers).to(device or self.device)
+        return normal_codes(sampn, self.codelen, seed).to(device or self.device)
 
 
 def _dcgan() -> nn.Sequential:

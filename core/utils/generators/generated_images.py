@@ -66,6 +66,12 @@ def images_of(
         return map_batches(visualize, codes, batch_size, to_cpu=to_cpu)
 
 
+def normal_codes(n: int, codelen: int, seed: int | np.random.Generator | None) -> torch.Tensor:
+    """Return codes (n, codelen) of independent standard normal numbers, float32."""
+    numbers = np.random.default_rng(seed).standard_normal((n, codelen), np.float32)
+    return torch.from_numpy(numbers)
+
+
 def as_arrays(images: torch.Tensor) -> list[np.ndarray]:
     """Return images (n, 3, height, width) as a list of arrays (height, width, 3)."""
     return list(widened(images).permute(0, 2, 3, 1).numpy())  # numpy has no bfloat16

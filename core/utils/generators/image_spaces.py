@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 
 from core.errors import UsageError
 from core.utils.device import resolve_device
-from core.utils.generators.generated_images import Codes, codes_like
+from core.utils.generators.generated_images import Codes, codes_like, normal_codes
 
 #: Axes of decorrelated colour in natural images (Ruderman et al. 1998): light to dark, yellow to
 #: blue, red to green; and their standard deviations, rounded, as shares of the first.
@@ -45,8 +45,7 @@ class _ImageSpace(ABC):
         self, sampn: int = 1, *, device: Any = None, seed: int | np.random.Generator | None = None
     ) -> torch.Tensor:
         """Return random codes (sampn, codelen) of independent standard normal numbers."""
-        numbers = np.random.default_rng(seed).standard_normal((sampn, self.codelen), np.float32)
-        return torch.from_numpy(numbers).to(device or self.device)
+        return normal_codes(sampn, self.codelen, seed).to(device or self.device)
 
     def visualize(self, codes: Codes, scale: float = 1.0) -> torch.Tensor:
         """Return images (n, 3, side, side) in 0 to scale; the code of zeros is grey."""

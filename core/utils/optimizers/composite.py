@@ -17,7 +17,7 @@ from core.utils.optimizers.arguments import (
     single_code,
 )
 from core.utils.optimizers.ask_tell import AskTellOptimizer
-from core.utils.optimizers.state import array_entry
+from core.utils.optimizers.state import array_entry, of_prefix
 from core.utils.published_keywords import published_keywords
 
 
@@ -256,8 +256,3 @@ class founder_wrapper(_Around):
 
 def _prefixed(optimizer: AskTellOptimizer, prefix: str, whole: bool) -> dict[str, Any]:
     return {prefix + key: value for key, value in optimizer._state(whole).items()}
-
-
-def of_prefix(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the entries under a prefix, without it."""
-    return {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}

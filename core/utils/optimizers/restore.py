@@ -12,15 +12,10 @@ import numpy as np
 from core.errors import MalformedDataError
 from core.utils.optimizers.ask_tell import AskTellOptimizer
 from core.utils.optimizers.cma import CholeskyCMAES, HessCMAES
-from core.utils.optimizers.composite import (
-    concat_wrapper,
-    fix_param_wrapper,
-    founder_wrapper,
-    of_prefix,
-)
+from core.utils.optimizers.composite import concat_wrapper, fix_param_wrapper, founder_wrapper
 from core.utils.optimizers.gradient import GradientAscent
 from core.utils.optimizers.sphere import ZOHA_Sphere_lr_euclid
-from core.utils.optimizers.state import array_entry, entry, read_state
+from core.utils.optimizers.state import array_entry, entry, of_prefix, read_state
 
 #: Sources of random numbers that a state may name.
 _BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")

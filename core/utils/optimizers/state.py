@@ -59,6 +59,11 @@ def entry(state: Mapping[str, Any], key: str) -> Any:
     return state[key]
 
 
+def of_prefix(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the entries under a prefix, without it."""
+    return {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
+
+
 def array_entry(state: Mapping[str, Any], key: str, *shapes: tuple[int, ...]) -> FloatArray:
     """Return a copy of one array; -1 in a shape stands for any length.
 
