@@ -224,6 +224,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "True → False",
     ): "grids of unequal length are refused as they are read",
     (
+        "psths = [pad_blocks(s.psths[space], block + 1)[block] for s in population.summaries]",
+        "1 → 2",
+    ): "a block is the same however many follow it",
+    (
         "if len(rows) < 2 or any(np.ptp(column) == 0 for column in values):",
         "2 → 1",
     ): "one row does not vary",

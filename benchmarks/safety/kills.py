@@ -20,7 +20,8 @@ import os
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -91,7 +92,7 @@ def run(work: str, points: int) -> Counter[str]:
     """Kill one work at so many moments; count what was left, and what the next run made of it."""
     import_for("figures" if work == "page" else work)
     outcomes: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory() as made, _in_one_thread():
         earlier, new = ({} if work in RESUMED else _left_by(work, made, 1)), _left_by(work, made, 2)
         counted = _prepared(work, Path(made) / "counted" / "out")
         n_changes = _in_a_child(work, counted, kill_at=0)
@@ -106,6 +107,20 @@ def run(work: str, points: int) -> Counter[str]:
             mended = bytes_of(folder) == new and not unfinished_in(folder.parent)
             outcomes[f"{left}, {'then whole' if mended else 'then NOT WHOLE'}"] += 1
     return outcomes
+
+
+@contextmanager
+def _in_one_thread() -> Iterator[None]:
+    """Let torch compute in one thread: others do not survive a fork, and results note how many."""
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else 1
+    if torch:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if torch:
+            torch.set_num_threads(threads)
 
 
 def _left_by(work: str, made: str, who: int) -> dict[str, str]:
@@ -137,8 +152,6 @@ def _in_a_child(work: str, folder: Path, kill_at: int) -> int:
                 if seen == kill_at:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-        if torch := sys.modules.get("torch"):
-            torch.set_num_threads(1)  # threads do not survive the fork
         sys.addaudithook(count)
         try:
             WORKS[work](folder, 2)
