@@ -8,14 +8,13 @@ that it is simulated.
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
+from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
 
 from core.errors import CannotWriteError, UsageError, UserError
 from core.files import atomic_write, move_into, staging_folder, writes_alone
@@ -47,10 +46,8 @@ DEFAULT_SEED = 2031
 #: Elements of the recording file; those that are not in the list of experiments are empty.
 N_ELEMENTS = 190
 
-#: From so many experiments on, a second process that draws is worth starting; it is so many ahead
-#: of what is written.
+#: From so many experiments on, processes that draw them are worth starting.
 _MANY_EXPERIMENTS = 40
-_DRAWN_AHEAD = 3
 
 #: Written beside the recording file.
 TRUTH_FILE = "truth.csv"
@@ -134,8 +131,7 @@ def simulate_matroot(
         note = f"SIMULATED recordings, seed {seed}, of no animal. HDF5 schema 1.00 ."
         with write_v73(made / MAT_FILE, note) as file:
             file.mark(SIMULATED_ATTRIBUTE, True)
-            drawn = _drawn(progress(plans), ahead=len(plans) >= _MANY_EXPERIMENTS)
-            file.save_struct_array(VARIABLE, FIELDS, _elements(plans, drawn))
+            file.save_struct_array(VARIABLE, FIELDS, _elements(progress(plans), _drawn(plans)))
         _replace(folder, made)
     return folder
 
@@ -245,18 +241,13 @@ def _elements(
     yield from (None for _ in range(next_expi, N_ELEMENTS + 1))
 
 
-def _drawn(plans: Iterable[ExperimentPlan], ahead: bool) -> Iterator[Mapping[str, Any]]:
-    """Yield each experiment, drawn by this process or by one that is some ahead of us."""
-    if not ahead:
+def _drawn(plans: Sequence[ExperimentPlan]) -> Iterator[Mapping[str, Any]]:
+    """Yield each experiment in order, drawn by other processes where there are many."""
+    if len(plans) < _MANY_EXPERIMENTS:
         yield from map(_draw, plans)
         return
-    process, waiting = get_reusable_executor(max_workers=1), deque[Any]()
-    for plan in plans:
-        waiting.append(process.submit(_draw, plan))
-        if len(waiting) > _DRAWN_AHEAD:
-            yield waiting.popleft().result()
-    for future in waiting:
-        yield future.result()
+    parallel = Parallel(n_jobs=cpu_count(), return_as="generator", batch_size=1)
+    yield from parallel(delayed(_draw)(plan) for plan in plans)
 
 
 def _draw(plan: ExperimentPlan) -> dict[str, Any]:
