@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -218,10 +219,16 @@ def tiny_biggan(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def wrapper() -> BigGAN_wrapper:
+def made_once() -> BigGAN_wrapper:
     with pytest.MonkeyPatch.context() as patched:
         patched.setitem(biggan.CONFIGS, "biggan-deep-256", TINY_BIGGAN)
         return BigGAN_wrapper(loadBigGAN(pretrained=False, device="cpu"))
+
+
+@pytest.fixture
+def wrapper(made_once) -> BigGAN_wrapper:
+    """Return a small BigGAN that a test may change."""
+    return deepcopy(made_once)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
