@@ -519,3 +519,11 @@ def test_groups_of_time_constants_have_an_error_from_two_threads_on(values, mean
 def test_the_offset_of_2d_is_the_largest_rate_over_two_and_a_fifth_in_tens(largest, offset):
     psths = {Space.DEEPSIM: np.array([[1.0, 5]]), Space.BIGGAN: np.array([[largest, 3]])}
     assert psth_offset(psths) == offset
+
+
+def test_shares_of_a_rise_are_those_of_its_bins_whatever_the_axes_before():
+    """One curve, and several by two axes: a rise of 3 and then 1 events/s, 100 ms each."""
+    rise = np.repeat([3.0, 1.0], 100)
+    np.testing.assert_allclose(attributed_fractions(rise, 100), [0.75, 0.25])
+    several = attributed_fractions(np.broadcast_to(rise, (2, 3, 200)), 100)
+    np.testing.assert_allclose(several, np.broadcast_to([0.75, 0.25], (2, 3, 2)))
