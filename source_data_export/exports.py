@@ -315,8 +315,12 @@ def run(
 
 
 def _in_processes(write: Callable[[Table], Path], tables: Iterable[Table]) -> Iterable[Path]:
-    """Share the tables out between the processes that have read the recordings."""
-    return Parallel(n_jobs=cpu_count())(delayed(write)(table) for table in tables)
+    """Share the tables out between the processes that have read the recordings.
+
+    Tables are made before any is handed out: those of Figure 6 wait for the same processes.
+    """
+    tasks = [delayed(write)(table) for table in tables]
+    return Parallel(n_jobs=cpu_count())(tasks)
 
 
 def _optimizers(path: Path) -> pd.DataFrame | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -224,3 +225,16 @@ def test_notebooks_export_the_same_files_as_the_command(
     run_here(_notebook(figure), monkeypatch, **given)
     _assert_exported(figure, tmp_path, small_source_data)
     assert asked == [(figure, str(tmp_path))]
+
+
+def test_tables_that_wait_for_processes_themselves_are_made_before_they_are_shared_out():
+    """A thread that hands out work to processes must not make them: it would wait for ever."""
+    made_by = []
+
+    def tables():
+        for number in range(12):
+            made_by.append(threading.current_thread())
+            yield number
+
+    assert list(exports._in_processes(str, tables())) == [str(number) for number in range(12)]
+    assert set(made_by) == {threading.main_thread()}
