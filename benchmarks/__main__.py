@@ -30,6 +30,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks import evolution, optimizers, realnvp, recordings, scoring, tuning_fits
 from core.insilico.realnvp_alignment.climbs import GridCell
+from core.utils.device import one_thread
 from core.versions import software_versions
 from neuro_data_analysis.evolution.population import collect
 from neuro_data_analysis.neural_data_lib import load_neural_data
@@ -110,16 +111,14 @@ def evolutions() -> Iterator[Row]:
 
 def realnvp_climbs() -> Iterator[Row]:
     """Compare climbs in batches with torch modules one by one (Extended Figure 5C)."""
-    torch_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     for optimizer in ("Adam", "CMAES"):
         cell = GridCell(optimizer, 32, 4, tuple(range(5)))
-        for function in (realnvp.CONTESTANTS["batched"], realnvp.textbook):
-            function(GridCell(optimizer, 2, 1, (0,)))  # first calls load libraries
-        ours = realnvp.cpu_seconds(realnvp.CONTESTANTS["batched"], cell)
-        theirs = realnvp.cpu_seconds(realnvp.textbook, cell)
+        with one_thread():
+            for function in (realnvp.CONTESTANTS["batched"], realnvp.textbook):
+                function(GridCell(optimizer, 2, 1, (0,)))  # first calls load libraries
+            ours = realnvp.cpu_seconds(realnvp.CONTESTANTS["batched"], cell)
+            theirs = realnvp.cpu_seconds(realnvp.textbook, cell)
         yield Row(f"5 RealNVP climbs by {optimizer}, CPU", "s", ours, ("torch modules", theirs))
-    torch.set_num_threads(torch_threads)
 
 
 def tuning_curves() -> Iterator[Row]:

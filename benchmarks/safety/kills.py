@@ -20,8 +20,8 @@ import os
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -109,18 +109,13 @@ def run(work: str, points: int) -> Counter[str]:
     return outcomes
 
 
-@contextmanager
-def _in_one_thread() -> Iterator[None]:
-    """Let torch compute in one thread: others do not survive a fork, and results note how many."""
-    torch = sys.modules.get("torch")
-    threads = torch.get_num_threads() if torch else 1
-    if torch:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        if torch:
-            torch.set_num_threads(threads)
+def _in_one_thread() -> AbstractContextManager[None]:
+    """Compute in one thread, as forks do: results note how many. Most works need no torch."""
+    if "torch" not in sys.modules:
+        return nullcontext()
+    from core.utils.device import one_thread
+
+    return one_thread()
 
 
 def _left_by(work: str, made: str, who: int) -> dict[str, str]:

@@ -1,8 +1,10 @@
-"""One place where a device is chosen, and where the number of threads is noted."""
+"""One place where a device is chosen, and where the number of threads is set and noted."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -54,6 +56,17 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
             'this machine; use device="auto" or device="cpu".'
         )
     return resolved
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in one thread, so that sums keep their order; others outlive no fork."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def note_threads(folder: Path) -> None:

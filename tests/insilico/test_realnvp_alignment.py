@@ -28,6 +28,7 @@ from core.insilico.realnvp_alignment.philox import cuda_normal, first_words, phi
 from core.source_tables.provenance import read_provenance
 from core.source_tables.reader import SourceData
 from core.source_tables.registry import TABLES
+from core.utils.device import one_thread
 from tests.paper_constants import REALNVP_DEPTHS, REALNVP_DIMENSIONS, REALNVP_SEEDS
 from tests.textbook_cma import TextbookCMAES
 from tests.textbook_realnvp import TextbookRealNVP, adam_run, cma_run
@@ -287,12 +288,8 @@ def test_the_number_of_processes_does_not_matter(small_grid, finished, tmp_path,
     """Forks of this process spare the time in which new ones import torch."""
     context = multiprocessing.get_context
     monkeypatch.setattr(multiprocessing, "get_context", lambda how: context("fork"))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a fork has no threads of its parent
-    try:
+    with one_thread():  # a fork has no threads of its parent
         run(small_grid, tmp_path, n_jobs=2)
-    finally:
-        torch.set_num_threads(threads)
     assert bytes_of(tmp_path) == bytes_of(finished)
 
 

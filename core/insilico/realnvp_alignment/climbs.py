@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from core.insilico.realnvp_alignment.ascent import climb_by_adam, climb_by_cma
 from core.insilico.realnvp_alignment.networks import DTYPE, RealNVP
 from core.insilico.realnvp_alignment.philox import MAX_DIMENSION, cuda_normal
 from core.reading.array_files import read_arrays, write_arrays
+from core.utils.device import one_thread
 
 OPTIMIZERS = ("CMAES", "Adam")
 
@@ -139,7 +139,7 @@ def climb(cell: GridCell, n_steps: int = N_STEPS) -> Climbs:
     Climbs
         The same on every number of cores.
     """
-    with _one_thread():
+    with one_thread():  # these matrices are too small to share
         network = RealNVP.draw(cell.dimension, cell.depth, cell.seeds)
         start = torch.as_tensor(np.stack([cuda_normal(s, cell.dimension) for s in cell.seeds]))
         reached = _climb(cell, log_score(network), start, n_steps)[:, None]
@@ -165,14 +165,3 @@ def _climb(
         return climb_by_adam(score, start, n_steps)
     noise = [np.random.default_rng((seed, cell.dimension, cell.depth)) for seed in cell.seeds]
     return climb_by_cma(score, start, n_steps, noise)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute in one thread: sums keep their order, and these matrices are too small to share."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
