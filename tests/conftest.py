@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 
@@ -12,6 +13,9 @@ import pytest
 from core.files import locked, staging_folder
 
 mpl.use("Agg")
+
+# Nearly all that is made lives long; looking for cycles as often as usual is a tenth of a run.
+gc.set_threshold(50_000, 10, 10)
 
 # Tests in several processes share the processors; torch and joblib learn it from here.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:

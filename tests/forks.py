@@ -55,8 +55,10 @@ PACKAGES = (
 
 #: Imports packages, and then runs each line of its input, an order, in a fork.
 _SERVER = """
-import json, os, runpy, sys, traceback
+import gc, json, os, runpy, sys, traceback
 from importlib import import_module
+
+gc.set_threshold(50_000, 10, 10)
 
 def obey(order):
     told = os.open(order["told"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
