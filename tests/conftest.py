@@ -32,6 +32,12 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: "golden_figures" not in item.fixturenames)
 
 
+def pytest_collection_finish():
+    """Leave what is imported by now out of every later search for cycles."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Return a generator that starts alike in every test."""

@@ -85,6 +85,8 @@ def obey(order):
 
 for package in sys.argv[1].split(","):
     import_module(package)
+gc.freeze()
+sys.dont_write_bytecode, sys.pycache_prefix = False, sys.argv[2]
 for line in sys.stdin:
     child = os.fork()
     if not child:
@@ -101,10 +103,10 @@ class Bare:
 
     def __init__(self, folder):
         self.folder = folder
-        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "agg"}
+        compiled = str(folder / "compiled")  # a later fork need not compile again what one did
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _SERVER, PACKAGES], text=True, env=environment,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-P", "-c", _SERVER, PACKAGES, compiled], text=True,
+            env=os.environ | {"MPLBACKEND": "agg"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
     def run(self, code="", *given, module="", where=".", path=(ROOT,)):
