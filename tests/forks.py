@@ -19,7 +19,10 @@ LONGEST_SECONDS = 120
 
 
 def forked(work, *given):
-    """Call a function in a fork of this process; return its exit code, or minus its signal."""
+    """Call a function in a fork of this process; return its exit code, or minus its signal.
+
+    That is the code of its SystemExit, 0 where it returns and 1 where it raises.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # other threads of ours hold nothing
         child = os.fork()
@@ -41,6 +44,8 @@ def _end_with(work, *given):
             sys.modules["torch"].set_num_threads(1)  # threads of the parent are not here
         work(*given)
         code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
     finally:

@@ -93,9 +93,7 @@ def _say_help(module, folder):
     ):
         try:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
-        except SystemExit as end:
-            assert not end.code, end
-        except BaseException:
+        except Exception:
             traceback.print_exc()
             raise
 
