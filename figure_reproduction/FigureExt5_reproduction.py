@@ -297,11 +297,14 @@ def _draw_correlations(
     rows: pd.DataFrame, metrics: list[str], n_drawn: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Correlate over equal numbers of units of each layer, (n_draws, n_metrics)."""
-    by_layer = rows.groupby("Layer", sort=False)
-    return np.array(
-        [rank_correlations(by_layer.sample(n_drawn, random_state=rng), metrics)
-         for _ in range(N_DRAWS)]
-    )  # fmt: skip
+    layers = _units_by_layer(rows)
+    if not layers:
+        return np.full((N_DRAWS, len(metrics)), np.nan)
+    drawn = [
+        np.concatenate([rng.choice(units, n_drawn, replace=False) for units in layers])
+        for _ in range(N_DRAWS)
+    ]
+    return _drawn_correlations(rows, metrics, np.array(drawn))
 
 
 def _resampled_correlations(
@@ -309,21 +312,33 @@ def _resampled_correlations(
 ) -> list[tuple[float, float]]:
     """Bootstrap each correlation over units, `n_drawn` of each layer with replacement."""
     rng = np.random.default_rng(UNIT_SEED)
-    layers = [np.flatnonzero(rows["Layer"] == layer) for layer in rows["Layer"].unique()]
+    layers = _units_by_layer(rows)
     if not layers:
         return [(np.nan, np.nan)] * len(metrics)
     drawn = np.concatenate(
         [rng.choice(units, (N_RESAMPLED_UNITS, n_drawn)) for units in layers], axis=1
     )
     ends = []
-    x, *columns = (_centred_ranks(rows[name].to_numpy()[drawn]) for name in ("depth", *metrics))
-    for y in columns:
-        with np.errstate(invalid="ignore"):
-            r = (x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    for r in _drawn_correlations(rows, metrics, drawn).T:
         known = r[np.isfinite(r)]
         low, high = np.quantile(known, (0.025, 0.975)) if len(known) else (np.nan, np.nan)
         ends.append((float(low), float(high)))
     return ends
+
+
+def _units_by_layer(rows: pd.DataFrame) -> list[NDArray[np.intp]]:
+    return [np.flatnonzero(rows["Layer"] == layer) for layer in rows["Layer"].unique()]
+
+
+def _drawn_correlations(
+    rows: pd.DataFrame, metrics: list[str], drawn: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return Spearman's correlation with depth of each draw of rows, (n_draws, n_metrics)."""
+    x, *columns = (_centred_ranks(rows[name].to_numpy()[drawn]) for name in ("depth", *metrics))
+    with np.errstate(invalid="ignore"):
+        r = [(x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+             for y in columns]  # fmt: skip
+    return np.stack(r, axis=1)
 
 
 def _centred_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

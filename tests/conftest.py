@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 
@@ -12,6 +13,9 @@ import pytest
 from core.files import locked, staging_folder
 
 mpl.use("Agg")
+
+# Nearly all that is made lives long; looking for cycles as often as usual is a tenth of a run.
+gc.set_threshold(50_000, 10, 10)
 
 # Tests in several processes share the processors; torch and joblib learn it from here.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
@@ -26,6 +30,12 @@ os.environ.setdefault("SOURCE_DATE_EPOCH", "1767225600")
 def pytest_collection_modifyitems(items):
     """Begin with what shares the figures in memory: one process makes them, and not each."""
     items.sort(key=lambda item: "golden_figures" not in item.fixturenames)
+
+
+def pytest_collection_finish():
+    """Leave what is imported by now out of every later search for cycles."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

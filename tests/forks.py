@@ -19,7 +19,10 @@ LONGEST_SECONDS = 120
 
 
 def forked(work, *given):
-    """Call a function in a fork of this process; return its exit code, or minus its signal."""
+    """Call a function in a fork of this process; return its exit code, or minus its signal.
+
+    That is the code of its SystemExit, 0 where it returns and 1 where it raises.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # other threads of ours hold nothing
         child = os.fork()
@@ -41,6 +44,8 @@ def _end_with(work, *given):
             sys.modules["torch"].set_num_threads(1)  # threads of the parent are not here
         work(*given)
         code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -55,8 +60,10 @@ PACKAGES = (
 
 #: Imports packages, and then runs each line of its input, an order, in a fork.
 _SERVER = """
-import json, os, runpy, sys, traceback
+import gc, json, os, runpy, sys, traceback
 from importlib import import_module
+
+gc.set_threshold(50_000, 10, 10)
 
 def obey(order):
     told = os.open(order["told"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -83,6 +90,8 @@ def obey(order):
 
 for package in sys.argv[1].split(","):
     import_module(package)
+gc.freeze()
+sys.dont_write_bytecode, sys.pycache_prefix = False, sys.argv[2]
 for line in sys.stdin:
     child = os.fork()
     if not child:
@@ -99,10 +108,10 @@ class Bare:
 
     def __init__(self, folder):
         self.folder = folder
-        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "agg"}
+        compiled = str(folder / "compiled")  # a later fork need not compile again what one did
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _SERVER, PACKAGES], text=True, env=environment,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-P", "-c", _SERVER, PACKAGES, compiled], text=True,
+            env=os.environ | {"MPLBACKEND": "agg"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
     def run(self, code="", *given, module="", where=".", path=(ROOT,)):

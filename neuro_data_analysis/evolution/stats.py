@@ -75,6 +75,13 @@ class Trials:
         sizes = np.array([block.n_images for block in blocks], dtype=np.intp)
         return cls(np.concatenate(psths, axis=1), sizes)
 
+    def first(self, n_blocks: int) -> Trials:
+        """Return the presentations of the first blocks."""
+        if n_blocks >= len(self.block_sizes):
+            return self
+        sizes = self.block_sizes[:n_blocks]
+        return Trials(self.psth[:, : sizes.sum()], sizes)
+
     def window_means(self, windows: Iterable[Window]) -> NDArray[np.float64]:
         """Mean rate of every trial in every window.
 
@@ -234,8 +241,10 @@ def summarize(experiment: Experiment) -> EvolutionSummary:
     MalformedDataError
         If it has no blocks, no spikes, or a block other than the last one without images.
     """
-    trials = kept_trials(experiment)
-    if len(trials[Space.DEEPSIM].block_sizes) == 0:
+    recorded = recorded_trials(experiment)
+    n_blocks = count_kept_blocks(experiment)
+    trials = {space: t.first(n_blocks) for space, t in recorded.items()}
+    if n_blocks == 0:
         raise MalformedDataError(f"experiment {experiment.info.expi} holds no block")
     _warn_of_little(experiment.info.expi, trials)
     summary = EvolutionSummary(
@@ -244,7 +253,7 @@ def summarize(experiment: Experiment) -> EvolutionSummary:
         windows=block_windows(trials),
         psths={space: t.block_means(t.psth).T for space, t in trials.items()},
         tests=block_tests(trials),
-        activations=block_activations(experiment),
+        activations=block_activations(recorded),
         references={space: _reference_means(experiment, space) for space in Space},
     )
     if summary.normalizer == 0:
@@ -279,7 +288,12 @@ def _reference_means(experiment: Experiment, space: Space) -> NDArray[np.float64
 def kept_trials(experiment: Experiment) -> BySpace[Trials]:
     """Return the trials of both spaces in the blocks that the last-block rule keeps."""
     n_blocks = count_kept_blocks(experiment)
-    return {space: Trials.of(experiment.thread(space).blocks[:n_blocks]) for space in Space}
+    return {space: t.first(n_blocks) for space, t in recorded_trials(experiment).items()}
+
+
+def recorded_trials(experiment: Experiment) -> BySpace[Trials]:
+    """Return the trials of both spaces in all blocks."""
+    return {space: Trials.of(experiment.thread(space).blocks) for space in Space}
 
 
 def count_kept_blocks(experiment: Experiment) -> int:
@@ -331,11 +345,12 @@ def block_tests(trials: BySpace[Trials]) -> dict[str, float]:
         at their first blocks, ``t_FCBG_init_01``, which no published table holds; NaN below 3
         blocks.
     """
-    responses = {space: t.per_block(t.responses()) for space, t in trials.items()}
+    responses = {space: t.responses() for space, t in trials.items()}
+    blocks = {space: t.per_block(responses[space]) for space, t in trials.items()}
     groups = {
-        (space, name): np.concatenate([blocks[i] for i in chosen])
-        for space, blocks in responses.items()
-        for name, chosen in compared_blocks([block.mean() for block in blocks]).items()
+        (space, name): np.concatenate([blocks[space][i] for i in chosen])
+        for space, t in trials.items()
+        for name, chosen in compared_blocks(t.block_means(responses[space])).items()
     }
     results: dict[str, float] = {}
     for name, (first, second) in COMPARISONS.items():
@@ -379,11 +394,16 @@ def compared_blocks(means: ArrayLike) -> dict[str, tuple[int, int]]:
     return {"init": (0, 1), "max": (best, best + 1), "end": (n - 2, n - 1)}
 
 
-def block_activations(experiment: Experiment) -> dict[str, float]:
+def block_activations(trials: BySpace[Trials]) -> dict[str, float]:
     """Response of single blocks: the best, the last and the first of each thread.
 
     Here, as in the published table, the last-block rule is applied to each thread on its own and
     the best block may be any.
+
+    Parameters
+    ----------
+    trials : dict of Space to Trials
+        Of all recorded blocks.
 
     Returns
     -------
@@ -391,12 +411,12 @@ def block_activations(experiment: Experiment) -> dict[str, float]:
         ``maxrsp_0_mean``, ``maxrsp_0_std`` (ddof 0), ``maxrsp_0_sem`` (ddof 1), and so on.
     """
     chosen = {}
-    for space in Space:
-        trials = Trials.of(experiment.thread(space).blocks)
-        blocks = trials.per_block(trials.responses())
-        if len(blocks[-1]) < MIN_IMAGES_LAST_BLOCK:
-            blocks = blocks[:-1]
-        best = int(best_block([block.mean() for block in blocks]))
+    for space, recorded in trials.items():
+        sizes = recorded.block_sizes
+        kept = recorded.first(len(sizes) - int(sizes[-1] < MIN_IMAGES_LAST_BLOCK))
+        responses = kept.responses()
+        blocks = kept.per_block(responses)
+        best = int(best_block(kept.block_means(responses)))
         for name, block in (("maxrsp", best), ("endrsp", -1), ("initrsp", 0)):
             chosen[name, space] = blocks[block]
     return {

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from core.reading.hdf5 import (
     names_in,
     read_array,
 )
+from core.reading.plain_hdf5 import PlainArrays
 
 #: HDF5 keeps what it has read of a file's structure, by default 32 MiB by its own count, which is
 #: ten times that in memory; a value that is read once needs none of it again.
@@ -272,9 +274,9 @@ def _decode(item: Any, name: str, budget: _Budget) -> Any:
         return _decode_group(item, matlab_class, budget)
     if has_more and _is_empty(item):
         return _decode_empty(item, matlab_class, budget)
+    if item.get_type().equal(h5t.STD_REF_OBJ):
+        return _decode_references(item, name, budget)
     values = read_array(item, budget.spend)
-    if values.dtype == h5py.ref_dtype:
-        return _decode_references(item, values, name, budget)
     if matlab_class == "char":
         return _text(values, budget)
     return _numbers(values, matlab_class).T
@@ -340,14 +342,20 @@ def _decode_group(group: h5g.GroupID, matlab_class: str, budget: _Budget) -> Any
     return StructArray(group) if _is_struct_array(group) else Struct(group)
 
 
-def _decode_references(
-    item: h5d.DatasetID, references: np.ndarray, name: str, budget: _Budget
-) -> np.ndarray:
-    budget.spend(n_items=references.size)
-    cells = np.empty(references.size, dtype=object)
-    for position, reference in enumerate(references.flat):
-        cells[position] = _decode(h5r.dereference(reference, item), name, budget)
-    return cells.reshape(references.shape).T
+def _decode_references(item: h5d.DatasetID, name: str, budget: _Budget) -> np.ndarray:
+    references = cache(lambda: read_array(item, budget.spend).ravel())
+    budget.spend(n_items=math.prod(item.shape))
+    cells = np.empty(math.prod(item.shape), dtype=object)
+    plain = PlainArrays(item)
+    for position in range(cells.size):
+        numbers = plain[position]
+        if numbers is None:
+            stored = h5r.dereference(references()[position], item)
+            cells[position] = _decode(stored, name, budget)
+        else:
+            budget.spend(numbers.nbytes)
+            cells[position] = numbers.T
+    return cells.reshape(item.shape).T
 
 
 def _decode_empty(item: h5d.DatasetID, matlab_class: str, budget: _Budget) -> Any:

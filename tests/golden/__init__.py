@@ -16,6 +16,7 @@ from unittest import mock
 
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from figure_reproduction.__main__ import main
 from neuro_data_analysis.simulation.prototypes import simulate_prototypes
@@ -189,16 +190,22 @@ def _short(value):
 
 @contextmanager
 def pictures_in_memory():
-    """Keep what is saved, by the name of its file, and write nothing."""
+    """Keep what is saved, by the name of its file, and write nothing; lay out pages only."""
     pictures = {}
+    lay_out = ConstrainedLayoutEngine.execute
 
     def keep(figure, target, **_):
         path = Path(target)
         pictures[path.name.lstrip(".").split(".")[0]] = figure
         path.write_bytes(b"")
 
+    def lay_out_page(engine, figure):
+        if len(figure.subfigs) > 1:  # a picture alone is laid out as in its page
+            lay_out(engine, figure)
+
     with (
         mock.patch.object(Figure, "savefig", keep),
         mock.patch.object(Figure, "draw_without_rendering"),
+        mock.patch.object(ConstrainedLayoutEngine, "execute", lay_out_page),
     ):
         yield pictures

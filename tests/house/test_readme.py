@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
+import traceback
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from tests.forks import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = {path.stem: path for path in (ROOT / "tests").rglob("test_*.py")}
@@ -68,33 +74,28 @@ def test_a_python_without_the_packages_is_told_so_in_one_sentence(program):
                         done.stderr), done.stderr  # fmt: skip
 
 
-#: Imports packages once; every command is a fork of that, in which nothing of ours is imported.
-ASK_EACH = """
-import json, os, runpy, sys, traceback
-from importlib import import_module
-for package in sys.argv[2].split(","):
-    import_module(package)
-told = {}
-for module in sys.argv[3:]:
-    path = os.path.join(sys.argv[1], module)
-    child = os.fork()
-    if not child:
-        sys.stdout = sys.stderr = open(path, "w", encoding="utf-8")
-        sys.argv = [module, "--help"]
+#: What a fork need not import again, though this process may not have needed it yet.
+LARGE = "numpy,scipy.stats,pandas,matplotlib.pyplot,seaborn,sklearn,h5py,torch,torchvision"
+
+OURS = ("core", "neuro_data_analysis", "figure_reproduction", "source_data_export", "examples")
+
+
+def _say_help(module, folder):
+    """Run a command in a fork that forgets what is ours; later forks need not compile it again."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
+        del sys.modules[name]
+    sys.dont_write_bytecode, sys.pycache_prefix = False, str(folder / "compiled")
+    sys.argv = [module, "--help"]
+    with (
+        (folder / module).open("w", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
         try:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
-        except SystemExit as end:
-            code = end.code or 0
-        except BaseException:
+        except Exception:
             traceback.print_exc()
-            code = 1
-        sys.stdout.flush()
-        os._exit(code)
-    told[module] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-json.dump(told, open(os.path.join(sys.argv[1], "codes.json"), "w"))
-"""
-
-LARGE = "numpy,scipy.stats,pandas,matplotlib.pyplot,seaborn,sklearn,h5py,torch,torchvision"
+            raise
 
 
 @pytest.fixture(scope="session")
@@ -104,8 +105,10 @@ def helps(once):
 
     def ask(folder):
         folder.mkdir()
-        command = [sys.executable, "-W", "error", "-c", ASK_EACH, str(folder), LARGE, *asked]
-        subprocess.run(command, cwd=ROOT, check=True)
+        for package in LARGE.split(","):
+            import_module(package)
+        codes = {module: forked(_say_help, module, folder) for module in asked}
+        (folder / "codes.json").write_text(json.dumps(codes))
 
     folder = once("helps", ask)
     codes = json.loads((folder / "codes.json").read_text())

@@ -35,6 +35,7 @@ from neuro_data_analysis.evolution.stats import (
     count_kept_blocks,
     kept_trials,
     pad_blocks,
+    recorded_trials,
     summarize,
     time_constants,
 )
@@ -149,7 +150,7 @@ def test_best_block_at_the_start_is_no_rise(rng):
 def test_activation_moments_use_both_degrees_of_freedom(rng):
     """Std has ddof 0 and sem ddof 1, so std/sem = sqrt(n - 1); the short block falls per thread."""
     experiment = make_experiment(rng, [[30, 25, 9], [20, 21, 22]], [[1, 2, 9], [1, 1, 3]])
-    found = block_activations(experiment)
+    found = block_activations(recorded_trials(experiment))
     assert found["maxrsp_0_std"] / found["maxrsp_0_sem"] == pytest.approx(np.sqrt(24))
     last = _rates(experiment.threads[1].blocks[2], (50, 200))
     assert found["endrsp_1_mean"] == pytest.approx(last.mean())
@@ -483,7 +484,7 @@ def test_two_blocks_have_no_tests(rng):
 
 def test_a_block_of_one_image_has_a_mean_but_no_error(rng):
     experiment = make_experiment(rng, [[1, 12, 12], [2, 12, 12]], [[1, 3, 2]] * 2)
-    found = block_activations(experiment)
+    found = block_activations(recorded_trials(experiment))
     assert found["initrsp_0_std"] == 0
     assert np.isnan(found["initrsp_0_sem"])
     two = _rates(experiment.threads[1].blocks[0], (50, 200))
