@@ -92,7 +92,7 @@ def over_batches(
         try:
             result = function(rows)
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if rows.stop - rows.start <= 1:
                 raise DoesNotFitError(
@@ -180,7 +180,8 @@ def _free_bytes(device: torch.device) -> int | None:
     return 1024 * int(kilobytes) if device.type == "cpu" else None
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether torch raised this for a lack of memory."""
     return isinstance(error, torch.OutOfMemoryError) or any(
         words in str(error) for words in _OUT_OF_MEMORY
     )

@@ -10,6 +10,7 @@ import torch
 
 from core.errors import MalformedDataError, UsageError
 from core.insilico.gan_hessians import command as gan_hessians
+from core.insilico.gan_hessians import hessian as hessian_module
 from core.insilico.gan_hessians import stimuli as stimuli_command
 from core.insilico.gan_hessians.command import HessianSettings, compute_hessians, main
 from core.insilico.gan_hessians.hessian import (
@@ -21,6 +22,7 @@ from core.insilico.gan_hessians.hessian import (
 )
 from core.insilico.gan_hessians.stimuli import axis_stimuli, write_stimuli
 from core.utils.Optimizers import label2optimizer
+from core.utils.scoring.perception import load_lpips
 
 PIXELS = 3 * 8 * 8
 
@@ -70,6 +72,80 @@ def test_every_method_finds_the_known_hessian(method, curved):
     np.testing.assert_allclose(found.eigvals, top, rtol=5e-3, atol=1e-6)
     np.testing.assert_allclose(found.H, expected, atol=4e-3 * np.abs(expected).max())
     assert (np.diff(found.eigvals) >= 0).all()
+
+
+class SquaredLength:
+    """A squared length that says so: of 2 x + x², whose derivative at x is 2 + 2 x."""
+
+    def __call__(self, first, second):
+        return (self.vectors(first) - self.vectors(second)).square().sum(dim=1)
+
+    @staticmethod
+    def vectors(images):
+        return (2 * images + images**2).flatten(1)
+
+
+@pytest.mark.parametrize("distance", [SquaredLength(), SquaredLength().__call__])
+@pytest.mark.parametrize("kept_images", [2, 7, 100])
+def test_exact_hessians_are_alike_however_few_images_are_kept(monkeypatch, distance, kept_images):
+    """H = 2 Jᵀ diag(2 + 2 x)² J in closed form, with the vectors of the distance or without."""
+    monkeypatch.setattr(hessian_module, "KEPT_BYTES", kept_images * 4 * PIXELS)
+    monkeypatch.setattr(hessian_module, "batch_from_memory", lambda device: 3)
+    monkeypatch.setattr(hessian_module, "VECTORS_AT_ONCE", 2)
+    generator = LinearGenerator(12, curved=True)
+    code = generator.sample_vector(seed=1)
+    J = np.cos(generator.W.numpy() @ code.numpy().ravel())[:, None] * generator.W.numpy()
+    slopes = 2 + 2 * generator.visualize(code).numpy().reshape(-1, 1)
+    found = hessian_compute(generator, code, distance, "BP")
+    np.testing.assert_allclose(found.H, 2 * (slopes * J).T @ (slopes * J), rtol=2e-5, atol=2e-5)
+
+
+def test_lpips_gives_the_vectors_that_its_derivatives_need(rng):
+    """The exact Hessian is the second derivative of the distance itself, backpropagated twice."""
+    lpips = gan_hessians.Lpips(load_lpips(device="cpu", pretrained=False, seed=1))
+    generator = LinearGenerator(3)
+    images = torch.tensor(0.1 * rng.normal(size=(3 * 32 * 32, 3)), dtype=torch.float32)
+
+    def visualize(codes, scale=1.0):
+        return (0.5 + codes @ images.T).reshape(-1, 3, 32, 32)
+
+    generator.visualize = visualize
+    origin = torch.zeros(1, 3)
+    expected = torch.autograd.functional.hessian(
+        lambda code: lpips(visualize(origin), visualize(code[None])).sum(), origin[0]
+    )
+    found = hessian_compute(generator, origin, lpips, "BP").H
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-4 * float(expected.abs().max()))
+
+
+def test_exact_hessians_need_a_distance_that_is_least_between_equal_images():
+    generator = LinearGenerator(3)
+
+    def not_least(first, second):
+        return (second**2).sum(dim=(1, 2, 3))
+
+    with pytest.raises(UsageError, match=r"has a slope there.*take BackwardIter"):
+        hessian_compute(generator, np.zeros(3), not_least, "BP")
+    assert hessian_compute(generator, np.zeros(3), not_least, cutoff=1).eigvals > 0
+
+
+class OneWay(torch.autograd.Function):
+    """Twice the input, derived backwards only."""
+
+    @staticmethod
+    def forward(ctx, images):
+        return 2 * images
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 2 * gradient
+
+
+def test_a_generator_without_forward_derivatives_is_told_so():
+    with pytest.raises(UsageError, match=r"no forward derivatives.*take BackwardIter"):
+        hessian_compute(
+            LinearGenerator(3), np.zeros(3), mean_squared_error, "BP", preprocess=OneWay.apply
+        )
 
 
 def test_lanczos_keeps_the_largest_pairs_and_follows_its_seed():

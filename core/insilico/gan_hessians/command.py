@@ -39,7 +39,7 @@ from core.progress import progress
 from core.reading.array_files import read_arrays, write_arrays
 from core.utils.GAN_utils import BigGAN_wrapper, ImageGenerator
 from core.utils.generators.named import SHORT_NAMES, full_name, generator_named
-from core.utils.scoring.perception import load_lpips
+from core.utils.scoring.perception import PerceptualNetwork, load_lpips, lpips_vectors
 
 #: Names of the averages as the optimisers and the published analyses read them …
 AVERAGE_FILES = {"BigGAN": "H_avg_1000cls.npz", "fc6": "Evolution_Avg_Hess.npz"}
@@ -190,15 +190,27 @@ def load_distance(settings: HessianSettings, device: str = "auto") -> Distance:
     """Load the image distance of some settings."""
     if settings.distance == "MSE":
         return mean_squared_error
-    module = load_lpips(
-        "squeeze", rescale=False, device=device, pretrained=not settings.untrained,
-        seed=settings.seed,
-    ).module  # fmt: skip
+    return Lpips(
+        load_lpips(
+            "squeeze", rescale=False, device=device, pretrained=not settings.untrained,
+            seed=settings.seed,
+        )
+    )  # fmt: skip
 
-    def lpips(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        return module(first, second).flatten()
 
-    return lpips
+@dataclass(frozen=True)
+class Lpips:
+    """LPIPS between images that gradients flow to, rescaled as its network says."""
+
+    network: PerceptualNetwork
+
+    def __call__(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """Return distances, (n,)."""
+        return self.network.module(first, second, normalize=self.network.rescale).flatten()
+
+    def vectors(self, images: torch.Tensor) -> torch.Tensor:
+        """Return vectors of images whose squared distances these are, (n, k)."""
+        return lpips_vectors(self.network, images)
 
 
 def code_of(settings: HessianSettings, generator: ImageGenerator, index: int) -> torch.Tensor:

@@ -7,24 +7,38 @@ that change the image most.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from torch.func import jvp, vmap
 
 from core.errors import UsageError, UserError, choose_from
+from core.utils.batching import batch_from_memory, is_out_of_memory, over_batches
 from core.utils.GAN_utils import ImageGenerator
 
 Images = torch.Tensor
 
-#: Distances between images (n, 3, h, w) in [0, 1] and others of the same shape: (n,).
+#: Distances between images (n, 3, h, w) in [0, 1] and others of the same shape: (n,). One that is
+#: the squared length between vectors of images is derived faster, if its `vectors` gives these.
 Distance = Callable[[Images, Images], torch.Tensor]
 
-#: Exact by double backpropagation; Lanczos with exact products; Lanczos with central differences.
+#: Exact, from first derivatives; Lanczos with exact products; Lanczos with central differences.
 METHODS = ("BP", "BackwardIter", "ForwardIter")
+
+#: Bytes of image derivatives that are kept: all of fc6, 4096 images of 256 x 256 pixels.
+KEPT_BYTES = 4 << 30
+
+#: Vectors of images that are derived together; LPIPS has two million numbers in each.
+VECTORS_AT_ONCE = 8
+
+#: Most slope of a distance between equal images, as a share of what a step of 1 changes in it.
+FLAT = 1e-2
 
 #: Relative tolerance of the eigenvalues, and most products, of a Lanczos run.
 LANCZOS_TOLERANCE, LANCZOS_MOST_RESTARTS = 1e-6, 200
@@ -74,8 +88,8 @@ def hessian_compute(
     ImDist : callable
         Distance between two sets of images, differentiable, zero between equal images.
     hessian_method : {"BP", "BackwardIter", "ForwardIter"}
-        Exact, d passes; Lanczos with exact Hessian-vector products; Lanczos with central
-        differences of the gradient, for networks without second derivatives.
+        Exact, from d derivatives of the image; Lanczos with exact Hessian-vector products; Lanczos
+        with central differences of the gradient, for networks without second derivatives.
     cutoff : int, optional
         Eigenpairs of largest magnitude that Lanczos finds, below d; by default d/2 − 1.
     preprocess : callable, optional
@@ -93,7 +107,8 @@ def hessian_compute(
     Raises
     ------
     UsageError
-        If the method is unknown, or code or cutoff are out of range.
+        If the method is unknown, or code or cutoff are out of range. BP: if the distance is not
+        least between equal images, or torch cannot derive the generator forwards.
     UserError
         If Lanczos does not converge.
     """
@@ -164,14 +179,54 @@ class _Landscape:
         return gradient
 
     def exact(self) -> NDArray[np.float64]:
-        """Return all rows of the Hessian, each by a second backpropagation."""
-        code = self._code.clone().requires_grad_()
-        gradient = self.gradient(code, keep_graph=True)
-        rows = [
-            torch.autograd.grad(component, code, retain_graph=True)[0]
-            for component in gradient.flatten()
-        ]
-        return _as_array(torch.cat(rows))
+        """Return Jᵀ M J: J derives the image by the code, M the distance twice by the image.
+
+        Second derivatives of the generator do not count, as the distance is least here.
+        """
+        d, pixels = self._code.numel(), self._reference.numel()
+        most = max(KEPT_BYTES // (pixels * self._reference.element_size()), 1)
+        axes, batch_size = torch.eye(d).to(self._code), batch_from_memory(self._code.device)
+        curve, H = self._curve(), np.zeros((d, d))
+        for first in range(0, d, most):
+            kept = self._reference.new_empty(min(most, d - first), pixels)
+            moved = partial(self._moved, axes[first:])
+            for rows, images in over_batches(moved, d - first, batch_size):
+                part = kept[rows]
+                part[:] = images[: len(part)].flatten(1)
+                known = kept[: rows.stop]
+                H[first:][rows, first : first + len(known)] = _as_array(curve(images) @ known.T)
+        return np.tril(H) + np.tril(H, -1).T
+
+    def _moved(self, axes: torch.Tensor, rows: slice) -> Images:
+        """Return derivatives of the image along axes (n, d) of the code."""
+
+        def image(code: torch.Tensor) -> Images:
+            return self._preprocess(self._generator.visualize(code))
+
+        return _forwards(image, self._code, axes[rows, np.newaxis])
+
+    def _curve(self) -> Callable[[Images], torch.Tensor]:
+        """Return images → M images, (n, pixels)."""
+        image = self._reference.clone().requires_grad_()
+        if (vectors := getattr(self._distance, "vectors", None)) is not None:
+            return _squared_length_curve(vectors, image)
+        distance = self._distance(self._reference, image).sum()
+        (slope,) = torch.autograd.grad(distance, image, create_graph=True)
+
+        def curve(images: Images) -> torch.Tensor:
+            curved = [
+                torch.autograd.grad(slope, image, one, retain_graph=True)[0].flatten()
+                for one in images
+            ]
+            product = torch.stack(curved)
+            if slope.abs().max() > FLAT * product.abs().max():
+                raise UsageError(
+                    "this distance is not least between equal images: it has a slope there. BP "
+                    "takes only distances that are; take BackwardIter."
+                )
+            return product
+
+        return curve
 
     def backward_product(self) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
         """Return v → H v, the gradient of (gradient · v)."""
@@ -203,6 +258,43 @@ class _Landscape:
             return _as_array((ahead - behind) / (2 * step))[0]
 
         return product
+
+
+def _squared_length_curve(
+    vectors: Callable[[Images], torch.Tensor], image: Images
+) -> Callable[[Images], torch.Tensor]:
+    """Return images → 2 Vᵀ V images, (n, pixels), where V derives the vectors by the image."""
+    found = vectors(image)
+
+    def few(images: Images) -> torch.Tensor:
+        along = 2 * _forwards(vectors, image.detach(), images)
+        (curved,) = torch.autograd.grad(
+            found, image, along, retain_graph=True, is_grads_batched=True
+        )
+        return curved.flatten(1)
+
+    return lambda images: torch.cat([few(part) for part in images.split(VECTORS_AT_ONCE)])
+
+
+def _forwards(
+    function: Callable[[torch.Tensor], torch.Tensor], at: torch.Tensor, directions: torch.Tensor
+) -> torch.Tensor:
+    """Return the derivatives of a function along directions, each of the shape of `at`."""
+
+    def along(direction: torch.Tensor) -> torch.Tensor:
+        return jvp(function, (at,), (direction,))[1]
+
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch deprecates what it uses here
+            return vmap(along)(directions)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        raise UsageError(
+            f"torch finds no forward derivatives here ({str(error).splitlines()[0]}); BP needs "
+            "them, take BackwardIter."
+        ) from error
 
 
 def _lanczos(

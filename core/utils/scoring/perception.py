@@ -267,10 +267,10 @@ def lpips_matrix(
     """
     require_colour(firsts)
     require_colour(seconds)
-    first = map_batches(partial(_lpips_vectors, network), firsts, batch_size)
+    first = map_batches(partial(_picture_vectors, network), firsts, batch_size)
 
     def distances(pictures: Pictures) -> torch.Tensor:
-        second = _lpips_vectors(network, pictures)
+        second = _picture_vectors(network, pictures)
         # By inner products they would be faster, and equal pictures would differ by 1e-4.
         return torch.stack([(first - vector).square_().sum(1) for vector in second])
 
@@ -283,14 +283,29 @@ def _trunk_state(trunk: torch.nn.Module, state: dict[str, torch.Tensor]) -> dict
     return {key: state[name] for key, name in renamed.items() if name in state}
 
 
-def _lpips_vectors(network: PerceptualNetwork, pictures: Pictures) -> torch.Tensor:
-    """Return the vectors of `lpips_matrix`, (n, channels × locations of all layers)."""
-    batch = as_pictures(pictures).to(network.device)
+def lpips_vectors(network: PerceptualNetwork, images: torch.Tensor) -> torch.Tensor:
+    """Return the vectors whose squared distances are LPIPS; gradients flow to the images.
+
+    Parameters
+    ----------
+    network : PerceptualNetwork
+        From `load_lpips`.
+    images : torch.Tensor, shape (n, 3, rows, columns)
+        Intensities from 0 to 1, on the device of the network.
+
+    Returns
+    -------
+    torch.Tensor, shape (n, channels × locations of all layers)
+    """
     module = network.module
+    scaled = module.scaling_layer(2 * images - 1 if network.rescale else images)
+    parts = []
+    for activations, linear in zip(module.net(scaled), module.lins, strict=True):
+        weights = linear.model[-1].weight / activations[0, 0].numel()
+        parts.append((weights.sqrt() * normalize(activations, dim=1)).flatten(1))
+    return torch.cat(parts, dim=1)
+
+
+def _picture_vectors(network: PerceptualNetwork, pictures: Pictures) -> torch.Tensor:
     with torch.inference_mode():
-        scaled = module.scaling_layer(2 * batch - 1 if network.rescale else batch)
-        parts = []
-        for activations, linear in zip(module.net(scaled), module.lins, strict=True):
-            weights = linear.model[-1].weight / activations[0, 0].numel()
-            parts.append((weights.sqrt() * normalize(activations, dim=1)).flatten(1))
-        return torch.cat(parts, dim=1)
+        return lpips_vectors(network, as_pictures(pictures).to(network.device))
