@@ -393,7 +393,7 @@ class PickledTable(Layout):
     def write(self, path: Path, value: Any) -> None:
         """Pickle the table."""
         # Text as objects: the string type of one pandas is not known to the others.
-        text = {name: value[name].astype(object) for name in self.columns.text if name in value}
+        text = {name: value[name].astype(object) for name in value if name in self.columns.text}
         table = value.assign(**text).set_axis(pd.Index(value.columns, dtype=object), axis=1)
         path.write_bytes(pickle.dumps(table, protocol=4))
 

@@ -120,6 +120,7 @@ def simulate_matroot(
         plans = tuple(plan.without_climb() for plan in plans)
     _refuse_what_is_not_simulated(folder)
     with staging_folder(folder / "simulation") as made:
+        drawn = _drawn(plans)
         _write_text(made / README_FILE, _readme(seed, len(plans), null, effects))
         _write_csv(made / TRUTH_FILE, truth_table(plans))
         _write_csv(made / OPTIMIZER_FILE, _optimizer_table(plans))
@@ -131,7 +132,7 @@ def simulate_matroot(
         note = f"SIMULATED recordings, seed {seed}, of no animal. HDF5 schema 1.00 ."
         with write_v73(made / MAT_FILE, note) as file:
             file.mark(SIMULATED_ATTRIBUTE, True)
-            file.save_struct_array(VARIABLE, FIELDS, _elements(progress(plans), _drawn(plans)))
+            file.save_struct_array(VARIABLE, FIELDS, _elements(progress(plans), drawn))
         _replace(folder, made)
     return folder
 
@@ -242,12 +243,11 @@ def _elements(
 
 
 def _drawn(plans: Sequence[ExperimentPlan]) -> Iterator[Mapping[str, Any]]:
-    """Yield each experiment in order, drawn by other processes where there are many."""
+    """Return each experiment in order; where there are many, other processes begin at once."""
     if len(plans) < _MANY_EXPERIMENTS:
-        yield from map(_draw, plans)
-        return
+        return map(_draw, plans)
     parallel = Parallel(n_jobs=cpu_count(), return_as="generator", batch_size=1)
-    yield from parallel(delayed(_draw)(plan) for plan in plans)
+    return iter(parallel(delayed(_draw)(plan) for plan in plans))
 
 
 def _draw(plan: ExperimentPlan) -> dict[str, Any]:

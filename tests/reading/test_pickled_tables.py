@@ -17,6 +17,7 @@ import pytest
 
 from core.errors import MalformedDataError
 from core.reading.safe_pickle import load_pickle
+from core.source_tables.layouts import Columns, PickledTable
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -160,3 +161,14 @@ def test_small_files_do_not_take_seconds_or_gigabytes(tmp_path, name, monkeypatc
         assert tracemalloc.get_traced_memory()[1] < 60 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_pickled_table_has_the_same_bytes_whatever_the_order_of_a_set(tmp_path):
+    """Sets of texts have another order in every process."""
+    table = pd.DataFrame({"one": ["a", "b"], "other": ["c", "d"]}, dtype=object)
+    written = []
+    for text in (("one", "other"), ("other", "one")):
+        columns = Columns(names=("one", "other"), text=text)
+        PickledTable(columns).write(tmp_path / "x.pkl", table)
+        written.append((tmp_path / "x.pkl").read_bytes())
+    assert written[0] == written[1]
