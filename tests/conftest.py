@@ -32,10 +32,15 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: "golden_figures" not in item.fixturenames)
 
 
-def pytest_collection_finish():
-    """Leave what is imported by now out of every later search for cycles."""
+def _leave_to_the_end():
+    """Leave what there is by now, and stays, out of every later search for cycles."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_finish():
+    """Everything is imported."""
+    _leave_to_the_end()
 
 
 @pytest.fixture
@@ -93,14 +98,14 @@ def small_source_data(small_matroot, once):
 
 @pytest.fixture(scope="session")
 def small_figures(small_source_data, once):
-    """Print Figures 2 and 4 of them once in every format; the page is that of the first."""
+    """Print Figure 2 of them once in every format, and its page; then Figure 4 as PDF and PNG."""
     from figure_reproduction.page.report import write_report
     from tests.figures.test_determinism import FIGURE, print_figures
 
     def make(folder):
         print_figures(small_source_data, folder, FIGURE)
         write_report(folder)
-        print_figures(small_source_data, folder, "Figure4")
+        print_figures(small_source_data, folder, "Figure4", formats=("pdf", "png"))
 
     return once("small_figures", make)
 
@@ -122,7 +127,9 @@ def golden_figures(golden_source_data, tmp_path_factory):
     """Make every figure of them once, and of four tuning sessions: statistics and pictures."""
     from tests import golden
 
-    return golden.print_figures(golden_source_data, tmp_path_factory.mktemp("figures"))
+    printed = golden.print_figures(golden_source_data, tmp_path_factory.mktemp("figures"))
+    _leave_to_the_end()
+    return printed
 
 
 @pytest.fixture(autouse=True)

@@ -39,11 +39,10 @@ write_report(folder / "figures")
 """
 
 
-def print_figures(source_data: Path, output: Path, *figures: str) -> None:
-    """Make some figures in every format."""
-    for name in figures:
-        job = PrintJob(source_data, output, FORMATS)
-        assert print_figure(figure_script(name), job).problems == {}
+def print_figures(source_data: Path, output: Path, name: str, formats=FORMATS) -> None:
+    """Make a figure, in every format unless told otherwise."""
+    job = PrintJob(source_data, output, formats)
+    assert print_figure(figure_script(name), job).problems == {}
 
 
 def hashes(folder: Path) -> dict[str, str]:

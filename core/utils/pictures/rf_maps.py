@@ -13,10 +13,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import curve_fit
 
 from core.errors import UsageError, UserError, choose_from
 from core.reading.array_files import write_arrays
@@ -226,7 +226,7 @@ def _fitted(amplitude: FloatArray, points: NDArray[Any]) -> FloatArray:
     flat: Any = points.reshape(2, -1)
     start = [amplitude.max(), *_start_ellipse(amplitude, flat), 0, 0]
     try:
-        popt, _ = curve_fit(
+        popt, _ = scipy.optimize.curve_fit(
             twoD_Gaussian, flat, amplitude.ravel(), p0=np.clip(start, lower, upper),
             bounds=(lower, upper), max_nfev=_MAX_EVALUATIONS,
         )  # fmt: skip
