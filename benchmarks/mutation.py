@@ -224,7 +224,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "True → False",
     ): "grids of unequal length are refused as they are read",
     (
-        "psths = [pad_blocks(s.psths[space], block + 1)[block] for s in population.summaries]",
+        "psths = [pad_blocks(s.psths[space], block + 1)[block].copy() for s in summaries]",
         "1 → 2",
     ): "a block is the same however many follow it",
     (

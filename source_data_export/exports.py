@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,9 @@ logger = logging.getLogger(__name__)
 
 #: Folder of the prototype montages, beside the recordings.
 PROTOTYPE_FOLDER = "prototypes"
+
+#: Tables that are held in memory while processes write them.
+_TABLES_AT_ONCE = 48
 
 _SOFTWARE = f"{PROJECT} {software_versions()[PROJECT]}"
 
@@ -314,13 +318,14 @@ def run(
     return report
 
 
-def _in_processes(write: Callable[[Table], Path], tables: Iterable[Table]) -> Iterable[Path]:
-    """Share the tables out between the processes that have read the recordings.
+def _in_processes(write: Callable[[Table], Path], tables: Iterable[Table]) -> Iterator[Path]:
+    """Share some tables after the other out between the processes that have read the recordings.
 
-    Tables are made before any is handed out: those of Figure 6 wait for the same processes.
+    Tables are made while none is being written: those of Figure 6 wait for the same processes.
     """
-    tasks = [delayed(write)(table) for table in tables]
-    return Parallel(n_jobs=cpu_count())(tasks)
+    left = iter(tables)
+    while some := list(islice(left, _TABLES_AT_ONCE)):
+        yield from Parallel(n_jobs=cpu_count())(delayed(write)(table) for table in some)
 
 
 def _optimizers(path: Path) -> pd.DataFrame | None:

@@ -486,14 +486,16 @@ def pad_blocks(values: NDArray[np.float64], n_blocks: int) -> NDArray[np.float64
     values : numpy.ndarray
         (blocks, ...) anything block by block, SEM included.
     n_blocks : int
-        Length to reach; a longer session stays as it is.
+        Length to reach; a longer session is returned as it is.
 
     Returns
     -------
     numpy.ndarray
         (max(blocks, n_blocks), ...)
     """
-    missing = max(n_blocks - len(values), 0)
+    missing = n_blocks - len(values)
+    if missing <= 0:
+        return values
     padding = np.broadcast_to(values[-2:].mean(axis=0), (missing, *values.shape[1:]))
     return np.concatenate([values, padding])
 

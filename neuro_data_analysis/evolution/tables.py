@@ -96,10 +96,10 @@ def figure4_tables(population: Population) -> Iterator[Table]:
 
 def figure5_tables(population: Population) -> Iterator[Table]:
     """Yield the tables of Figure 5: normalised PSTHs of two blocks, responses in 10-ms windows."""
-    normalizer = population.normalizer[:, np.newaxis]
+    normalizer, summaries = population.normalizer[:, np.newaxis], population.summaries
     for member in TABLES["Fig5/psth"].members:
         block, space = member["block"], member["space"]
-        psths = [pad_blocks(s.psths[space], block + 1)[block] for s in population.summaries]
+        psths = [pad_blocks(s.psths[space], block + 1)[block].copy() for s in summaries]
         yield Table("Fig5/psth", np.stack(psths) / normalizer, member)
     yield Table("Fig5/masks", population.masks.astype(int))
     yield from _window_tables("Fig5/window_response", population)
@@ -223,13 +223,12 @@ def _normalised(
     population: Population, responses: Sequence[BlockResponses], kind: str
 ) -> BySpace[NDArray[np.float64]]:
     """Mean or SEM of each experiment, padded, over its normaliser: (n_experiments, n_blocks, …)."""
-    padded = {
-        space: population.padded(getattr(found, kind)[space].T for found in responses)
-        for space in Space
-    }
-    return {
-        space: (values.T / population.normalizer).T for space, values in padded.items()
-    }
+    normalised = {}
+    for space in Space:
+        values = population.padded(getattr(found, kind)[space].T for found in responses)
+        values.T[...] /= population.normalizer  # in place: they are large
+        normalised[space] = values
+    return normalised
 
 
 def _mean_sem(values: NDArray[np.float64]) -> dict[str, float]:
