@@ -6,10 +6,12 @@ Standard library only, so that a Python without the packages can still say what 
 from __future__ import annotations
 
 import codecs
+import gc
 import os
 import signal
 import sys
 from importlib import import_module
+from types import ModuleType
 
 #: What the environment of figures and recordings has; all else is in that of everything.
 _BASE = frozenset(
@@ -48,13 +50,23 @@ def run(module: str) -> int:
     write_plainly()
     own_handler = signal.signal(signal.SIGINT, _leave)
     try:
-        main = import_module(module).main
+        main = _imported(module).main
         signal.signal(signal.SIGINT, own_handler)
         return main()
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in _OWN:
             raise
         return _refuse(missing_package(error.name or str(error)))
+
+
+def _imported(module: str) -> ModuleType:
+    """Import without a search for cycles, a quarter of the time that finds next to none."""
+    gc.disable()
+    try:
+        return import_module(module)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def missing_package(name: str) -> str:

@@ -124,7 +124,7 @@ def draw_references(groups: References, canvas: FigureBase) -> None:
                 len(values),
             )
             draw_curve(axes, blocks[seen] + 1, curve, space, label=space)
-        axes.set_title(f"{area} (N={len(groups[area, Space.DEEPSIM])})")
+        axes.set_title(f"{area} ($n$ = {len(groups[area, Space.DEEPSIM])})")
         axes.set_xlabel("Block")
     panels[0].set(ylim=(0, None), ylabel="Response to reference\npictures (normalised)")
     panels[0].legend()
