@@ -60,7 +60,7 @@ PACKAGES = (
 
 #: Imports packages, and then runs each line of its input, an order, in a fork.
 _SERVER = """
-import gc, json, os, runpy, sys, traceback
+import gc, json, os, runpy, signal, sys, traceback
 from importlib import import_module
 
 gc.set_threshold(50_000, 10, 10)
@@ -95,6 +95,7 @@ sys.dont_write_bytecode, sys.pycache_prefix = False, sys.argv[2]
 for line in sys.stdin:
     child = os.fork()
     if not child:
+        signal.alarm(int(sys.argv[3]))
         code = obey(json.loads(line))
         sys.stdout.flush()
         sys.stderr.flush()
@@ -110,8 +111,8 @@ class Bare:
         self.folder = folder
         compiled = str(folder / "compiled")  # a later fork need not compile again what one did
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _SERVER, PACKAGES, compiled], text=True,
-            env=os.environ | {"MPLBACKEND": "agg"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-P", "-c", _SERVER, PACKAGES, compiled, str(LONGEST_SECONDS)],
+            text=True, env=os.environ | {"MPLBACKEND": "agg"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
     def run(self, code="", *given, module="", where=".", path=(ROOT,)):

@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,9 @@ from core.utils.evolution.loop import evolve
 from core.utils.generators.image_spaces import PixelSpace
 
 GENERATIONS = 8
+#: A side that hangs ends itself.
+LONGEST_SECONDS = 100
+
 KEPT = ("saved/*.npz", "saved/*.json", "session/*.npz", "session/session.json", "session/stimuli/*")
 
 
@@ -67,6 +71,7 @@ def forked(side, folder: Path) -> int:
     """Run a side in a process of its own."""
     process = os.fork()
     if not process:
+        signal.alarm(LONGEST_SECONDS)  # it does not outlive a judge that is killed
         try:
             side(folder)
         except BaseException as error:
@@ -89,7 +94,16 @@ def digests(folder: Path) -> dict[str, str]:
 def run(folder: Path, kills: int, moments: random.Random) -> int:
     """Run both sides to the end, killing one of them so many times; return the kills."""
     folder.mkdir(parents=True)
-    sides, alive, done = (evolving, answering), {}, 0
+    alive: dict[Callable, int] = {}
+    try:
+        return _run(folder, kills, moments, alive)
+    finally:
+        for process in alive.values():
+            os.kill(process, signal.SIGKILL)
+
+
+def _run(folder: Path, kills: int, moments: random.Random, alive: dict[Callable, int]) -> int:
+    sides, done = (evolving, answering), 0
     while True:
         for side in sides:
             if side not in alive and not (folder / "finished").exists():
