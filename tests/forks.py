@@ -112,7 +112,8 @@ class Bare:
         compiled = str(folder / "compiled")  # a later fork need not compile again what one did
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", _SERVER, PACKAGES, compiled, str(LONGEST_SECONDS)],
-            text=True, env=os.environ | {"MPLBACKEND": "agg"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True, env=os.environ | {"MPLBACKEND": "agg"}, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )  # fmt: skip
 
     def run(self, code="", *given, module="", where=".", path=(ROOT,)):
