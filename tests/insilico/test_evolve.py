@@ -156,7 +156,8 @@ def test_only_optimisers_that_are_named_by_labels_share_threads(scorer, monkeypa
     _tell = CholeskyCMAES.tell
     monkeypatch.setattr(CholeskyCMAES, "tell", tell)
     both = {name: objectives.unit(scorer, "conv2", (0, 4, 4)) for name in ("first", "second")}
-    ways = {"labels": "CholCMA", "own": lambda G, seed: CholeskyCMAES(20, 6, init_code=np.zeros(20))}
+    own = {"init_code": np.zeros(20), "population_size": 6}
+    ways = {"labels": "CholCMA", "own": lambda G, seed: CholeskyCMAES(20, **own)}
     taken = {}
     for way, optimizer in ways.items():
         evolve(both, TinyGenerator(20), optimizer, 2, progress=False)
