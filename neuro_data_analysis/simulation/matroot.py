@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
+from joblib import cpu_count  # type: ignore[import-untyped]
+from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
 
 from core.errors import CannotWriteError, UsageError, UserError
 from core.files import atomic_write, move_into, staging_folder, writes_alone
@@ -46,8 +49,8 @@ DEFAULT_SEED = 2031
 #: Elements of the recording file; those that are not in the list of experiments are empty.
 N_ELEMENTS = 190
 
-#: From so many experiments on, processes that draw them are worth starting.
-_MANY_EXPERIMENTS = 40
+#: From so many experiments and sets of codes on, processes that make them are worth starting.
+_MANY_TASKS = 40
 
 #: Written beside the recording file.
 TRUTH_FILE = "truth.csv"
@@ -119,20 +122,19 @@ def simulate_matroot(
     if null:
         plans = tuple(plan.without_climb() for plan in plans)
     _refuse_what_is_not_simulated(folder)
-    with staging_folder(folder / "simulation") as made:
-        drawn = _drawn(plans)
+    with (
+        staging_folder(folder / "simulation") as made,
+        _in_turn([*(partial(_draw, plan) for plan in plans), *_code_files(plans, made)]) as results,
+    ):
         _write_text(made / README_FILE, _readme(seed, len(plans), null, effects))
         _write_csv(made / TRUTH_FILE, truth_table(plans))
         _write_csv(made / OPTIMIZER_FILE, _optimizer_table(plans))
-        for plan in plans:
-            if plan.expi in BLOCK_CODES_OF:
-                write_block_codes(plan, made)
-            if plan.expi == MERGED_CODES_OF:
-                write_merged_codes(plan, made)
         note = f"SIMULATED recordings, seed {seed}, of no animal. HDF5 schema 1.00 ."
         with write_v73(made / MAT_FILE, note) as file:
             file.mark(SIMULATED_ATTRIBUTE, True)
-            file.save_struct_array(VARIABLE, FIELDS, _elements(progress(plans), drawn))
+            file.save_struct_array(VARIABLE, FIELDS, _elements(progress(plans), results))
+        for _ in results:  # until the codes are written
+            pass
         _replace(folder, made)
     return folder
 
@@ -242,12 +244,33 @@ def _elements(
     yield from (None for _ in range(next_expi, N_ELEMENTS + 1))
 
 
-def _drawn(plans: Sequence[ExperimentPlan]) -> Iterator[Mapping[str, Any]]:
-    """Return each experiment in order; where there are many, other processes begin at once."""
-    if len(plans) < _MANY_EXPERIMENTS:
-        return map(_draw, plans)
-    parallel = Parallel(n_jobs=cpu_count(), return_as="generator", batch_size=1)
-    return iter(parallel(delayed(_draw)(plan) for plan in plans))
+@contextmanager
+def _in_turn(tasks: Sequence[Callable[[], Any]]) -> Iterator[Iterator[Any]]:
+    """Yield what each task does, in order; where they are many, other processes begin at once.
+
+    One processor is left to the caller, who has most to do. Nothing is done after the block.
+    """
+    n_processes = cpu_count() - 1
+    if len(tasks) < _MANY_TASKS or not n_processes:
+        yield map(_do, tasks)
+        return
+    with (
+        get_reusable_executor(n_processes) as executor,
+        closing(executor.map(_do, tasks)) as results,
+    ):
+        yield results
+
+
+def _do(task: Callable[[], Any]) -> Any:
+    return task()
+
+
+def _code_files(plans: Iterable[ExperimentPlan], folder: Path) -> Iterator[Callable[[], Any]]:
+    for plan in plans:
+        if plan.expi in BLOCK_CODES_OF:
+            yield partial(write_block_codes, plan, folder)
+        if plan.expi == MERGED_CODES_OF:
+            yield partial(write_merged_codes, plan, folder)
 
 
 def _draw(plan: ExperimentPlan) -> dict[str, Any]:

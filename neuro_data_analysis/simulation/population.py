@@ -333,7 +333,7 @@ def _draw_start_shares(levels: StartLevels, rng: np.random.Generator) -> NDArray
     common, own = rng.standard_normal(), rng.standard_normal(2)
     z = np.sqrt(START_CORRELATION) * common + np.sqrt(1 - START_CORRELATION) * own
     a = np.array(levels.start) * levels.concentration
-    return np.asarray(scipy.stats.beta.ppf(scipy.special.ndtr(z), a, levels.concentration - a))
+    return np.asarray(scipy.special.betaincinv(a, levels.concentration - a, scipy.special.ndtr(z)))
 
 
 def _last_rate(climb: str, first: float, last: float, gain_per_t: float) -> float:

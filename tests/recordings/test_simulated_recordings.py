@@ -197,8 +197,9 @@ def test_every_odd_form_is_in_a_small_simulation(recordings):
 def test_the_same_seed_gives_the_same_bytes(tmp_path, monkeypatch):
     """Nothing depends on the clock, nor on the process that draws; another seed, other spikes."""
     contents = []
+    monkeypatch.setattr(matroot_module, "cpu_count", lambda: 2)
     for name, seed, many in (("a", 5, 1), ("b", 5, 40), ("c", 6, 40)):
-        monkeypatch.setattr(matroot_module, "_MANY_EXPERIMENTS", many)
+        monkeypatch.setattr(matroot_module, "_MANY_TASKS", many)
         folder = simulate_matroot(tmp_path / name, seed=seed, n_experiments=1)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         contents.append({path.relative_to(folder): path.read_bytes() for path in files})
