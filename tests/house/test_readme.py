@@ -32,7 +32,7 @@ def _python_block(containing):
 
 
 def test_the_evolution_of_the_readme_climbs(tmp_path, monkeypatch, capsys):
-    """Three of its twenty generations for a unit of an untrained ResNet; the last is above the first.
+    """Three of twenty generations for a unit of an untrained ResNet; the last is above the first.
 
     A reader sees the scores, and finds a picture of six images.
     """
