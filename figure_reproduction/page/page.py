@@ -53,6 +53,9 @@ _METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": None},
 }
 
+#: Tables of a font that choose and move glyphs while text is set; here it is set already.
+_TYPESETTING = ("GDEF", "GPOS", "GSUB")
+
 @dataclass(frozen=True)
 class Shown:
     """What a panel shows.
@@ -508,8 +511,22 @@ def _code(show: Show) -> dict[str, Any]:
 def save_picture(figure: Figure, path: Path) -> None:
     """Write a figure in the format of the path's suffix; same figure, same bytes."""
     kind = path.suffix.removeprefix(".")
-    with atomic_write(path) as unfinished:
+    fonts = _fonts_without_typesetting() if kind == "pdf" else contextlib.nullcontext()
+    with atomic_write(path) as unfinished, fonts:
         figure.savefig(unfinished, format=kind, metadata=_METADATA[kind])
+
+
+@contextlib.contextmanager
+def _fonts_without_typesetting() -> Iterator[None]:
+    """Leave those tables out of embedded fonts; to cut them down is most of the work of a PDF."""
+    from fontTools.subset import Options  # type: ignore[import-untyped]  # slow to import
+
+    usual = Options._drop_tables_default
+    Options._drop_tables_default = [*usual, *_TYPESETTING]
+    try:
+        yield
+    finally:
+        Options._drop_tables_default = usual
 
 
 def _write_json(
