@@ -75,6 +75,7 @@ def optimiser_steps() -> Iterator[Row]:
         "SepCMA": (optimizers.sep_cma(4096, 40), 10),
         "Hessian": (hessian, 40),
         "dense": (optimizers.textbook_along_hessian(4096, 500), 10),
+        "product": (optimizers.axes_and_normals(4096, 500, 30), 40),
     }
     with threadpool_limits(1):
         taken = optimizers.take_turns(contestants, 40)
@@ -82,7 +83,15 @@ def optimiser_steps() -> Iterator[Row]:
     yield Row("CMA-ES step, N = 4096, population 40, CPU", "ms", ms["ours"],
               ("cmaes.SepCMA", ms["SepCMA"]), ("drawing the normals", ms["normals"]))  # fmt: skip
     yield Row("Hessian CMA-ES step, 500 axes, CPU", "ms", ms["Hessian"],
-              ("dense textbook", ms["dense"]), ("those normals", ms["normals"]))  # fmt: skip
+              ("dense textbook", ms["dense"]), ("normals times axes", ms["product"]))  # fmt: skip
+    n, ways = 60, {"together": True, "one after another": False}
+    contestants = {way: (optimizers.many(n, 4096, 40, at), 8) for way, at in ways.items()}
+    contestants["normals"] = (optimizers.normals(n * 40, 4096), 8)
+    taken = optimizers.take_turns(contestants, 8)
+    each = {name: 1e3 * median(seconds.wall) / n for name, seconds in taken.items()}
+    yield Row(f"a step of {n} optimisers side by side, by the clock", "ms", each["together"],
+              ("one after another", each["one after another"]),
+              ("drawing the normals", each["normals"]))  # fmt: skip
 
 
 def scoring_passes() -> Iterator[Row]:

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from core.utils.device import side_by_side
 from core.utils.Optimizers import CholeskyCMAES, HessCMAES
 from tests.textbook_cma import TextbookCMAES
 
@@ -62,6 +63,38 @@ def ours_along_hessian(dimension: int, cutoff: int, **settings: Any) -> Generati
     )
     optimizer.set_Hessian(np.geomspace(1, 1e-4, cutoff), axes, expon=1 / 5)
     return _stepper(optimizer.step_simple, optimizer.get_init_pop())
+
+
+def axes_and_normals(dimension: int, cutoff: int, population: int) -> Generation:
+    """Draw normals and multiply them with axes: what a step along axes cannot leave out."""
+    random = np.random.default_rng(0)
+    axes = random.standard_normal((cutoff, dimension)).astype(np.float32)
+    return lambda: random.standard_normal((population, cutoff)).astype(np.float32) @ axes
+
+
+def many(n_runs: int, dimension: int, population: int, together: bool) -> Generation:
+    """Return ask and tell of many optimisers, in as many threads as torch has or in one."""
+    start = np.zeros(dimension)
+    optimizers = [
+        CholeskyCMAES(dimension, population, SIGMA, start, random_seed=i, dtype=np.float32)
+        for i in range(n_runs)
+    ]
+    scores = np.random.default_rng(3).standard_normal(population)
+    for optimizer in optimizers:
+        optimizer.tell([0.0])
+
+    def step(optimizer: CholeskyCMAES) -> None:
+        optimizer.ask()
+        optimizer.tell(scores)
+
+    def generation() -> None:
+        if together:
+            side_by_side(step, optimizers)
+        else:
+            for optimizer in optimizers:
+                step(optimizer)
+
+    return generation
 
 
 def textbook(dimension: int, Aupdate_freq: float = 10) -> Generation:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from core.errors import MalformedDataError, UsageError, choose_from
 from core.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 #: Says in a folder of results with how many threads they were begun.
 THREADS_FILE = "threads.json"
@@ -67,6 +74,37 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(n_threads)
+
+
+def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Return what a function gives for each item, computed in as many threads as torch has.
+
+    It is meant for steps of optimisers, nearly all of them work of numpy, which lets other threads
+    run. Each product of matrices stays in one thread, so that no result depends on their number.
+
+    Parameters
+    ----------
+    function : callable
+        Must touch nothing that it shares with the calls for other items.
+    items : sequence
+
+    Raises
+    ------
+    Exception
+        What the call for the first item that failed has raised; calls for later ones may be left
+        out.
+    """
+    n_threads = min(torch.get_num_threads(), len(items))
+    with _loaded_libraries().limit(limits=1, user_api="blas"):
+        if n_threads <= 1:
+            return [function(item) for item in items]
+        with ThreadPoolExecutor(n_threads) as threads:
+            return list(threads.map(function, items))
+
+
+@cache
+def _loaded_libraries() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def note_threads(folder: Path) -> None:

@@ -69,6 +69,15 @@ def test_core_utils_alone_loads_no_torch(bare):
     assert bare.run(code).returncode == 0
 
 
+@pytest.mark.parametrize("said", ["", "0"])
+def test_torch_takes_memory_in_large_pages_unless_told_otherwise(bare, said):
+    before = f"os.environ.update({{'THP_MEM_ALLOC_ENABLE': {said!r}}})" if said else (
+        "os.environ.pop('THP_MEM_ALLOC_ENABLE', None)"
+    )
+    code = f"import os; {before}; import core.utils; print(os.environ['THP_MEM_ALLOC_ENABLE'])"
+    assert bare.run(code).stdout.strip() == (said or "1")
+
+
 def test_no_escape_reaches_a_terminal(capsys, monkeypatch):
     """Neither by a message, nor by what is told, nor by a log: words of files colour nothing."""
     escape = "\x1b[31mred\x9b2J\a"

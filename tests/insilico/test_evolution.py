@@ -35,6 +35,7 @@ from core.insilico.paired_evolution.settings import EvolutionSettings, Noise, un
 from core.reading.array_files import read_arrays
 from core.utils import GAN_utils
 from core.utils.CNN_scorers import TorchScorer
+from core.utils.device import one_thread
 from core.utils.generators.named import generator_named
 from core.utils.Optimizers import CholeskyCMAES
 from tests.closeness import assert_same_pass
@@ -77,6 +78,13 @@ def all_bytes(folder):
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_in_forks():
+    """Compute in one thread: runs that are killed here have no other, and sums keep their order."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

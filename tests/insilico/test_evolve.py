@@ -144,6 +144,28 @@ def test_two_spaces_run_side_by_side(scorer):
     }
 
 
+def test_only_optimisers_that_are_named_by_labels_share_threads(scorer, monkeypatch):
+    """Those of one's own may share what is not known, such as random numbers: they take turns."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    where = []
+
+    def tell(optimizer, scores):
+        where.append(threading.current_thread())
+        _tell(optimizer, scores)
+
+    _tell = CholeskyCMAES.tell
+    monkeypatch.setattr(CholeskyCMAES, "tell", tell)
+    both = {name: objectives.unit(scorer, "conv2", (0, 4, 4)) for name in ("first", "second")}
+    own = {"init_code": np.zeros(20), "population_size": 6}
+    ways = {"labels": "CholCMA", "own": lambda G, seed: CholeskyCMAES(20, **own)}
+    taken = {}
+    for way, optimizer in ways.items():
+        evolve(both, TinyGenerator(20), optimizer, 2, progress=False)
+        taken[way], where = set(where), []
+    assert threading.main_thread() not in taken["labels"]
+    assert taken["own"] == {threading.main_thread()}
+
+
 def test_a_generator_may_be_named_and_is_loaded_once(monkeypatch):
     made = []
     monkeypatch.setattr(loop, "generator_named", lambda name: made.append(name) or EightPixels())

@@ -21,6 +21,7 @@ from core.errors import MalformedDataError, UsageError
 from core.insilico.paired_evolution.settings import Noise
 from core.utils.batching import BATCH_SIZE, batch_from_memory, map_batches
 from core.utils.CNN_scorers import TorchScorer
+from core.utils.device import side_by_side
 from core.utils.GAN_utils import ImageGenerator
 from core.utils.optimizers.ask_tell import AskTellOptimizer
 from core.utils.optimizers.state import of_prefix
@@ -197,7 +198,8 @@ class Evolution:
         shows images for itself, such as a rig, says by an attribute ``images_at_once`` how many it
         takes: it is then called with so many of a generation, and never twice with the same.
     runs : sequence of Run
-        All at the same generation.
+        All at the same generation. Their optimisers are asked and told side by side, so no two may
+        draw from one generator of random numbers.
     batch_size : int or None, default 40
         Images generated, and scored by a network, at a time; bounds the memory whatever the number
         of runs. None: from the memory that is free, see `batch_from_memory`.
@@ -262,19 +264,13 @@ class Evolution:
         if not self.healthy:
             reasons = "; ".join(f"{run.name}: {run.failed}" for run in self.runs)
             raise UsageError(f"no run can go on ({reasons:.500})")
-        populations = [run.optimizer.ask().astype(np.float32, copy=False) for run in self.healthy]
+        populations = side_by_side(_asked, self.healthy)
         positions = [i for i, run in enumerate(self.runs) if not run.failed]
         owners = np.repeat(positions, [len(codes) for codes in populations])
         responses = self._responses(np.concatenate(populations), owners)
         bounds = np.cumsum([len(codes) for codes in populations])[:-1]
-        for run, codes, scores in zip(
-            self.healthy, populations, np.split(responses, bounds), strict=True
-        ):
-            try:
-                run.take(codes, scores)
-            except UsageError as error:
-                run.failed = str(error)
-                logger.warning("%s failed in generation %d: %s", run.name, run.generation, error)
+        scored = zip(self.healthy, populations, np.split(responses, bounds), strict=True)
+        side_by_side(_take, list(scored))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of all runs, by ``name/entry``."""
@@ -347,6 +343,19 @@ class Evolution:
             part = images[start:stop]
             parts.append(part if place is None else place.show(part))
         return torch.cat(parts)
+
+
+def _asked(run: Run) -> NDArray[np.float32]:
+    return run.optimizer.ask().astype(np.float32, copy=False)
+
+
+def _take(scored: tuple[Run, NDArray[np.float32], NDArray[np.float64]]) -> None:
+    run, codes, responses = scored
+    try:
+        run.take(codes, responses)
+    except UsageError as error:
+        run.failed = str(error)
+        logger.warning("%s failed in generation %d: %s", run.name, run.generation, error)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from core.errors import UsageError
 from core.utils.batching import BATCH_SIZE, batch_from_memory
-from core.utils.device import note_threads
+from core.utils.device import note_threads, side_by_side
 from core.utils.evolution.result import EvolutionResult
 from core.utils.evolution.saving import EvolutionFolder, tell_optimizer
 from core.utils.evolution.scoring import Answers, answers_of, as_objective
@@ -169,7 +169,9 @@ def evolve(
         note_threads(folder.folder)
         folder.restore(threads)
     at_once = batch_size or batch_from_memory(threads[0].generator.device)
-    loop = _Loop(threads, lost, stop or Stop(), at_once, folder, watch)
+    labels = optimizer.values() if isinstance(optimizer, Mapping) else [optimizer]
+    each = side_by_side if all(isinstance(label, str) for label in labels) else _one_by_one
+    loop = _Loop(threads, lost, stop or Stop(), at_once, folder, watch, each)
     loop.run(generations, progress)
     results = {thread.name: EvolutionResult(thread) for thread in threads}
     return results if several else results[ONLY]
@@ -177,7 +179,10 @@ def evolve(
 
 @dataclass(frozen=True)
 class _Loop:
-    """Threads that go through their blocks together."""
+    """Threads that go through their blocks together.
+
+    `each` calls a function for each of them: optimisers of one's own may share what is not known.
+    """
 
     threads: list[Thread]
     lost: str
@@ -185,6 +190,7 @@ class _Loop:
     batch_size: int
     folder: EvolutionFolder | None
     watch: Callable[[dict[str, EvolutionResult]], None] | None
+    each: Callable[..., list[Any]]
 
     @property
     def block(self) -> int:
@@ -217,7 +223,7 @@ class _Loop:
         others go on. In the first generation, of all threads, or of a rig, it is an error.
         """
         threads = self._going
-        populations = [thread.ask() for thread in threads]
+        populations = self.each(Thread.ask, threads)
         answers = self._answers(threads, populations)
         scored = list(zip(threads, populations, answers, strict=True))
         problems = {thread.name: told for thread, _, a in scored if (told := _problem(thread, a))}
@@ -233,9 +239,7 @@ class _Loop:
                 if thread.name in problems:
                     thread.fail(problems[thread.name])
                     logger.warning("%s %s; the others go on", thread.name, thread.stopped)
-            for thread, codes, answer in usable:
-                tell_optimizer(thread.optimizer, answer.scores, answer.gradients)
-                thread.remember(codes, answer.scores)
+            self.each(_take, usable)
             if self.folder:
                 self.folder.save_state(self.threads)
         if self.watch:
@@ -387,6 +391,16 @@ def _told(generator: ImageGenerator) -> str:
     return f"{type(generator).__name__} of {generator.codelen} numbers" + (
         "" if generator.trained else ", untrained"
     )
+
+
+def _one_by_one(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    return [function(item) for item in items]
+
+
+def _take(scored: tuple[Thread, CodeArray, Answers]) -> None:
+    thread, codes, answer = scored
+    tell_optimizer(thread.optimizer, answer.scores, answer.gradients)
+    thread.remember(codes, answer.scores)
 
 
 def _problem(thread: Thread, answer: Answers) -> str:
