@@ -139,7 +139,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     **{
         (line, "Space.DEEPSIM → Space.BIGGAN"): "both threads have as many blocks"
         for line in (
-            "return len(self.psths[Space.DEEPSIM])",
+            "return len(self.trajectory.mean[Space.DEEPSIM])",
             "n_blocks = len(trials[Space.DEEPSIM].block_sizes)",
             "if len(trials[Space.DEEPSIM].block_sizes) == 0:",
         )
@@ -224,7 +224,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "True → False",
     ): "grids of unequal length are refused as they are read",
     (
-        "psths = [pad_blocks(s.psths[space], block + 1)[block].copy() for s in summaries]",
+        "shown = {block: pad_blocks(psths, block + 1)[block].copy() for block in SHOWN_BLOCKS}",
         "1 → 2",
     ): "a block is the same however many follow it",
     (

@@ -42,7 +42,6 @@ from neuro_data_analysis.evolution.stats import (
     block_windows,
     count_kept_blocks,
     kept_trials,
-    pad_blocks,
 )
 from neuro_data_analysis.neural_data_lib import MAT_FILE, Experiment, load_neural_data
 from neuro_data_analysis.neural_data_utils import AREAS
@@ -205,14 +204,14 @@ def _print_responses(population: Population) -> None:
     masks, normalizer = population.masks, population.normalizer[:, None]
     for (block, area, space), published in PUBLISHED_5A.items():
         chosen = (masks["valid"] & masks["anysucc005"] & masks[f"{area}msk"]).to_numpy()
-        late_or_first = [pad_blocks(s.psths[space], block + 1)[block] for s in population.summaries]
+        late_or_first = [s.psths[space].of_block[block] for s in population.summaries]
         mean = (np.stack(late_or_first) / normalizer)[chosen].mean(axis=0)
         off = np.abs(mean[list(published)] - list(published.values())).max()
         print(
             f"5A block {block} {area} {space}: at most {off:.2f} from the published mean"
         )
     for (area, space), expected in PUBLISHED_EXT4B.items():
-        rises = np.stack([s.best_psth(space) - s.psths[space][0] for s in population.summaries])
+        rises = np.stack([s.psths[space].rise for s in population.summaries])
         success = masks["valid"] & masks[f"{space.prefix}succ001"] & masks[f"{area}msk"]
         shares = attributed_fractions(rises[success.to_numpy()], 50)
         found = np.round(shares.mean(axis=0)[1:], 3).tolist()

@@ -23,6 +23,7 @@ from neuro_data_analysis.evolution.stats import (
     COMPARISONS,
     BlockResponses,
     EvolutionSummary,
+    ShownPsths,
     Trajectory,
     best_block,
     compared_blocks,
@@ -75,7 +76,10 @@ def summarize_block_means(evolution: DecodedEvolution) -> EvolutionSummary:
             baseline={space: t.window_means(*BASELINE_MS) for space, t in threads.items()},
         ),
         windows=_windows(threads),
-        psths={space: thread.psth for space, thread in threads.items()},
+        psths={
+            space: ShownPsths.among(thread.psth, moments[space].mean)
+            for space, thread in threads.items()
+        },
         tests=moment_tests(moments),
         activations=_activations(moments),
         references={space: t.published.references.mean for space, t in threads.items()},

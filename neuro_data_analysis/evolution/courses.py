@@ -151,8 +151,8 @@ def _course(summary: EvolutionSummary) -> dict[str, float]:
     found: dict[str, float] = {}
     counted = time_constants(summary.trajectory)
     for space in Space:
-        found[f"{space.prefix}_centre_first"] = psth_centre_ms(summary.psths[space][0])
-        found[f"{space.prefix}_centre_best"] = psth_centre_ms(summary.best_psth(space))
+        found[f"{space.prefix}_centre_first"] = psth_centre_ms(summary.psths[space].of_block[0])
+        found[f"{space.prefix}_centre_best"] = psth_centre_ms(summary.psths[space].best)
         found[f"{space.prefix}_tc_counted"] = counted[f"{space.prefix}_tc0_bslinit"]
         response = summary.trajectory.mean[space]
         found[f"{space.prefix}_tc_smoothed"] = smoothed_time_constant(response)

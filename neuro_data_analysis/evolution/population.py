@@ -276,9 +276,9 @@ def credible_interval(
         The (1 ∓ coverage)/2 quantiles.
     """
     k, n = np.asarray(successes), np.asarray(totals)
-    posterior = scipy.stats.beta(k + 1, n - k + 1)
     tail = (1 - coverage) / 2
-    return np.asarray(posterior.ppf(tail)), np.asarray(posterior.ppf(1 - tail))
+    low, high = (scipy.special.betaincinv(k + 1, n - k + 1, p) for p in (tail, 1 - tail))
+    return np.asarray(low), np.asarray(high)
 
 
 def _meta_row(summary: EvolutionSummary) -> dict[str, object]:

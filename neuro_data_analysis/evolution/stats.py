@@ -31,6 +31,9 @@ BASELINE_MS: Window = (0, 45)
 #: A last block with fewer images than this in either thread is dropped from both.
 MIN_IMAGES_LAST_BLOCK = 10
 
+#: Blocks whose PSTHs are shown (Figure 5A): the first, and the last of 56 (padded) blocks.
+SHOWN_BLOCKS = (0, 55)
+
 #: Block means closer than this, relative to the largest, are tied; the first of them is the best.
 TIE = 1e-9
 
@@ -160,6 +163,14 @@ class BlockResponses:
 
     __repr__ = brief
 
+    def at(self, places: Sequence[int]) -> BlockResponses:
+        """Take those at some places of the first axis."""
+        chosen = list(places)
+        return BlockResponses(
+            mean={space: values[chosen] for space, values in self.mean.items()},
+            sem={space: values[chosen] for space, values in self.sem.items()},
+        )
+
 
 @dataclass(frozen=True)
 class Trajectory(BlockResponses):
@@ -177,6 +188,38 @@ class Trajectory(BlockResponses):
 
 
 @dataclass(frozen=True)
+class ShownPsths:
+    """The mean PSTHs of one thread that tables need, (200 ms,) events/s each.
+
+    Attributes
+    ----------
+    of_block : dict of int to numpy.ndarray
+        0-based block, one of `SHOWN_BLOCKS` → its PSTH, see `pad_blocks`.
+    best : numpy.ndarray
+        Of the block of largest evoked response, see `best_block`.
+    """
+
+    of_block: dict[int, NDArray[np.float64]]
+    best: NDArray[np.float64]
+
+    __repr__ = brief
+
+    @property
+    def rise(self) -> NDArray[np.float64]:
+        """The best minus the first."""
+        return self.best - self.of_block[0]
+
+    @classmethod
+    def among(cls, psths: NDArray[np.float64], responses: NDArray[np.float64]) -> ShownPsths:
+        """Choose from (n_blocks, 200 ms) PSTHs by the (n_blocks,) evoked responses.
+
+        What is chosen is copied: an experiment has ten times as much.
+        """
+        shown = {block: pad_blocks(psths, block + 1)[block].copy() for block in SHOWN_BLOCKS}
+        return cls(shown, psths[best_block(responses)].copy())
+
+
+@dataclass(frozen=True)
 class EvolutionSummary:
     """What the tables keep of one experiment, of its blocks after the last-block rule.
 
@@ -188,8 +231,8 @@ class EvolutionSummary:
         Evoked responses and baselines, (n_blocks,).
     windows : BlockResponses
         (42 windows of Extended Figure 4C, n_blocks).
-    psths : dict of Space to numpy.ndarray
-        (n_blocks, 200 ms) mean PSTH of each block, events/s.
+    psths : dict of Space to ShownPsths
+        Mean PSTHs of a few blocks.
     tests : dict
         ``t_…`` and ``p_…`` of `block_tests`.
     activations : dict
@@ -202,7 +245,7 @@ class EvolutionSummary:
     info: ExperimentInfo
     trajectory: Trajectory
     windows: BlockResponses
-    psths: BySpace[NDArray[np.float64]]
+    psths: BySpace[ShownPsths]
     tests: dict[str, float]
     activations: dict[str, float]
     references: BySpace[NDArray[np.float64]]
@@ -212,16 +255,12 @@ class EvolutionSummary:
     @property
     def n_blocks(self) -> int:
         """Number of blocks kept ("blockN")."""
-        return len(self.psths[Space.DEEPSIM])
+        return len(self.trajectory.mean[Space.DEEPSIM])
 
     @property
     def normalizer(self) -> float:
         """Largest block-mean response of both threads, events/s; the padding never exceeds it."""
         return float(max(mean.max() for mean in self.trajectory.mean.values()))
-
-    def best_psth(self, space: Space) -> NDArray[np.float64]:
-        """Mean PSTH of the block of largest evoked response, (200 ms,) events/s."""
-        return self.psths[space][best_block(self.trajectory.mean[space])]
 
 
 def summarize(experiment: Experiment) -> EvolutionSummary:
@@ -247,11 +286,15 @@ def summarize(experiment: Experiment) -> EvolutionSummary:
     if n_blocks == 0:
         raise MalformedDataError(f"experiment {experiment.info.expi} holds no block")
     _warn_of_little(experiment.info.expi, trials)
+    trajectory = block_trajectory(trials)
     summary = EvolutionSummary(
         info=experiment.info,
-        trajectory=block_trajectory(trials),
+        trajectory=trajectory,
         windows=block_windows(trials),
-        psths={space: t.block_means(t.psth).T for space, t in trials.items()},
+        psths={
+            space: ShownPsths.among(t.block_means(t.psth).T, trajectory.mean[space])
+            for space, t in trials.items()
+        },
         tests=block_tests(trials),
         activations=block_activations(recorded),
         references={space: _reference_means(experiment, space) for space in Space},

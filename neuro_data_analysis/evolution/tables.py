@@ -29,13 +29,15 @@ from neuro_data_analysis.evolution.stats import (
     attributed_fractions,
     block_psths,
     kept_trials,
-    pad_blocks,
 )
 from neuro_data_analysis.neural_data_lib import Block, Experiment, ExperimentInfo
 from neuro_data_analysis.neural_data_utils import AREAS
 
 #: The largest mean PSTH of the example takes this many distances between blocks (Figure 2D).
 _PEAK_IN_OFFSETS = 2.2
+
+#: Windows whose responses are laid out together: as few as memory, as many as time asks for.
+_WINDOWS_AT_ONCE = 4
 
 
 def figure2_tables(experiment: Experiment) -> Iterator[Table]:
@@ -99,7 +101,7 @@ def figure5_tables(population: Population) -> Iterator[Table]:
     normalizer, summaries = population.normalizer[:, np.newaxis], population.summaries
     for member in TABLES["Fig5/psth"].members:
         block, space = member["block"], member["space"]
-        psths = [pad_blocks(s.psths[space], block + 1)[block].copy() for s in summaries]
+        psths = [summary.psths[space].of_block[block] for summary in summaries]
         yield Table("Fig5/psth", np.stack(psths) / normalizer, member)
     yield Table("Fig5/masks", population.masks.astype(int))
     yield from _window_tables("Fig5/window_response", population)
@@ -110,7 +112,7 @@ def extended_figure4_tables(population: Population) -> Iterator[Table]:
     meta = population.meta.join(population.activations)
     yield Table("ExtendedFig4/meta", meta.assign(valid=population.inclusion["valid"]))
     rises = {
-        space: np.stack([s.best_psth(space) - s.psths[space][0] for s in population.summaries])
+        space: np.stack([s.psths[space].rise for s in population.summaries])
         for space in Space
     }
     for bin_ms in ATTRIBUTION_BINS_MS:
@@ -209,14 +211,17 @@ def time_constant_synopsis(population: Population) -> pd.DataFrame:
 
 def _window_tables(key: str, population: Population) -> Iterator[Table]:
     """Yield the responses in every window of a family of tables."""
-    responses = [summary.windows for summary in population.summaries]
-    mean, sem = (_normalised(population, responses, kind) for kind in ("mean", "sem"))
-    for window in dict.fromkeys(member["window"] for member in TABLES[f"{key}_mean"].members):
-        position = EXTENDED_4C_WINDOWS.index(window)
-        for space in Space:
-            member = {"window": window, "space": space}
-            yield Table(f"{key}_mean", mean[space][..., position], member)
-            yield Table(f"{key}_sem", sem[space][..., position], member)
+    windows = list(dict.fromkeys(member["window"] for member in TABLES[f"{key}_mean"].members))
+    for start in range(0, len(windows), _WINDOWS_AT_ONCE):
+        some = windows[start : start + _WINDOWS_AT_ONCE]
+        places = [EXTENDED_4C_WINDOWS.index(window) for window in some]
+        responses = [summary.windows.at(places) for summary in population.summaries]
+        mean, sem = (_normalised(population, responses, kind) for kind in ("mean", "sem"))
+        for position, window in enumerate(some):
+            for space in Space:
+                member = {"window": window, "space": space}
+                yield Table(f"{key}_mean", mean[space][..., position], member)
+                yield Table(f"{key}_sem", sem[space][..., position], member)
 
 
 def _normalised(

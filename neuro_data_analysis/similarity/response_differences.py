@@ -74,7 +74,7 @@ def difference_table(population: Population) -> pd.DataFrame:
     """
     rows = {
         summary.info.expi: response_differences(
-            np.stack([summary.best_psth(space) for space in Space]), summary.normalizer
+            np.stack([summary.psths[space].best for space in Space]), summary.normalizer
         )
         for summary in population.summaries
     }

@@ -322,7 +322,7 @@ def test_a_summary_from_block_means_is_that_from_trials(made, decoded):
         np.testing.assert_allclose(summary.trajectory.baseline[space], baseline, atol=1e-9)
         np.testing.assert_allclose(summary.trajectory.sem[space], sems, atol=0.0051)
         np.testing.assert_allclose(
-            summary.best_psth(space), blocks[int(np.argmax(evoked))].mean(axis=0), atol=1e-9
+            summary.psths[space].best, blocks[int(np.argmax(evoked))].mean(axis=0), atol=1e-9
         )
         window = [t[:, 60:70].mean() for t in blocks]
         np.testing.assert_allclose(summary.windows.mean[space][6], window, atol=1e-9)

@@ -21,7 +21,6 @@ from neuro_data_analysis.evolution.codes import (
 from neuro_data_analysis.evolution.population import Population, collect, success_rates
 from neuro_data_analysis.evolution.stats import (
     attributed_fractions,
-    pad_blocks,
     summarize,
     time_constants,
 )
@@ -102,7 +101,7 @@ def threads(plans, population):
             rows.loc[here, "t"] = summary.tests[f"t_maxinit_{space.thread}"]
             rows.loc[here, "p"] = summary.tests[f"p_maxinit_{space.thread}"]
             rows.loc[here, "counted"] = constants[f"{space.prefix}_tc0_bslinit"]
-            rows.loc[here, "half_rise_ms"] = half_rise_ms(pad_blocks(summary.psths[space], 56)[55])
+            rows.loc[here, "half_rise_ms"] = half_rise_ms(summary.psths[space].of_block[55])
     return rows
 
 
@@ -360,7 +359,7 @@ def test_late_and_early_gains_are_found(threads, population):
                 [hump.at(np.arange(200)) for hump in (plan.area.early, plan.area.late)]
             )
             scale = humps[:, 50:].mean(axis=1)
-            rise = summary.best_psth(space) - summary.psths[space][0]
+            rise = summary.psths[space].rise
             early, late = np.linalg.lstsq(humps.T, rise, rcond=None)[0] * scale
             truth.append(row["late_gain"] / (row["late_gain"] + row["early_gain"]))
             found.append(late / (early + late))
@@ -430,7 +429,7 @@ def test_responses_unfold_as_in_figure_5a(population):
     masks = population.masks
     for (block, area, space), published in PUBLISHED_5A.items():
         chosen = (masks["valid"] & masks["anysucc005"] & masks[f"{area}msk"]).to_numpy()
-        psths = np.stack([pad_blocks(s.psths[space], 56)[block] for s in population.summaries])
+        psths = np.stack([s.psths[space].of_block[block] for s in population.summaries])
         mean = (psths / population.normalizer[:, None])[chosen].mean(axis=0)
         found = mean[list(published)]
         np.testing.assert_allclose(
@@ -443,7 +442,7 @@ def test_gains_unfold_as_in_extended_figure_4b(population):
     masks = population.masks
     fractions = {
         space: attributed_fractions(
-            np.stack([s.best_psth(space) - s.psths[space][0] for s in population.summaries]), 50
+            np.stack([s.psths[space].rise for s in population.summaries]), 50
         )
         for space in Space
     }

@@ -46,6 +46,10 @@ from tests.evolutions import make_experiment, make_info
 from tests.paper_constants import WINDOWS_EXT4C
 
 
+def _shown(summary, space):
+    return [*summary.psths[space].of_block.values(), summary.psths[space].best]
+
+
 def _rates(block, window):
     return np.array([trial[slice(*window)].mean() for trial in block.psth.T])
 
@@ -92,7 +96,7 @@ def test_the_best_psth_is_that_of_the_block_of_largest_response(rng):
     summary = summarize(experiment)
     for space, thread, best in (("DeePSim", 0, 1), ("BigGAN", 1, 2)):
         expected = experiment.threads[thread].blocks[best].psth.mean(axis=1)
-        np.testing.assert_allclose(summary.best_psth(Space(space)), expected)
+        np.testing.assert_allclose(summary.psths[Space(space)].best, expected)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +399,8 @@ def test_tied_blocks_are_one_block_for_tests_attribution_and_activations(seed):
     experiment = Experiment(make_info(), threads)
     summary = summarize(experiment)
     for space in Space:
-        np.testing.assert_array_equal(summary.best_psth(space), summary.psths[space][3])
+        best = block_psths(kept_trials(experiment)).mean[space][:, 3]
+        np.testing.assert_array_equal(summary.psths[space].best, best)
         first = blocks[3][50:200].mean(axis=0)
         assert summary.activations[f"maxrsp_{space.thread}_mean"] == pytest.approx(first.mean())
         rates = [b[50:200].mean(axis=0) for b in blocks]
@@ -437,7 +442,8 @@ def test_the_number_of_workers_changes_nothing(small_matroot):
         pd.testing.assert_frame_equal(getattr(one, table), getattr(two, table), check_exact=True)
     for alone, shared in zip(one.summaries, two.summaries, strict=True):
         for space in Space:
-            np.testing.assert_array_equal(alone.psths[space], shared.psths[space])
+            for one_psth, other in zip(_shown(alone, space), _shown(shared, space), strict=True):
+                np.testing.assert_array_equal(one_psth, other)
             np.testing.assert_array_equal(alone.windows.sem[space], shared.windows.sem[space])
 
 
