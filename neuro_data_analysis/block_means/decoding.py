@@ -199,6 +199,8 @@ def _extend(total: Floats, n: Counts, spikes: Counts, start: Indices) -> tuple[C
     backwards = ((t, t, slice(t + 1, t + _TAPS), KERNEL[1:]) for t in reversed(range(SAMPLES)))
     for steps, applies in ((forwards, np.less_equal), (backwards, np.greater)):
         for t, unknown, others, weights in steps:
+            if not alive.any():
+                return spikes, alive
             rows = np.flatnonzero(alive & applies(start, t))
             exact = (total[rows, t] - spikes[rows, others] @ weights) / KERNEL[0]
             whole = np.rint(exact)

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 from scipy.special import expit, logsumexp
 from statsmodels.regression.mixed_linear_model import MixedLM
-from statsmodels.stats.multitest import multipletests
 from statsmodels.tools.numdiff import approx_hess
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
@@ -374,8 +373,8 @@ def sign_flip_p(
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Correct a family of p values by Holm (1979); a missing one stays missing, uncounted."""
     p = np.asarray(p_values, dtype=np.float64)
-    known = np.isfinite(p)
+    rising = np.argsort(p)[: np.isfinite(p).sum()]  # missing ones come last
+    stepped = np.maximum.accumulate(p[rising] * np.arange(len(rising), 0, -1))
     corrected = np.full(p.shape, np.nan)
-    if known.any():
-        corrected[known] = multipletests(p[known], method="holm")[1]
+    corrected[rising] = np.minimum(stepped, 1)
     return corrected

@@ -57,6 +57,7 @@ from neuro_data_analysis.simulation.prototypes import (
 from source_data_export import exports
 from tests import panels
 from tests.evolutions import make_experiment
+from tests.golden import pictures_in_memory
 from tests.panels import show
 
 #: (number, recording) of some evolutions; all recorded from channel 12.
@@ -371,7 +372,8 @@ def _statistics(output):
 def test_the_figure_states_every_published_number(tmp_path, drawn):
     table, meta = drawn
     _write(tmp_path, table, meta)
-    printed = print_figure(FIGURE, PrintJob(tmp_path, tmp_path / "out", ("png",)))
+    with pictures_in_memory():
+        printed = print_figure(FIGURE, PrintJob(tmp_path, tmp_path / "out", ("png",)))
     assert printed.problems == {}
     assert [path.name for path in printed.pictures] == [
         "3G_avgpool_psth.png", "3G_L4focus_psth.png", "3G_avgpool_act.png", "3G_L4focus_act.png",
@@ -439,8 +441,9 @@ def test_a_table_of_the_drawn_rows_alone_is_drawn_whole(tmp_path, drawn, caplog,
     """Five columns without anything beside them; what is missing is reported."""
     table, _ = drawn
     rows = table[:40] if with_expi else table[:40].drop(columns="Expi")
-    with caplog.at_level(logging.INFO):
-        printed = print_figure(FIGURE, PrintJob(_write(tmp_path, rows), tmp_path / "out", ("png",)))
+    job = PrintJob(_write(tmp_path, rows), tmp_path / "out", ("png",))
+    with caplog.at_level(logging.INFO), pictures_in_memory():
+        printed = print_figure(FIGURE, job)
     assert printed.problems == {}
     found = _statistics(tmp_path / "out")
     name = "psth_MAE vs cosine_reevol_resnet_avgpool"

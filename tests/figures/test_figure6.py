@@ -34,6 +34,7 @@ from figure_reproduction.page.page import PrintJob, main, print_figure
 from neuro_data_analysis.neural_tuning_analysis_lib import SHAPE_COLUMNS, SYNOPSIS_COLUMNS
 from neuro_data_analysis.simulation.tuning import simulate_tuning_sessions
 from neuro_data_analysis.tuning.tables import collect_sites, figure6_tables
+from tests.golden import pictures_in_memory
 from tests.panels import drawn, told
 from tests.paper_constants import FIGURE6_GROUPS
 
@@ -328,12 +329,13 @@ def test_the_script_draws_every_panel(exported, tmp_path):
     """All pictures and all published quantities of 6C, with the mark of simulated sessions."""
     _, folder = exported
     arguments = ["--source-data", str(folder), "--output", str(tmp_path), "--format", "svg"]
-    assert main(FIGURE, arguments) == 0
-    pictures = {path.stem: path.read_text() for path in tmp_path.glob("*.svg")}
-    assert set(pictures) == {
+    with pictures_in_memory() as pictures:
+        assert main(FIGURE, arguments) == 0
+    assert set(pictures) == {path.stem for path in tmp_path.glob("*.svg")} == {
         "6C", "6D_success", "6D_failed_class", "6E_shapes", "6E_peaks", "Figure6",
     }  # fmt: skip
-    assert all("SIMULATED" in picture for picture in pictures.values())
+    for picture in pictures.values():
+        assert "SIMULATED" in {text.get_text() for text in picture.texts}
     panels = json.loads((tmp_path / "Figure6.json").read_text())["panels"]
     assert list(panels) == ["6C", "6D_success", "6D_failed", "6E_shapes", "6E_peaks"]
     quantities = {s["quantity"] for s in panels["6C"]["statistics"]}
@@ -344,7 +346,8 @@ def test_pickles_make_the_panels_too(exported, tmp_path):
     """Whatever has a pickled twin is read from it."""
     names = ("6D_success", "6D_failed", "6E_shapes", "6E_peaks")
     job = PrintJob(exported[1], tmp_path, ("svg",), "pkl", panels=names)
-    printed = print_figure(FIGURE, job)
+    with pictures_in_memory():
+        printed = print_figure(FIGURE, job)
     assert printed.problems == {}
     inputs = {file for entry in printed.panels.values() for file in entry["inputs"]}
     assert inputs

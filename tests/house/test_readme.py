@@ -32,15 +32,15 @@ def _python_block(containing):
 
 
 def test_the_evolution_of_the_readme_climbs(tmp_path, monkeypatch, capsys):
-    """Six of its twenty generations for a unit of an untrained ResNet; the last is above the first.
+    """Three of twenty generations for a unit of an untrained ResNet; the last is above the first.
 
     A reader sees the scores, and finds a picture of six images.
     """
     monkeypatch.chdir(tmp_path)
     names = {}
-    exec(_python_block("upconvGAN").replace("range(20)", "range(6)"), names)
+    exec(_python_block("upconvGAN").replace("range(20)", "range(3)"), names)
     told = capsys.readouterr().out.splitlines()
-    assert [line.partition(":")[0] for line in told] == [f"generation {i}" for i in range(6)]
+    assert [line.partition(":")[0] for line in told] == [f"generation {i}" for i in range(3)]
     with Image.open("evolved.png") as picture:
         assert picture.width > picture.height > 256
     assert names["codes"].shape == (6, 4096)

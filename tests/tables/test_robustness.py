@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import integrate, optimize, special, stats
+from statsmodels.stats.multitest import multipletests
 
 from core.spaces import Space
 from neuro_data_analysis.evolution.stats import best_block
@@ -439,6 +440,10 @@ def test_a_family_is_corrected_as_in_the_textbook():
     assert holm([0.01, 0.04, np.nan, 0.03, 0.005]) == pytest.approx(
         [0.03, 0.06, np.nan, 0.06, 0.02], nan_ok=True
     )
+    assert holm([np.nan, 0.7, 0.7]) == pytest.approx([np.nan, 1, 1], nan_ok=True)
+    assert holm([]).shape == (0,)
+    p = np.round(np.random.default_rng(3).random(40) ** 3, 2)  # with ties
+    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1])
 
 
 def test_images_of_a_block_are_told_by_t_and_p():
