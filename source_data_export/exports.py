@@ -61,7 +61,7 @@ logger = logging.getLogger(__name__)
 PROTOTYPE_FOLDER = "prototypes"
 
 #: Tables that are held in memory while processes write them.
-_TABLES_AT_ONCE = 24
+_TABLES_AT_ONCE = 12
 
 _SOFTWARE = f"{PROJECT} {software_versions()[PROJECT]}"
 

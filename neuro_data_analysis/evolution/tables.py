@@ -37,7 +37,7 @@ from neuro_data_analysis.neural_data_utils import AREAS
 _PEAK_IN_OFFSETS = 2.2
 
 #: Windows whose responses are laid out together: as few as memory, as many as time asks for.
-_WINDOWS_AT_ONCE = 4
+_WINDOWS_AT_ONCE = 3
 
 
 def figure2_tables(experiment: Experiment) -> Iterator[Table]:

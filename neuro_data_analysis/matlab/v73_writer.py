@@ -84,8 +84,6 @@ class MatlabV73Writer:
         self._referenced = self._file.create_group("#refs#").id
         self._n_referenced = 0
         self._texts: dict[str, h5py.Reference] = {}
-        self._compact, self._contiguous = _layout(), _layout()
-        self._compact.set_layout(h5d.COMPACT)
 
     def __enter__(self) -> MatlabV73Writer:
         return self
@@ -195,26 +193,18 @@ class MatlabV73Writer:
     ) -> Any:
         item = self._store(parent, name, np.array(shape, dtype=np.uint64))
         _set_class(item, matlab_class)
-        _set_attribute(item, b"MATLAB_empty", np.uint8(1))
+        _set_attribute(item, b"MATLAB_empty", np.array(1, dtype=np.uint8))
         return item
 
     def _store(self, parent: Any, name: str, stored: NDArray[Any] | Deflated) -> Any:
         in_file, in_memory = _types_of(stored.dtype)
-        space, layout = _space_of(stored.shape), self._layout_of(stored)
+        space, layout = _space_of(stored.shape), _layout_of(stored)
         item = h5d.create(parent, name.encode(), in_file, space, layout)
         if isinstance(stored, Deflated):
             item.write_direct_chunk((0,) * len(stored.shape), stored.content)
         else:
             item.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(stored), in_memory)
         return item
-
-    def _layout_of(self, stored: NDArray[Any] | Deflated) -> Any:
-        if isinstance(stored, np.ndarray):
-            return self._compact if stored.nbytes < _COMPRESS_FROM_BYTES else self._contiguous
-        layout = self._contiguous.copy()
-        layout.set_chunk(stored.shape)
-        layout.set_deflate(_DEFLATE_LEVEL)
-        return layout
 
     def _reference_to(self, value: Any) -> h5py.Reference:
         self._n_referenced += 1
@@ -274,7 +264,7 @@ class DiskBelowHdf5(io.RawIOBase):
     def __init__(self, file: io.FileIO) -> None:
         super().__init__()
         self._file = file
-        self._position = self._size = 0
+        self._position = self._size = self._place = 0
         self._failure: OSError | None = None
 
     def raise_failure(self) -> None:
@@ -284,15 +274,17 @@ class DiskBelowHdf5(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         """Write all bytes at the present position."""
-        rest = memoryview(data).cast("B")
+        rest = memoryview(data)
         length = len(rest)
         try:
-            self._file.seek(self._position)
+            if self._place != self._position:
+                self._file.seek(self._position)
             while rest and self._failure is None:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
             self._failure = error
         self._position += length
+        self._place = self._position
         self._size = max(self._size, self._position)
         return length
 
@@ -303,6 +295,7 @@ class DiskBelowHdf5(io.RawIOBase):
         found = self._file.readinto(view) or 0
         view[found:] = bytes(len(view) - found)
         self._position += len(view)
+        self._place = -1
         return len(view)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -339,16 +332,9 @@ def _class_of(dtype: np.dtype[Any]) -> str:
     return _CLASS_NAMES.get(dtype.name, dtype.name)
 
 
-def _layout() -> Any:
-    layout = h5p.create(h5p.DATASET_CREATE)
-    layout.set_obj_track_times(False)
-    return layout
-
-
 def _set_class(item: Any, matlab_class: str) -> None:
-    _set_attribute(item, b"MATLAB_class", _class_name(matlab_class))
-    if matlab_class in _DECODED_WIDTHS:
-        _set_attribute(item, b"MATLAB_int_decode", np.int32(_DECODED_WIDTHS[matlab_class]))
+    for name, value in _class_attributes(matlab_class):
+        _set_attribute(item, name, value)
 
 
 def _set_field_order(struct: Any, fields: Sequence[str]) -> None:
@@ -359,16 +345,18 @@ def _set_field_order(struct: Any, fields: Sequence[str]) -> None:
     _set_attribute(struct, b"MATLAB_fields", names)
 
 
-def _set_attribute(item: Any, name: bytes, value: Any) -> None:
-    value = np.asarray(value)
+def _set_attribute(item: Any, name: bytes, value: NDArray[Any]) -> None:
     in_file, in_memory = _types_of(value.dtype)
     h5a.create(item, name, in_file, _space_of(value.shape)).write(value, in_memory)
 
 
 # What describes arrays is made once: a file holds hundreds of thousands of small ones.
 @cache
-def _class_name(matlab_class: str) -> NDArray[np.bytes_]:
-    return np.array(matlab_class.encode())
+def _class_attributes(matlab_class: str) -> tuple[tuple[bytes, NDArray[Any]], ...]:
+    name = (b"MATLAB_class", np.array(matlab_class.encode()))
+    if matlab_class not in _DECODED_WIDTHS:
+        return (name,)
+    return name, (b"MATLAB_int_decode", np.array(_DECODED_WIDTHS[matlab_class], dtype=np.int32))
 
 
 def _types_of(dtype: np.dtype[Any]) -> tuple[Any, Any]:
@@ -381,6 +369,28 @@ def _types_of_objects(dtype: np.dtype[Any]) -> tuple[Any, Any]:
 
 
 _types_of_numbers = cache(_types_of_objects)
+
+
+def _layout_of(stored: NDArray[Any] | Deflated) -> Any:
+    if isinstance(stored, Deflated):
+        return _deflated_layout(stored.shape)
+    return _layout(h5d.COMPACT if stored.nbytes < _COMPRESS_FROM_BYTES else h5d.CONTIGUOUS)
+
+
+@cache
+def _layout(kind: int) -> Any:
+    layout = h5p.create(h5p.DATASET_CREATE)
+    layout.set_obj_track_times(False)
+    layout.set_layout(kind)
+    return layout
+
+
+@lru_cache(maxsize=1024)
+def _deflated_layout(shape: tuple[int, ...]) -> Any:
+    layout = _layout(h5d.CONTIGUOUS).copy()
+    layout.set_chunk(shape)
+    layout.set_deflate(_DEFLATE_LEVEL)
+    return layout
 
 
 @lru_cache(maxsize=1024)

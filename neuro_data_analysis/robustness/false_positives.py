@@ -34,7 +34,7 @@ _TESTS = ("maxinit", "endinit", "maxend")
 
 def degrees_of_freedom(t: float, p: float) -> int:
     """Degrees of freedom at which a Student t has a two-sided p; tables keep both to 15 digits."""
-    expected = np.asarray(2 * scipy.stats.t.sf(abs(t), _FREEDOM))
+    expected = np.asarray(2 * scipy.special.stdtr(_FREEDOM, -abs(t)))
     return int(_FREEDOM[np.argmin(abs(expected - p))])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +207,22 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, monkeypatch):
     assert len(contents[0]) > 50
     assert contents[0] == contents[1]
     assert contents[0] != contents[2]
+
+
+def test_nothing_is_written_after_a_simulation_that_failed(tmp_path, monkeypatch):
+    """What another process has begun is waited for, and what it has not begun is not."""
+    monkeypatch.setattr(matroot_module, "cpu_count", lambda: 2)
+    monkeypatch.setattr(matroot_module, "_MANY_TASKS", 1)
+    code = "import pathlib, time; p = pathlib.Path({!r}); p.touch(); time.sleep(.2); p.rename({!r})"
+    begun, done = ([str(tmp_path / f"{name}{n}") for n in range(20)] for name in ("begun", "done"))
+    tasks = [partial(exec, code.format(*names)) for names in zip(begun, done, strict=True)]
+    with pytest.raises(ZeroDivisionError), matroot_module._in_turn(tasks) as results:
+        next(results)
+        while not list(tmp_path.glob("begun*")):
+            time.sleep(0.01)
+        raise ZeroDivisionError
+    left = {path.name for path in tmp_path.iterdir()}
+    assert {"done0"} <= left < {Path(name).name for name in done}
 
 
 def test_an_experiment_does_not_depend_on_its_company(recordings, plans):

@@ -97,6 +97,7 @@ def test_the_best_psth_is_that_of_the_block_of_largest_response(rng):
     for space, thread, best in (("DeePSim", 0, 1), ("BigGAN", 1, 2)):
         expected = experiment.threads[thread].blocks[best].psth.mean(axis=1)
         np.testing.assert_allclose(summary.psths[Space(space)].best, expected)
+        assert all(psth.base is None for psth in _shown(summary, Space(space)))  # they hold no more
 
 
 @pytest.mark.parametrize(
