@@ -84,7 +84,8 @@ def _say_help(module, folder):
     """Run a command in a fork that forgets what is ours; later forks need not compile it again."""
     for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
         del sys.modules[name]
-    sys.dont_write_bytecode, sys.pycache_prefix = False, str(folder / "compiled")
+    if sys.dont_write_bytecode:
+        sys.dont_write_bytecode, sys.pycache_prefix = False, str(folder / "compiled")
     sys.argv = [module, "--help"]
     with (
         (folder / module).open("w", encoding="utf-8") as file,
