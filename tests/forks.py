@@ -91,7 +91,8 @@ def obey(order):
 for package in sys.argv[1].split(","):
     import_module(package)
 gc.freeze()
-sys.dont_write_bytecode, sys.pycache_prefix = False, sys.argv[2]
+if sys.dont_write_bytecode:
+    sys.dont_write_bytecode, sys.pycache_prefix = False, sys.argv[2]
 for line in sys.stdin:
     child = os.fork()
     if not child:

@@ -26,6 +26,7 @@ from core.published import published_values
 from core.source_tables.provenance import Provenance, read_provenance, write_provenance
 from core.source_tables.reader import SourceData, Table, write_tables
 from core.spaces import Space
+from figure_reproduction import FigureExt5_reproduction as ext5
 from figure_reproduction.FigureExt5_reproduction import (
     FIGURE,
     compute_5c,
@@ -349,8 +350,10 @@ def exported(tmp_path_factory):
     return folder
 
 
-def test_only_panels_of_untrained_networks_are_marked(exported, tmp_path):
+def test_only_panels_of_untrained_networks_are_marked(exported, tmp_path, monkeypatch):
     """5C is computed and bears no mark; 5D and 5E of the package say UNTRAINED on their face."""
+    monkeypatch.setattr(ext5, "N_DRAWS", 2)  # numbers are not looked at
+    monkeypatch.setattr(ext5, "N_RESAMPLED_UNITS", 2)
     with pictures_in_memory() as pictures:
         printed = print_figure(FIGURE, PrintJob(exported, tmp_path, formats=("png",)))
     assert printed.problems == {}

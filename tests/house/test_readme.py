@@ -80,22 +80,31 @@ LARGE = "numpy,scipy.stats,pandas,matplotlib.pyplot,seaborn,sklearn,h5py,torch,t
 OURS = ("core", "neuro_data_analysis", "figure_reproduction", "source_data_export", "examples")
 
 
-def _say_help(module, folder):
-    """Run a command in a fork that forgets what is ours; later forks need not compile it again."""
+def _say_helps(modules, folder):
+    """Run commands one after another in a fork that has forgotten what is ours."""
     for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
         del sys.modules[name]
-    sys.dont_write_bytecode, sys.pycache_prefix = False, str(folder / "compiled")
+    codes = {module: _say_help(module, folder / module) for module in modules}
+    (folder / "codes.json").write_text(json.dumps(codes))
+
+
+def _say_help(module, path):
+    if not hasattr(sys.modules.get(module), "__path__"):  # else its __main__ runs
+        sys.modules.pop(module, None)
     sys.argv = [module, "--help"]
     with (
-        (folder / module).open("w", encoding="utf-8") as file,
+        path.open("w", encoding="utf-8") as file,
         contextlib.redirect_stdout(file),
         contextlib.redirect_stderr(file),
     ):
         try:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            return end.code or 0
         except Exception:
             traceback.print_exc()
-            raise
+            return 1
+    return 0
 
 
 @pytest.fixture(scope="session")
@@ -107,8 +116,7 @@ def helps(once):
         folder.mkdir()
         for package in LARGE.split(","):
             import_module(package)
-        codes = {module: forked(_say_help, module, folder) for module in asked}
-        (folder / "codes.json").write_text(json.dumps(codes))
+        assert forked(_say_helps, asked, folder) == 0
 
     folder = once("helps", ask)
     codes = json.loads((folder / "codes.json").read_text())

@@ -23,6 +23,7 @@ from figure_reproduction.page.sheet import Drawing, Place, print_sheet
 from neuro_data_analysis.neural_data_lib import load_neural_data
 from neuro_data_analysis.rig_recordings import experiment_numbers, main, write_recordings
 from source_data_export.exports import run
+from tests.golden import pictures_in_memory
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = 17
@@ -104,13 +105,13 @@ def test_figures_2_4_and_5_run_on_a_labs_own_experiment(
     for script, panel in (("Figure2", "2D"), ("Figure4", "4D"), ("Figure5", "5A")):
         output = ["--output", str(tmp_path / script), "--panel", panel, "--format", "png"]
         monkeypatch.setattr("sys.argv", ["figure", "--source-data", str(tables), *output])
-        with pytest.raises(SystemExit) as ended:
-            path = ROOT / "figure_reproduction" / f"{script}_reproduction.py"
+        path = ROOT / "figure_reproduction" / f"{script}_reproduction.py"
+        with pytest.raises(SystemExit) as ended, pictures_in_memory() as pictures:
             runpy.run_path(str(path), run_name="__main__")
         assert ended.value.code == 0
         told = json.loads((tmp_path / script / f"{script}.json").read_text())
         assert "in_silico" in json.dumps(told)
-        assert list((tmp_path / script).glob("*.png"))
+        assert {path.stem for path in (tmp_path / script).glob("*.png")} == set(pictures) != set()
 
 
 def test_other_sessions_are_refused_in_one_sentence(sessions, tmp_path):
