@@ -41,28 +41,33 @@ class Seconds:
     cpu: list[float] = field(default_factory=list)
 
 
-def normals(dimension: int, population: int) -> Generation:
+def normals(dimension: int, population: int, n_runs: int = 1) -> Generation:
     """Draw the normals of one generation: what every evolution strategy has to do."""
     random = np.random.default_rng(0)
-    return lambda: random.standard_normal((population, dimension))
+
+    def generation() -> None:
+        for _ in range(n_runs):
+            random.standard_normal((population, dimension))
+
+    return generation
 
 
 def ours(dimension: int, population: int, **settings: Any) -> Generation:
-    """Return a step of `CholeskyCMAES`."""
+    """Return ask and tell of `CholeskyCMAES`."""
     optimizer = CholeskyCMAES(
         dimension, population, SIGMA, np.zeros(dimension), random_seed=0, **settings
     )
-    return _stepper(optimizer.step_simple, optimizer.get_init_pop())
+    return _ask_and_tell(optimizer)
 
 
 def ours_along_hessian(dimension: int, cutoff: int, **settings: Any) -> Generation:
-    """Return a step of `HessCMAES` along random orthonormal axes."""
+    """Return ask and tell of `HessCMAES` along random orthonormal axes."""
     axes = np.linalg.qr(np.random.default_rng(1).standard_normal((dimension, cutoff)))[0]
     optimizer = HessCMAES(
         dimension, cutoff=cutoff, init_code=np.zeros(dimension), random_seed=0, **settings
     )
     optimizer.set_Hessian(np.geomspace(1, 1e-4, cutoff), axes, expon=1 / 5)
-    return _stepper(optimizer.step_simple, optimizer.get_init_pop())
+    return _ask_and_tell(optimizer)
 
 
 def axes_and_normals(dimension: int, cutoff: int, population: int) -> Generation:
@@ -143,6 +148,11 @@ def sep_cma(dimension: int, population: int) -> Generation:
     return generation
 
 
+def _ask_and_tell(optimizer: CholeskyCMAES | HessCMAES) -> Generation:
+    random = np.random.default_rng(3)
+    return lambda: optimizer.tell(random.standard_normal(len(optimizer.ask())))
+
+
 def _stepper(step: Callable[[Any, Any], Any], codes: Any) -> Generation:
     random = np.random.default_rng(3)
     population = [codes]
@@ -199,7 +209,7 @@ def report(title: str, seconds: dict[str, Seconds], unit: str) -> None:
 def state_size(dimension: int, generations: int) -> tuple[float, float]:
     """Return the megabytes of a saved state and of two dense factors."""
     optimizer = CholeskyCMAES(dimension, init_code=np.zeros(dimension), random_seed=0)
-    generation = _stepper(optimizer.step_simple, optimizer.get_init_pop())
+    generation = _ask_and_tell(optimizer)
     for _ in range(generations):
         generation()
     saved = sum(np.asarray(value).nbytes for value in optimizer.state_dict().values())
