@@ -3,7 +3,7 @@
 ``from core.utils import upconvGAN, TorchScorer, CholeskyCMAES`` works as in the paper's notebooks;
 ``import core.utils`` alone loads no torch. It lets torch take the memory of large tensors in pages
 of 2 MB where Linux has them (``THP_MEM_ALLOC_ENABLE=0`` in the environment forbids it): clearing
-small pages is up to a quarter of the time of a network on a CPU.
+small pages can be a tenth of the time of a network on a CPU, and more.
 """
 
 from __future__ import annotations
