@@ -224,7 +224,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "True → False",
     ): "grids of unequal length are refused as they are read",
     (
-        "shown = {block: pad_blocks(psths, block + 1)[block].copy() for block in SHOWN_BLOCKS}",
+        "shown = {b: pad_blocks(psths, b + 1)[b].copy() for b in FIGURE_5A_BLOCKS}",
         "1 → 2",
     ): "a block is the same however many follow it",
     (

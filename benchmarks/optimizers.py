@@ -16,7 +16,7 @@ if __name__ == "__main__":
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from statistics import mean, median
 from typing import Any
@@ -78,28 +78,10 @@ def axes_and_normals(dimension: int, cutoff: int, population: int) -> Generation
 
 
 def many(n_runs: int, dimension: int, population: int, together: bool) -> Generation:
-    """Return ask and tell of many optimisers, in as many threads as torch has or in one."""
-    start = np.zeros(dimension)
-    optimizers = [
-        CholeskyCMAES(dimension, population, SIGMA, start, random_seed=i, dtype=np.float32)
-        for i in range(n_runs)
-    ]
-    scores = np.random.default_rng(3).standard_normal(population)
-    for optimizer in optimizers:
-        optimizer.tell([0.0])
-
-    def step(optimizer: CholeskyCMAES) -> None:
-        optimizer.ask()
-        optimizer.tell(scores)
-
-    def generation() -> None:
-        if together:
-            side_by_side(step, optimizers)
-        else:
-            for optimizer in optimizers:
-                step(optimizer)
-
-    return generation
+    """Return `ours` of many optimisers, in as many threads as torch has or in one."""
+    steps = [ours(dimension, population, dtype=np.float32) for _ in range(n_runs)]
+    each: Callable[..., Iterable[Any]] = side_by_side if together else map
+    return lambda: list(each(lambda step: step(), steps))
 
 
 def textbook(dimension: int, Aupdate_freq: float = 10) -> Generation:

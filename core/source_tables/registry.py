@@ -43,6 +43,9 @@ PICKLED_TRIALS = {
 #: Widths of the time bins of Extended Figure 4B, ms.
 ATTRIBUTION_BINS_MS = (5, 10, 20, 25, 50)
 
+#: Blocks, counted from 0, of Figure 5A: the first, and the last of 56 (padded) ones.
+FIGURE_5A_BLOCKS = (0, 55)
+
 #: Time windows (start, stop), ms, of Figure 5C and of Extended Figure 4C.
 FIGURE_5C_WINDOWS = tuple((start, start + 10) for start in range(0, 200, 10))
 EXTENDED_4C_WINDOWS = tuple(
@@ -591,7 +594,7 @@ TABLES: dict[str, TableSpec] = {
             "mean PSTH of one block over the largest response of both threads",
             "1, experiments × ms",
             Grid("experiments", 200),
-            _members(block=(0, 55), space=Space),  # the first, and the last of 56 (padded) blocks
+            _members(block=FIGURE_5A_BLOCKS, space=Space),
         ),
         TableSpec(
             "Fig5", "masks", "Figure5_src_exp_masks_and_succ_labels.csv",

@@ -6,15 +6,14 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from core.errors import MalformedDataError, UsageError, choose_from
 from core.files import read_json, write_json
+from core.utils.products import products_in_one_thread
 
 logger = logging.getLogger(__name__)
 
@@ -95,16 +94,11 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> l
         out.
     """
     n_threads = min(torch.get_num_threads(), len(items))
-    with _loaded_libraries().limit(limits=1, user_api="blas"):
+    with products_in_one_thread():
         if n_threads <= 1:
             return [function(item) for item in items]
         with ThreadPoolExecutor(n_threads) as threads:
             return list(threads.map(function, items))
-
-
-@cache
-def _loaded_libraries() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 def note_threads(folder: Path) -> None:

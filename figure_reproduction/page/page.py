@@ -518,7 +518,10 @@ def save_picture(figure: Figure, path: Path) -> None:
 
 @contextlib.contextmanager
 def _fonts_without_typesetting() -> Iterator[None]:
-    """Leave those tables out of embedded fonts; to cut them down is most of the work of a PDF."""
+    """Leave those tables out of embedded fonts; to cut them down is most of the work of a PDF.
+
+    Matplotlib makes the options itself and offers no way to give others.
+    """
     from fontTools.subset import Options  # type: ignore[import-untyped]  # slow to import
 
     usual = Options._drop_tables_default

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from core.brief import brief
 from core.errors import MalformedDataError, UsageError
-from core.source_tables.registry import EXTENDED_4C_WINDOWS
+from core.source_tables.registry import EXTENDED_4C_WINDOWS, FIGURE_5A_BLOCKS
 from core.spaces import BySpace, Space
 from core.utils.statistics.t_tests import student
 from neuro_data_analysis.matlab.values import PSTH_MS
@@ -30,9 +30,6 @@ BASELINE_MS: Window = (0, 45)
 
 #: A last block with fewer images than this in either thread is dropped from both.
 MIN_IMAGES_LAST_BLOCK = 10
-
-#: Blocks whose PSTHs are shown (Figure 5A): the first, and the last of 56 (padded) blocks.
-SHOWN_BLOCKS = (0, 55)
 
 #: Block means closer than this, relative to the largest, are tied; the first of them is the best.
 TIE = 1e-9
@@ -163,12 +160,11 @@ class BlockResponses:
 
     __repr__ = brief
 
-    def at(self, places: Sequence[int]) -> BlockResponses:
+    def at(self, places: list[int]) -> BlockResponses:
         """Take those at some places of the first axis."""
-        chosen = list(places)
         return BlockResponses(
-            mean={space: values[chosen] for space, values in self.mean.items()},
-            sem={space: values[chosen] for space, values in self.sem.items()},
+            mean={space: values[places] for space, values in self.mean.items()},
+            sem={space: values[places] for space, values in self.sem.items()},
         )
 
 
@@ -194,7 +190,7 @@ class ShownPsths:
     Attributes
     ----------
     of_block : dict of int to numpy.ndarray
-        0-based block, one of `SHOWN_BLOCKS` → its PSTH, see `pad_blocks`.
+        0-based block, one of `FIGURE_5A_BLOCKS` → its PSTH, see `pad_blocks`.
     best : numpy.ndarray
         Of the block of largest evoked response, see `best_block`.
     """
@@ -215,7 +211,7 @@ class ShownPsths:
 
         What is chosen is copied: an experiment has ten times as much.
         """
-        shown = {block: pad_blocks(psths, block + 1)[block].copy() for block in SHOWN_BLOCKS}
+        shown = {b: pad_blocks(psths, b + 1)[b].copy() for b in FIGURE_5A_BLOCKS}
         return cls(shown, psths[best_block(responses)].copy())
 
 

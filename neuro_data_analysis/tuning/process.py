@@ -11,14 +11,13 @@ their mean ȳ_j and n_j − 1 contrasts. With D = diag(√n) and S the sum of sq
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from core.brief import brief
+from core.utils.products import products_in_one_thread
 from neuro_data_analysis.tuning.statistics import Levels, explained_variance
 
 #: Bounds of the length scale, in units of the axis; its start is the range of the axis over 10.
@@ -150,8 +149,7 @@ def fit_process(distance: ArrayLike, response: ArrayLike, seed: int) -> ProcessF
     start = np.log(scale * (SIGNAL_START, LENGTH_START * np.ptp(x), NOISE_START))
     drawn = np.random.default_rng(seed).uniform(low, high, (N_RESTARTS, len(start)))
     bounds = scipy.optimize.Bounds(low, high)
-    # Threads of the linear algebra have nothing to share in matrices of 9 × 9 and only wait.
-    with _thread_pools().limit(limits=1, user_api="blas"):
+    with products_in_one_thread():  # of matrices of 9 × 9
         searches = [
             scipy.optimize.minimize(
                 likelihood.negative_log, theta, jac=True, method="L-BFGS-B", bounds=bounds
@@ -258,12 +256,6 @@ class LevelLikelihood:
         """Return √n_j cov(f(x), f(x_j)), (n_points, m)."""
         squared = (x[:, np.newaxis] - self.position) ** 2
         return signal * np.exp(-squared / (2 * length**2)) * self.root_count
-
-
-@cache
-def _thread_pools() -> ThreadpoolController:
-    """Find the thread pools of this process, once."""
-    return ThreadpoolController()
 
 
 def _why_no_process(n_levels: int, variance: float, noise: float) -> str:
